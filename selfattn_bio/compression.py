@@ -6,6 +6,7 @@ Only a few blocks are in memory at a time, whatever the compression ratio.
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import io
 import os
@@ -14,16 +15,15 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from selfattn_bio.errors import SelfAttnBioError, SequenceFileError
 
 BLOCK = 2**20  # bytes per read and per block
 _GZ, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # first bytes of compressed files
-_GZ_WINDOW = 31  # wbits of zlib: the largest window, with a gz header and checksum
 HEAD = 4096  # uncompressed bytes from which callers recognise the format
 PIPE_SECONDS = 10  # to wait for a process that writes to a named pipe
 STANDARD_INPUT = "standard input"
@@ -32,7 +32,7 @@ raise_sequence_error = SequenceFileError.fail
 
 
 @contextmanager
-def open_uncompressed(path: Path, error: type[SelfAttnBioError]) -> Iterator[BinaryIO]:
+def open_uncompressed(path: Path, error: type[SelfAttnBioError]) -> Iterator[io.BufferedReader]:
     """Open a file in a `with` statement and read its uncompressed bytes.
 
     Parameters
@@ -54,11 +54,8 @@ def open_uncompressed(path: Path, error: type[SelfAttnBioError]) -> Iterator[Bin
         )
     try:
         with path.open("rb") as handle:
-            if is_compressed(handle.peek(len(_ZSTD))):
-                blocks = decompressed(iter(lambda: handle.read(BLOCK), b""), str(path), error)
-                yield cast(BinaryIO, stream_of(blocks))
-            else:
-                yield handle
+            raw = iter(lambda: handle.read(BLOCK), b"")
+            yield stream_of(decompressed(raw, str(path), error))
     except OSError as failure:
         message = f"cannot read the file: {failure.strerror or failure}"
         raise error(message, place=str(path)) from None
@@ -135,25 +132,14 @@ class _DamageError(Exception):
 
 def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
     """Decompress gz with one or more members, as in bgzip; zeros after a member are padding."""
-    member = zlib.decompressobj(_GZ_WINDOW)
     try:
-        for block in raw:
-            while block:
-                if member.eof:
-                    block = block.lstrip(b"\0")
-                    if not block:
-                        break
-                    member = zlib.decompressobj(_GZ_WINDOW)
-                if piece := member.decompress(block, BLOCK):
-                    yield piece
-                block = member.unconsumed_tail or member.unused_data
-        # the last block may have filled a result, with more to come
-        while not member.eof and (piece := member.decompress(member.unconsumed_tail, BLOCK)):
-            yield piece
-    except zlib.error as error:
+        with gzip.GzipFile(fileobj=stream_of(raw)) as stream:
+            while block := stream.read(BLOCK):
+                yield block
+    except EOFError:
+        raise _DamageError("gz file is truncated") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
         raise _DamageError(f"damaged gz file: {error}") from None
-    if not member.eof:
-        raise _DamageError("gz file is truncated")
 
 
 def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
@@ -255,21 +241,18 @@ def open_blocks(path: Path) -> Iterator[BlockReader]:
         If the file is missing, cannot be read, or is truncated or damaged. Damage is found only
         when it is read, so the error may come inside the `with` block.
     """
-    if str(path) != "-":
-        _check_kind(path)
     try:
-        with (
-            nullcontext(cast(BinaryIO, sys.stdin.buffer))
-            if str(path) == "-"
-            else _opened(path) as handle
-        ):
+        with _opened(path) as handle:
             yield BlockReader(path, handle)
     except OSError as error:
         raise_sequence_error(f"cannot read the file: {error.strerror or error}", display_path(path))
 
 
-def _opened(path: Path) -> BinaryIO:
-    """Open a file, or a named pipe to which a process writes."""
+def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
+    """Open a file, a named pipe to which a process writes, or standard input, which stays open."""
+    if str(path) == "-":
+        return nullcontext(sys.stdin.buffer)
+    _check_kind(path)
     if not path.is_fifo():
         return path.open("rb")
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

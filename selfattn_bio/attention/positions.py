@@ -240,9 +240,8 @@ def _rotary_tables(
     """Return cosines and sines of the angles, (L, Dh) each."""
     # Angles are computed in float64 and not kept in a buffer, which a cast of the model would
     # round: in float32 the angle of token 100,000 is off by 0.004.
-    frequencies = base ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=device) / dim)
     at = torch.arange(length, dtype=torch.float64, device=device) / interpolation
-    angles = torch.outer(at, frequencies).repeat(1, 2)
+    angles = _angles(at, dim, base).repeat(1, 2)
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
@@ -350,11 +349,14 @@ def sinusoids(at: Tensor, dim: int) -> Tensor:
 
     The sines sin(at x 10,000^(-2i / dim)) come first, then the cosines.
     """
-    frequencies = 10_000.0 ** (
-        -torch.arange(0, dim, 2, dtype=torch.float64, device=at.device) / dim
-    )
-    angles = torch.outer(at.to(torch.float64), frequencies)
+    angles = _angles(at, dim, 10_000.0)
     return torch.cat((angles.sin(), angles.cos()), dim=-1)[:, :dim]
+
+
+def _angles(at: Tensor, dim: int, base: float) -> Tensor:
+    """Return the angles at x base^(-2i / dim), (n,) -> (n, dim / 2) float64."""
+    exponents = -torch.arange(0, dim, 2, dtype=torch.float64, device=at.device) / dim
+    return torch.outer(at.to(torch.float64), base**exponents)
 
 
 def _limited(radius: int, limit: int) -> int:

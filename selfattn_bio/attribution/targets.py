@@ -12,15 +12,12 @@ import numpy as np
 from torch import Tensor
 
 from selfattn_bio.arrays import Floats
-from selfattn_bio.config import did_you_mean
 from selfattn_bio.display import shortened
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import num_outputs
-from selfattn_bio.objectives.outputs import NumberOutput
+from selfattn_bio.objectives.outputs import SHOWN, NumberOutput, unknown_output
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Ascii, Letters
-
-SHOWN = 20  # names of outputs in a message
 
 
 @dataclass(frozen=True)
@@ -127,9 +124,7 @@ class Target:
         if isinstance(self.output, str):
             names = output_names(scorer)
             if self.output not in names:
-                message = f"no output {self.output!r}; the outputs are {shortened(names, SHOWN)}"
-                hint = did_you_mean(self.output, names).replace("did", "Did", 1)
-                raise ArgumentError(message, hint=hint)
+                raise unknown_output(self.output, names)
             return names.index(self.output)
         size = num_outputs(scorer.run)
         if self.output is None and size > 1:

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from selfattn_bio.arrays import compiled
 from selfattn_bio.baselines.base import Setup, State
-from selfattn_bio.baselines.features import Array, Features, FeatureSet, Matrix
+from selfattn_bio.baselines.features import Array, Candidates, Features, FeatureSet
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import KmerTokenizer, kmer_windows, root_of_squares
 from selfattn_bio.stored import Positive, Stored
@@ -337,11 +337,9 @@ class KmerCounts(KmerSet):
     """
 
     counted: tuple[tuple[int, int], ...]
-    reads_strands = True
+    reads = ("strands",)
 
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[KmerFeatures, Matrix]]:
+    def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
         complete = [KmerSlots(setup.alphabet, *each) for each in self.counted]
         counts = [block.counts(train) for block in complete]
         blocks = tuple(
@@ -387,9 +385,7 @@ class ExactPositions(KmerSet):
     def most(self, setup: Setup, train: Letters) -> int:
         return max(2, LETTERS // max(len(record) for record in train))
 
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[KmerFeatures, Matrix]]:
+    def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
         """Yield alignments and scales of the counted k-mers."""
         alphabet, lengths = setup.alphabet, {len(record) for record in train}
         longest = max(lengths)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Scores
 from selfattn_bio.baselines.base import Array, Setup, State
-from selfattn_bio.baselines.features import Features, FeatureSet
+from selfattn_bio.baselines.features import Candidates, Features, FeatureSet
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.pretrained.folder import pretrained_sha256
 from selfattn_bio.model.pretrained.network import PublishedModel
@@ -104,7 +103,7 @@ class Embeddings(Features):
 class EmbeddingSet(FeatureSet):
     """Vectors of a pretrained model. A large training split is sampled."""
 
-    reads_strands = is_sampled = reads_pretrained = True
+    reads, is_sampled = ("strands", "pretrained"), True
     state = EmbeddingState
 
     def obstacle(self, setup: Setup, train: Letters) -> str:
@@ -115,9 +114,7 @@ class EmbeddingSet(FeatureSet):
     def most(self, setup: Setup, train: Letters) -> int:
         return MAX_EMBEDDED
 
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[Embeddings, Array]]:
+    def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
         sha256 = pretrained_sha256(Path(setup.pretrained))
         x = _vectors(_opened(setup, sha256), train).astype(np.float64)
         scale = np.where(x.std(axis=0) > LEAST, x.std(axis=0), 1.0)

@@ -16,6 +16,7 @@ import scipy
 from numpy.typing import NDArray
 from pydantic import Field
 
+from selfattn_bio.arrays import Scores
 from selfattn_bio.baselines.base import Setup, State
 from selfattn_bio.motifs import database_of, open_database
 from selfattn_bio.motifs.scores import HIGHEST, LOWEST, ScoreMatrices
@@ -64,10 +65,8 @@ class Features(ABC):
         """
         return None
 
-    def changes(
-        self, record: NDArray[np.uint8], used: NDArray[np.int64]
-    ) -> tuple[Array, Array] | None:
-        """Return the features `used` of a record, (F,), and after each substitution, (F, A, L).
+    def changes(self, record: NDArray[np.uint8]) -> tuple[Scores, Scores] | None:
+        """Return the features of a record, (F,), and after each substitution, (F, A, L).
 
         By default None: every changed record is scored.
         """
@@ -99,12 +98,15 @@ class Features(ABC):
         return State()
 
 
+Candidates = Iterator[tuple[Features, Matrix]]
+
+
 class FeatureSet(ABC):
     """Description of the features of a baseline.
 
     Attributes
     ----------
-    reads_strands, reads_database, reads_pretrained
+    reads
         As for `Baseline`.
     is_sampled
         Whether `most` may limit the number of training records.
@@ -112,9 +114,7 @@ class FeatureSet(ABC):
         Declaration of the values and arrays of the fitted features.
     """
 
-    reads_strands: ClassVar[bool] = False
-    reads_database: ClassVar[bool] = False
-    reads_pretrained: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ()
     is_sampled: ClassVar[bool] = False
     state: ClassVar[type[State]] = State
 
@@ -126,9 +126,7 @@ class FeatureSet(ABC):
         """Return the maximum number of training records."""
         return len(train)
 
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[Features, Matrix]]:
+    def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
         """Yield features to choose from, each with those of the training records.
 
         Here one, which has nothing to fit. Several scales of the same features are only useful if
@@ -281,13 +279,8 @@ class MotifFeatures(Features):
     def window_matrix(self, letters: NDArray[np.uint8], size: int, stride: int) -> NDArray[Any]:
         return self.matrices.window_scores(letters, size, stride)
 
-    def changes(
-        self, record: NDArray[np.uint8], used: NDArray[np.int64]
-    ) -> tuple[Array, Array] | None:
-        motifs = np.unique(used % len(self.matrices))
-        read = np.searchsorted(np.concatenate([motifs, motifs + len(self.matrices)]), used)
-        given, changed = self.matrices.score_substitutions(record, motifs)
-        return given[read], changed[read]
+    def changes(self, record: NDArray[np.uint8]) -> tuple[Scores, Scores] | None:
+        return self.matrices.score_substitutions(record)
 
     def chosen(self) -> dict[str, Any]:
         return {"motifs": len(self.matrices)}
@@ -305,7 +298,7 @@ class MotifScores(FeatureSet):
     A large training split is sampled, so that scoring takes minutes.
     """
 
-    reads_database = is_sampled = True
+    reads, is_sampled = ("database",), True
     state = MotifState
 
     def obstacle(self, setup: Setup, train: Letters) -> str:
@@ -322,9 +315,7 @@ class MotifScores(FeatureSet):
         work = sum(len(record) for record in train) * len(motifs)
         return max(2, min(MAX_RECORDS, int(len(train) * min(1.0, WORK / work))))
 
-    def candidates(
-        self, setup: Setup, train: Letters, scaled: bool
-    ) -> Iterator[tuple[MotifFeatures, Matrix]]:
+    def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
         motifs = open_database(setup.database, setup.alphabet)
         matrices = ScoreMatrices.from_probabilities(motifs, setup.alphabet.one_strand)
         features = MotifFeatures(matrices)

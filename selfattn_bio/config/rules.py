@@ -25,7 +25,7 @@ from selfattn_bio.config.model import (
     TowerStemSection,
 )
 from selfattn_bio.config.objective import AnyObjective, BinsObjective, RegressionObjective
-from selfattn_bio.config.pretrained import PretrainedModel, pretrained_fits_the_run
+from selfattn_bio.config.pretrained import PretrainedModel
 from selfattn_bio.config.section import MAX_PROTEIN_K
 from selfattn_bio.config.training import PRIVATE_STEM, Training
 
@@ -129,13 +129,26 @@ def settings_fit_the_alphabet(run: RunFile) -> Iterator[str]:
             yield f"{name} cannot be used with {alphabet}, which has one strand; remove it"
 
 
+def pretrained_fits_the_run(run: RunFile) -> Iterator[str]:
+    """Require single letters for a pretrained model, and refuse what it cannot train."""
+    if not isinstance(run.model, PretrainedModel):
+        return
+    if (run.tokens.k, run.tokens.stride) != (1, 1):
+        yield "model kind 'pretrained' has its own tokens; remove [tokens], or set tokens.k = 1"
+    if run.objective.kind != "labels" and not run.objective.is_per_sequence:
+        yield (
+            f"objective {run.objective.kind!r} cannot be used with model kind 'pretrained', which "
+            "has outputs per record or letter"
+        )
+    if run.privacy:
+        yield "[privacy] cannot be used with model kind 'pretrained'; remove it"
+
+
 def tokens_have_outputs(run: RunFile) -> Iterator[str]:
     """Require a model and tokens that fit an objective with one output per token."""
     kind = run.objective.kind
-    if not run.objective.is_per_token:
+    if not run.objective.is_per_token or isinstance(run.model, PretrainedModel):
         return
-    if isinstance(run.model, PretrainedModel):
-        return  # see `pretrained_fits_the_run`
     if not isinstance(run.model, AttentionModel):
         yield (
             f"objective {kind!r} needs model kind 'attention'; kind {run.model.kind!r} has "
@@ -163,51 +176,39 @@ def tokens_have_outputs(run: RunFile) -> Iterator[str]:
         )
 
 
-def bins_fit_the_model(run: RunFile) -> Iterator[str]:
-    """Require a model with outputs per position for `bins`, and refuse it elsewhere."""
-    stem = getattr(run.model, "stem", None)
-    if not isinstance(run.objective, BinsObjective):
-        if isinstance(run.model, DilatedModel) and not run.objective.is_per_base:
+def positions_have_outputs(run: RunFile) -> Iterator[str]:
+    """Bins and profiles need DNA, and a model with an output per position."""
+    objective, stem = run.objective, getattr(run.model, "stem", None)
+    is_tower = isinstance(stem, TowerStemSection)
+    if not (objective.is_per_bin or objective.is_per_base):
+        if isinstance(run.model, DilatedModel):
             yield (
-                "model kind 'dilated' cannot be used with objective "
-                f"{run.objective.kind!r}, only with 'bins' and 'profile'"
+                f"model kind 'dilated' cannot be used with objective {objective.kind!r}, only with "
+                "'bins' and 'profile'"
             )
-        if isinstance(stem, TowerStemSection) and run.objective.is_per_token:
+        if is_tower and objective.is_per_token:
             yield (
-                "model.stem kind 'tower' cannot be used with objective "
-                f"{run.objective.kind!r}, which has one output per token"
+                f"model.stem kind 'tower' cannot be used with objective {objective.kind!r}, which "
+                "has one output per token"
             )
         return
     if stem is None:
         yield (
-            f"objective 'bins' cannot be used with model kind {run.model.kind!r}, only "
+            f"objective {objective.kind!r} cannot be used with model kind {run.model.kind!r}, only "
             "with 'attention' and 'dilated'"
         )
-    yield from require_dna(run, "objective 'bins'")
-    if run.objective.bin % (stride := run.output_stride):
-        yield (
-            f"objective.bin {run.objective.bin} is not a multiple of {stride}, the bases "
-            "per position of the encoder"
-        )
-
-
-def profiles_fit_the_model(run: RunFile) -> Iterator[str]:
-    """Require a model and tokens that give `profile` an output for each base."""
-    if not run.objective.is_per_base:
-        return
-    stem = getattr(run.model, "stem", None)
-    if stem is None:
-        yield (
-            f"objective 'profile' cannot be used with model kind {run.model.kind!r}, only with "
-            "'attention' and 'dilated'"
-        )
-    if isinstance(stem, TowerStemSection):
+    if is_tower and objective.is_per_base:
         yield (
             "objective 'profile' needs the detectors of each base; set model.stem to kind 'conv' "
             "(with pool = 1 as in BPNet), or 'none'"
         )
-    yield from require_dna(run, "objective 'profile'")
-    if run.tokens.stride > 1 or run.tokens.k % 2 == 0:
+    yield from require_dna(run, f"objective {objective.kind!r}")
+    if isinstance(objective, BinsObjective) and objective.bin % (stride := run.output_stride):
+        yield (
+            f"objective.bin {objective.bin} is not a multiple of {stride}, the bases per position "
+            "of the encoder"
+        )
+    if objective.is_per_base and (run.tokens.stride > 1 or run.tokens.k % 2 == 0):
         yield "objective 'profile' needs tokens.stride = 1 and an odd tokens.k, centred on a base"
 
 
@@ -436,8 +437,7 @@ RULES: tuple[Callable[[RunFile], Iterator[str]], ...] = (
     parent_fits_the_model,
     pretrained_fits_the_run,
     tokens_have_outputs,
-    bins_fit_the_model,
-    profiles_fit_the_model,
+    positions_have_outputs,
     outputs_see_both_sides,
     method_fits_the_model,
     run_can_be_private,

@@ -5,10 +5,10 @@ The order depends only on seed and epoch, so that training can resume at any bat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
 
@@ -119,7 +119,7 @@ def is_unknown(letters: Ascii, alphabet: Alphabet) -> bool:
     return bool((letters == ord(alphabet.unknown)).all())
 
 
-class Epoch(Sequence[Integers]):
+class Epoch:
     """The batches of an epoch, each made on access: an epoch may have millions.
 
     Parameters
@@ -136,16 +136,11 @@ class Epoch(Sequence[Integers]):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    @overload
-    def __getitem__(self, number: int) -> Integers: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[Integers]: ...
-
-    def __getitem__(self, number: int | slice) -> Integers | Sequence[Integers]:
-        if isinstance(number, slice):
-            return Epoch(self._batch, self._numbers[number])
+    def __getitem__(self, number: int) -> Integers:
         return self._batch(int(self._numbers[number]))
+
+    def __iter__(self) -> Iterator[Integers]:
+        return map(self._batch, self._numbers)
 
 
 @dataclass(frozen=True)

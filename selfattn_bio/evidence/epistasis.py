@@ -358,8 +358,7 @@ def _permuted(unit: Integers, lengths: Integers, rng: np.random.Generator) -> In
     """
     records, sizes = np.argsort(unit, kind="stable"), np.bincount(unit)
     first = np.cumsum(sizes) - sizes
-    rank = np.empty_like(records)  # within the unit
-    rank[records] = np.arange(len(unit)) - np.repeat(first, sizes)
+    rank = pd.Series(unit).groupby(unit).cumcount().to_numpy()  # within the unit
     groups = quantile_groups(np.bincount(unit, lengths) / sizes, max(1, len(sizes) // GROUP_SIZE))
     order = np.argsort(groups, kind="stable")
     others = np.empty((PERMUTATIONS, len(unit)), dtype=np.int64)

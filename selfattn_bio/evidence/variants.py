@@ -17,11 +17,11 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.motifs.logos import number_positions, track
 from selfattn_bio.motifs.matching import changed_motifs
-from selfattn_bio.objectives.outputs import safe_names
+from selfattn_bio.objectives.outputs import safe_names, unknown_output
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.annotated import open_writer
 from selfattn_bio.scoring.language_model import LanguageModel
@@ -97,7 +97,7 @@ class Substitutions(TableResult):
         """
         output = next(iter(self.units)) if output is None else output
         if output not in self.units:
-            raise ArgumentError(f"no output {output!r}; the outputs are {', '.join(self.units)}")
+            raise unknown_output(output, list(self.units))
         unit, effect = self.units[output], column("effect", output)
         effects = self.table.groupby("pos")[effect].mean()  # NaN: not scored
         effects = effects.reindex(range(effects.index[0], effects.index[-1] + 1)).fillna(0.0)
@@ -108,7 +108,7 @@ class Substitutions(TableResult):
             raise ArgumentError(f"there are no substitutions at {chrom}:{start + 1}-{end}")
         known = list(get_alphabet(self.alphabet).letters)
         size = figure_width(end - start), 2.4 + 0.2 * len(known)
-        figure = DisplayedFigure(size)
+        figure = DisplayedFigure(figsize=size, layout="constrained")
         letters, heat = figure.subplots(
             2, 1, sharex=True, height_ratios=(4, max(4, len(known) // 2))
         )
@@ -291,8 +291,7 @@ def annotate_variants(
         for batch in scorer.batches(source):
             writer.write(batch.variants, _with_changes(batch, ppms, own.alphabet))
             counts.update(batch.table["status"])
-    for line in _status_lines(counts):
-        LOG.info(line)
+    log_lines(_status_lines(counts))
     return counts
 
 

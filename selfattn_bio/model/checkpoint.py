@@ -6,8 +6,7 @@ allowed (`model.user_module`), so a model folder from elsewhere cannot run code.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from selfattn_bio.config import ModuleModel, PretrainedModel, RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.files import check_replaceable, read_json, sha256_of
+from selfattn_bio.files import check_replaceable, dump_json, read_json, sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.pretrained.folder import copy_small_files
@@ -135,23 +134,16 @@ class StackWeights(Stored):
         """Return the names of the simple models in use."""
         return list(self.weights)[1:]
 
-    def formula(self, titles: Mapping[str, str] | None = None) -> str:
+    def formula(self) -> str:
         """Return the weighted sum as text, such as "0.08 x network + 1.27 x composition - 0.40".
 
         If weights differ between outputs, only the names are given, because models have different
         scales: "network + composition, with different weights for each output".
-
-        Parameters
-        ----------
-        titles
-            Names to print, by the name in `weights`. A name without a title is printed as it is.
         """
-        names = {name: (titles or {}).get(name, name) for name in self.weights}
         if any(len(set(each)) > 1 for each in self.weights.values()):
-            return f"{' + '.join(names.values())}, with different weights for each output"
+            return f"{' + '.join(self.weights)}, with different weights for each output"
         terms = [
-            f"{each[0]:.2f} \N{MULTIPLICATION SIGN} {names[name]}"
-            for name, each in self.weights.items()
+            f"{each[0]:.2f} \N{MULTIPLICATION SIGN} {name}" for name, each in self.weights.items()
         ]
         bias = round(self.bias[0], 2) if len(self.bias) == 1 else 0.0
         constant = f" {'-' if bias < 0 else '+'} {abs(bias):.2f}" if bias else ""
@@ -198,9 +190,7 @@ def save_model(
         "vocabulary_sha256": tokenizer_of(run).sha256,
         "weights_sha256": sha256_of(folder / WEIGHTS),
     }
-    (folder / PROVENANCE).write_text(
-        json.dumps(hashes | provenance, indent=1) + "\n", encoding="utf-8"
-    )
+    dump_json(folder / PROVENANCE, hashes | provenance)
 
 
 def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
@@ -242,15 +232,16 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
         if is_read and not (folder / name).is_dir():
             ModelFolderError.fail(f"folder {name!r} is missing; {RUN} needs it", folder, RETRAIN)
     provenance = read_provenance(folder)
-    _check_vocabulary(run, provenance, folder)
-    if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:
-        message = (
-            f"the weights do not match {PROVENANCE}: their sha256 is {found[:12]}, not "
-            f"{provenance['weights_sha256'][:12]}"
-        )
-        raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN)
+    of_vocabulary, of_weights = provenance["vocabulary_sha256"], provenance["weights_sha256"]
+    _check_same(f"the vocabulary of {RUN}", tokenizer_of(run).sha256, of_vocabulary, folder)
+    _check_same(
+        "the file of the weights", sha256_of(folder / WEIGHTS), of_weights, folder / WEIGHTS
+    )
     if isinstance(run.model, ModuleModel):
-        _check_module(run.model.module, provenance, folder)
+        name, trained = run.model.module, str(provenance.get("module_sha256"))
+        check_allowed(name, str(folder))
+        hint = f"Restore {source_of(name)}, or train the model again"
+        _check_same(f"the source of {name!r}", module_sha256(name), trained, folder, hint)
     try:
         network = _load_network(run, folder / WEIGHTS)
     except (SafetensorError, RuntimeError) as error:
@@ -261,15 +252,18 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     return run, network, provenance
 
 
-class _WithoutRandomNumbers(TorchFunctionMode):
-    """Skip random weights, for which torch's device `meta` imports its compiler: 1.4 s."""
+class _WithoutMemory(TorchFunctionMode):
+    """Put weights on torch's device `meta`, which has no memory, and skip random numbers.
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
+    All else is computed on the CPU, because for `meta` torch would import its compiler: 1.4 s.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func.__name__ in ("normal_", "uniform_", "trunc_normal_"):
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        if func in (torch.empty, torch.zeros, torch.ones):
+            kwargs = {**kwargs, "device": "meta"}
         return func(*args, **kwargs)
 
 
@@ -289,7 +283,7 @@ def _load_network(run: RunFile, path: Path) -> Network:
     """
     weights, meta = load_file(path), not isinstance(run.model, ModuleModel)
     if meta:
-        with torch.device("meta"), _WithoutRandomNumbers():
+        with _WithoutMemory():
             network = build_network(run)
     else:
         network = build_network(run)
@@ -373,21 +367,8 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     return provenance
 
 
-def _check_module(name: str, provenance: dict[str, Any], folder: Path) -> None:
-    check_allowed(name, str(folder))
-    if (found := module_sha256(name)) != (trained := str(provenance.get("module_sha256"))):
-        message = (
-            f"the source of {name!r} ({found[:12]}) is not the one of the training ({trained[:12]})"
-        )
-        hint = f"Restore {source_of(name)}, or train the model again"
-        ModelFolderError.fail(message, folder, hint)
-
-
-def _check_vocabulary(run: RunFile, provenance: dict[str, Any], folder: Path) -> None:
-    tokenizer = tokenizer_of(run)
-    if tokenizer.sha256 != provenance["vocabulary_sha256"]:
-        message = (
-            f"the vocabulary of {RUN} ({tokenizer.sha256[:12]}) is not the one of the training "
-            f"({provenance['vocabulary_sha256'][:12]})"
-        )
-        raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
+def _check_same(what: str, found: str, trained: str, place: Path, hint: str = RETRAIN) -> None:
+    """Raise unless a SHA-256 is the one that provenance.json has from the training."""
+    if found != trained:
+        message = f"{what} ({found[:12]}) is not the one of the training ({trained[:12]})"
+        ModelFolderError.fail(message, place, hint)

@@ -264,9 +264,7 @@ class BothStrandsNetwork(Network):
         """Map tokens (B, N) int to embeddings (B, N, 2 token_dim)."""
         return torch.cat((self.embedding(tokens), self.embedding(self.complement[tokens])), -1)
 
-    def inputs(self, tokens: Tensor) -> Tensor:
-        """Return the embeddings (B, N, 2 token_dim)."""
-        return self.embed(tokens)
+    inputs = embed  # the members get the embeddings
 
     def _of_members(self, embeddings: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
         assert isinstance(embeddings, Tensor)  # `inputs` returns nothing else

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
-from selfattn_bio.attention.inputs import AttentionMask, as_mask
+from selfattn_bio.attention.inputs import AttentionMask, as_mask, prepare
+from selfattn_bio.attention.kernels import band, why_unsupported
 from selfattn_bio.attention.mixers import Mixer, Softmax, build_mixer
 from selfattn_bio.attention.patterns import AttentionPattern, Full
 from selfattn_bio.attention.positions import NoPosition, RelativePosition, build_position
@@ -27,6 +28,7 @@ from selfattn_bio.errors import ArgumentError
 
 Pattern = AttentionPattern | Callable[[], Mixer]
 Position = RelativePosition | Callable[[], RelativePosition]
+FUSED_TOKENS = 256  # longest sequence for which a block is one kernel; longer ones are not faster
 
 
 def split_heads(packed: Tensor, heads: Sequence[int], head_dim: int) -> list[Tensor]:
@@ -175,8 +177,35 @@ class EncoderBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: AttentionMask | Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
+        if torch.is_inference_mode_enabled() and self._can_fuse(x):
+            attention, norms = self.attention, (self.attention_norm, self.feedforward_norm)
+            first, _, _, last = self.feedforward
+            q = x.unflatten(-1, (attention.qkv.heads[0], -1)).transpose(1, 2)
+            inputs = prepare(q, q, q, pattern=Full(), position=attention.position, mask=mask)
+            if why_unsupported("band", inputs) is None:
+                layers = (norms[0], attention.qkv.linear, attention.out, norms[1], first, last)
+                return band.encode(inputs, layers, x.contiguous())
         x = x + self.dropout(self.attention(self.attention_norm(x), mask))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+
+    def _can_fuse(self, x: Tensor) -> bool:
+        """Return whether one kernel may compute `forward` of x, if it supports the attention."""
+        attention, mixer = self.attention, self.attention.mixer
+        sizes = (x.shape[-1], self.feedforward[0].out_features)
+        return not (
+            self.training
+            or not isinstance(mixer, Softmax)
+            or mixer.pattern != Full()
+            or mixer.kernel not in ("auto", "band")
+            or type(attention.position).rotate is not RelativePosition.rotate
+            or len(set(attention.qkv.heads)) > 1
+            or x.shape[1] > FUSED_TOKENS
+            or any(size % 32 for size in sizes)
+            or {x.dtype, attention.out.weight.dtype} != {torch.float32}
+            or torch.is_autocast_enabled(x.device.type)
+            # hooks read or change what a module of the block computes
+            or any(each._forward_hooks or each._forward_pre_hooks for each in self.modules())
+        )
 
 
 def feed_forward(embed_dim: int, hidden_dim: int, dropout: float) -> nn.Sequential:

@@ -13,10 +13,12 @@ import scipy
 from numpy.typing import NDArray
 
 from selfattn_bio.config import did_you_mean
+from selfattn_bio.display import shortened
 from selfattn_bio.errors import ArgumentError
 
 Array = NDArray[np.float64]
 LOG_ODDS = "log-odds"  # the unit of classes and labels
+SHOWN = 20  # names of outputs in a message
 
 
 @dataclass(frozen=True)
@@ -175,10 +177,15 @@ def find_output(outputs: Sequence[Output], name: str) -> Output:
     for output in outputs:
         if output.name == name:
             return output
-    names = ", ".join(output.name for output in outputs)
-    near = did_you_mean(name, [output.name for output in outputs])
-    hint = near.replace("did", "Did", 1)
-    raise ArgumentError(f"no output {name!r}; the outputs are {names}", hint=hint)
+    raise unknown_output(name, [output.name for output in outputs])
+
+
+def unknown_output(name: str, names: Sequence[str]) -> ArgumentError:
+    """Return the error about a name that is not among the outputs; it suggests a similar one."""
+    hint = did_you_mean(name, names).replace("did", "Did", 1)
+    return ArgumentError(
+        f"no output {name!r}; the outputs are {shortened(names, SHOWN)}", hint=hint
+    )
 
 
 def class_log_odds(outputs: Array, column: int) -> Array:

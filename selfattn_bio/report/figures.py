@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
@@ -111,12 +110,11 @@ def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> str:
     mean = np.asarray(attribution, dtype=np.float64).mean(axis=0)
     if not mean.any():
         return ""
-    stretches = sliding_window_view(np.arange(len(mean)), max(1, round(len(mean) / 10)))
-    best = max(stretches, key=lambda stretch: mean[stretch].sum())
+    width = max(1, round(len(mean) / 10))
+    start = int(np.convolve(mean, np.ones(width), "valid").argmax())
+    best = slice(start, start + width)
     even = (np.arange(len(mean)) < np.asarray(lengths)[:, None]).mean(axis=0)
-    where = (
-        f"positions {best[0] + 1} to {best[-1] + 1}" if len(best) > 1 else f"position {best[0] + 1}"
-    )
+    where = f"positions {start + 1} to {start + width}" if width > 1 else f"position {start + 1}"
     return (
         f"Attribution is highest at {where}: {percent(mean[best].sum() / mean.sum())} of the total "
         f"({percent(even[best].sum() / even.sum())} if it were even)."

@@ -47,6 +47,8 @@ class PairedScorer(Scorer):
     use them to explain both inputs.
     """
 
+    network: PairedNetwork
+
     @property
     def partner_tokenizer(self) -> KmerTokenizer:
         """Return the tokenizer of the second input."""
@@ -66,9 +68,7 @@ class PairedScorer(Scorer):
     @property
     def collate(self) -> PairCollation:
         """Return the function from pairs of sequences without padding to tokens."""
-        network = self.network
-        assert isinstance(network, PairedNetwork)
-        return PairCollation(self.tokenizer, self.partner_tokenizer, network.joined)
+        return PairCollation(self.tokenizer, self.partner_tokenizer, self.network.joined)
 
     def as_module(self) -> OneHotNetwork:
         """Raise an error, because one-hot sequences hold only one input.
@@ -115,10 +115,8 @@ class PairedScorer(Scorer):
 
         Row i is scored with partner i. A single partner is used for all rows.
         """
-        network = self.network
-        assert isinstance(network, PairedNetwork)
         tokens = Collation(self.partner_tokenizer)(partners).to(self.device).ids
-        held = OneInput(network, network.of_partner(tokens), partner=False)
+        held = OneInput(self.network, self.network.of_partner(tokens), partner=False)
         return self._of_one(self.tokenizer, held)
 
     def of_partner(self, first: Sequence[Ascii]) -> Scorer:
@@ -153,8 +151,9 @@ def scorer_of(run: RunFile, network: Network, **more: Any) -> Scorer:
 
     `more` holds the remaining attributes of `Scorer`.
     """
-    kind = PairedScorer if isinstance(network, PairedNetwork) else Scorer
-    return kind(run, tokenizer_of(run), network, **more)
+    if isinstance(network, PairedNetwork):
+        return PairedScorer(run, tokenizer_of(run), network, **more)
+    return Scorer(run, tokenizer_of(run), network, **more)
 
 
 def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
@@ -167,6 +166,22 @@ def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
     """
     if any(isinstance(member, PairedScorer) for member in scorer.members):
         raise ArgumentError(f"{what} does not support models with two inputs; only {TAKE_TWO} do")
+
+
+def check_rc(scorer: Scorer | Ensemble) -> None:
+    """Check that outputs of both strands can be averaged, as the option `rc` requests.
+
+    Raises
+    ------
+    ArgumentError
+        If they cannot.
+    """
+    check_one_input(scorer, "rc")
+    if not scorer.alphabet.has_complement:
+        name = scorer.alphabet.name
+        raise ArgumentError(f"rc cannot be used with {name}, which has no reverse strand")
+    if scorer.objective.no_strand_mean:
+        raise ArgumentError(scorer.objective.no_strand_mean)
 
 
 # ------------ reading partners

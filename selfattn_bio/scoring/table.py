@@ -23,7 +23,7 @@ from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives import OBJECTIVES
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load
-from selfattn_bio.scoring.paired_scorer import Partners, check_one_input, read_partners
+from selfattn_bio.scoring.paired_scorer import Partners, check_rc, read_partners
 from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, INSIDE, LENGTH, OUTSIDE
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.tiling import Tiling
@@ -202,13 +202,7 @@ class TableScorer:
         if not objective.has_scores:
             raise ArgumentError(f"a model of objective {objective.kind!r} does not score sequences")
         if self.rc:
-            check_one_input(self.scorer, "rc")
-        if self.rc and not self.scorer.alphabet.has_complement:
-            raise ArgumentError(
-                f"rc cannot be used with {self.scorer.alphabet.name}, which has no reverse strand"
-            )
-        if self.rc and objective.no_strand_mean:
-            raise ArgumentError(objective.no_strand_mean)
+            check_rc(self.scorer)
         if self.coverage is None:
             return
         if not 0 < self.coverage < 1:

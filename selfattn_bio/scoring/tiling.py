@@ -51,7 +51,7 @@ def tiles(length: int, size: int, overlap: int, step: int = 1) -> Iterator[Tile]
     length
         Length of the input.
     size
-        Maximum length of a tile.
+        Maximum length of a tile, at least two overlaps and a step.
     overlap
         Minimum distance of a core from both ends of its tile, except at the ends of the input.
     step
@@ -60,18 +60,8 @@ def tiles(length: int, size: int, overlap: int, step: int = 1) -> Iterator[Tile]
     Yields
     ------
     The tiles in order. An input of length 0 has one empty tile.
-
-    Raises
-    ------
-    ArgumentError
-        If `overlap` is negative, or `size` is less than two overlaps and a step.
     """
     hop = (size - 2 * overlap) // step * step
-    if overlap < 0 or hop < 1:
-        raise ValueError(
-            f"a tile of {size} positions has no space for two overlaps and a step "
-            f"({2 * overlap} + {step})"
-        )
     start = first = 0
     while start + size < length:
         last = start + hop + overlap

@@ -23,6 +23,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.objectives.outputs import Output, spread
 from selfattn_bio.objectives.profile import expected_counts
 from selfattn_bio.scoring.loading import Models
+from selfattn_bio.scoring.paired_scorer import check_rc
 from selfattn_bio.scoring.regions import Region
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import load_dna_model, prior_shift, window_size
@@ -198,16 +199,11 @@ class VariantScorer:
     options: VariantOptions
 
     def __post_init__(self) -> None:
-        objective, alphabet = self.model.objective, self.model.alphabet.name
+        alphabet = self.model.alphabet.name
         if self.genome.alphabet.name != alphabet:
             raise ArgumentError(f"the model reads {alphabet}; pass the path of the FASTA file")
-        if self.options.rc and not self.model.alphabet.has_complement:
-            raise ArgumentError(f"rc cannot be used with {alphabet}, which has no reverse strand")
-        if self.options.rc and objective.no_strand_mean:
-            raise ArgumentError(
-                f"rc cannot be used with objective {objective.kind!r}, whose outputs on the two "
-                "strands cannot be averaged"
-            )
+        if self.options.rc:
+            check_rc(self.model)
         prior_shift(self.model, self.options.prior)
 
     def size(self, chrom: str) -> int:

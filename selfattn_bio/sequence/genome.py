@@ -150,8 +150,7 @@ class Genome:
         """
         if strand not in ("+", "-"):
             raise ArgumentError(f"invalid strand {strand!r} (expected + or -)")
-        chrom, end = self._checked(chrom, start, end)
-        letters, _ = self._decoded(chrom, start, end)
+        letters, _ = self.fetch_masked(chrom, start, end)
         return letters if strand == "+" else self.alphabet.reverse_complement(letters)
 
     def fetch_masked(
@@ -162,21 +161,11 @@ class Genome:
         Both have shape (end - start,). Soft-masked bases are lower-case in the file. Parameters and
         errors are those of `fetch`.
         """
-        chrom, end = self._checked(chrom, start, end)
-        letters, raw = self._decoded(chrom, start, end)
-        return letters, np.frombuffer(raw, np.uint8) >= ord("a")
-
-    def _checked(self, chrom: str, start: int, end: int | None) -> tuple[str, int]:
-        """Return the genome's name of the chromosome and the end, after checking the window."""
         chrom = self.resolve(chrom)
         end = self.lengths[chrom] if end is None else end
         if not 0 <= start <= end <= self.lengths[chrom]:
             message = f"window [{start}, {end}) is not within {chrom} ({self.lengths[chrom]} bp)"
             raise GenomeError(message, place=str(self.path))
-        return chrom, end
-
-    def _decoded(self, chrom: str, start: int, end: int) -> tuple[NDArray[np.uint8], bytes]:
-        """Return the bases as upper-case ASCII, and the bytes of the file."""
         raw = self._read(chrom, start, end)
         if foreign := raw.translate(None, self.alphabet.readable):
             at = f"0-based position {start + raw.index(foreign[0])} of {chrom}"
@@ -184,7 +173,8 @@ class Genome:
                 f"invalid {printable(foreign[0])} at {at} (expected {self.alphabet.description})",
                 place=str(self.path),
             )
-        return np.frombuffer(raw.translate(self._policy.table), np.uint8), raw
+        letters = np.frombuffer(raw.translate(self._policy.table), np.uint8)
+        return letters, np.frombuffer(raw, np.uint8) >= ord("a")
 
     def _read(self, chrom: str, start: int, end: int) -> bytes:
         try:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,27 +130,14 @@ def all_kmers(
 ) -> tuple[Integers, Integers, float]:
     """Return the k-mers of all records, their rows, and the chance that two letters match."""
     kept = min(1.0, MAX_KMERS / max(1, int(lengths.sum())))
-    numbers, rows, counts = [], [], np.zeros(settings.num_classes, np.int64)
-    # Long records are split into pieces that overlap by k - 1 letters.
-    number = np.maximum(1, -(-lengths // LETTERS_AT_ONCE))
-    of_row = np.repeat(np.arange(len(lengths), dtype=np.int32), number)
-    begins = (
-        np.arange(len(of_row)) - np.repeat(np.cumsum(number) - number, number)
-    ) * LETTERS_AT_ONCE
-    sizes = np.minimum(lengths[of_row] - begins, LETTERS_AT_ONCE + settings.k - 1)
-    ends = np.cumsum(sizes + 1)
-    starts = np.unique(
-        np.searchsorted(ends, np.arange(0, ends.max(initial=0), LETTERS_AT_ONCE), side="right")
-    )
-    for start, stop in pairwise([*starts, len(sizes)]):
+    numbers, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+    counts = np.zeros(settings.num_classes, np.int64)
+    for pieces in _blocks(lengths, settings.k):
         # A padding 0 after each piece, so that no k-mer spans two pieces.
-        block = np.zeros(int((sizes[start:stop] + 1).sum()), np.uint8)
-        at = np.repeat(of_row[start:stop], sizes[start:stop] + 1)
-        offsets = np.concatenate([[0], np.cumsum(sizes[start:stop] + 1)])
-        for piece, offset in zip(range(start, stop), offsets, strict=False):
-            block[offset : offset + sizes[piece]] = letters[of_row[piece]][
-                begins[piece] : begins[piece] + sizes[piece]
-            ]
+        text = b"".join(letters[row][start:end].tobytes() + b"\0" for row, start, end in pieces)
+        block = np.frombuffer(text, np.uint8)
+        row_of = np.array([row for row, _, _ in pieces], np.int32)
+        at = np.repeat(row_of, [end - start + 1 for _, start, end in pieces])
         found = kmers(block, alphabet, settings)
         wanted = (found >= 0) & sampled(found, kept)
         numbers.append(found[wanted])
@@ -160,8 +146,22 @@ def all_kmers(
         counts += np.bincount(classes[classes >= 0], minlength=settings.num_classes)
     frequencies = counts / max(1, counts.sum())
     match = float(np.clip((frequencies**2).sum(), 1e-3, 0.99))
-    return (
-        np.concatenate(numbers or [np.zeros(0, np.int64)]),
-        np.concatenate(rows or [np.zeros(0, np.int64)]),
-        match,
-    )
+    return np.concatenate(numbers), np.concatenate(rows), match
+
+
+def _blocks(lengths: Integers, k: int) -> Iterator[list[tuple[int, int, int]]]:
+    """Yield pieces of records, (row, start, end), of LETTERS_AT_ONCE letters or a bit more.
+
+    Long records are split into pieces that overlap by k - 1 letters.
+    """
+    block, size = [], 0
+    for row, length in enumerate(lengths.tolist()):
+        for start in range(0, length, LETTERS_AT_ONCE):
+            end = min(length, start + LETTERS_AT_ONCE + k - 1)
+            block.append((row, start, end))
+            size += end - start
+            if size >= LETTERS_AT_ONCE:
+                yield block
+                block, size = [], 0
+    if block:
+        yield block

@@ -277,8 +277,6 @@ class ReaderState:
 class Entry:
     """A record under construction, whose letters arrive in pieces."""
 
-    __slots__ = ("_line", "_name", "_state", "_values", "body")
-
     def __init__(
         self, state: ReaderState, name: str, values: dict[str, str | None], line: int
     ) -> None:

@@ -110,9 +110,7 @@ def tiled(intervals: pd.DataFrame, width: int, step: int) -> pd.DataFrame:
     start, end, _ = _columns(intervals)
     counts = np.maximum((end - start - width) // step + 1, 0)
     rows = np.repeat(np.arange(len(intervals)), counts)
-    first = start[rows] + step * (
-        np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    )
+    first = start[rows] + step * pd.Series(rows).groupby(rows).cumcount().to_numpy()
     return intervals.iloc[rows].reset_index(drop=True).assign(start=first, end=first + width)
 
 

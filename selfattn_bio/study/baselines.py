@@ -59,7 +59,7 @@ def predict_networks(
     start, scorers, letters = time.monotonic(), candidate.members(), records.letters
     model = scorers[0].run.model
     if isinstance(model, PretrainedModel) and model.weights == "random":  # control of pretraining
-        parts = [part for part in parts if not part.reads_pretrained]
+        parts = [part for part in parts if "pretrained" not in part.reads]
     control = scorers[0].run.is_control()
     role: Role = "model" if name == "model" else "control" if control else "baseline"
     alone: dict[str, list[Any]] = {split: [] for split in examples}
@@ -129,27 +129,21 @@ def fit_baselines(
     examples
         What metrics count in the validation and test splits.
     """
-    letters, alphabet = records.letters, records.corpus.alphabet
-    start = time.monotonic()
+    letters, corpus, start = records.letters, records.corpus, time.monotonic()
     if isinstance(objective, LanguageModel):
-        predictions = language_predictions(objective, tokenizer_of(task), letters)
-    else:
-        same = targets, task, parts, examples
-        found = fit_suitable(objective, alphabet, letters, *same)
-        partner = records.corpus.partner
-        if partner and partner.alphabet.name != "levels":
-            of_partner = {
-                split: [records.corpus.partner_letters(int(i)) for i in rows]
-                for split, rows in records.rows.items()
-            }
-            found |= fit_suitable(objective, partner.alphabet, of_partner, *same, prefix=PARTNER)
-        return found
-    LOG.info(f"baselines fitted in {time.monotonic() - start:.1f} s")
-    valid = examples["valid"].targets
-    return {
-        name: Fitted(Classifier.of_predictions(objective, "baseline", of, valid))
-        for name, of in predictions.items()
-    }
+        name, predictions = language_predictions(objective, tokenizer_of(task), letters)
+        LOG.info(f"baselines fitted in {time.monotonic() - start:.1f} s")
+        valid = examples["valid"].targets
+        return {name: Fitted(Classifier.of_predictions(objective, "baseline", predictions, valid))}
+    same = targets, task, parts, examples
+    found = fit_suitable(objective, corpus.alphabet, letters, *same)
+    if corpus.partner and corpus.partner.alphabet.name != "levels":
+        of_partner = {
+            split: [corpus.partner_letters(int(i)) for i in rows]
+            for split, rows in records.rows.items()
+        }
+        found |= fit_suitable(objective, corpus.partner.alphabet, of_partner, *same, prefix=PARTNER)
+    return found
 
 
 def fit_suitable(
@@ -197,13 +191,13 @@ def fit_suitable(
 
 def language_predictions(
     objective: LanguageModel[Any], tokenizer: KmerTokenizer, letters: Split
-) -> dict[str, dict[str, Array]]:
+) -> tuple[str, dict[str, Array]]:
     """Fit a Markov chain of letters, or token frequencies if predicted tokens overlap.
 
     Returns
     -------
-    Baseline name -> split (valid, test) -> sums of each record as from `LanguageModel.read`,
-    (n, 4), with an unknown number of correct tokens.
+    The name of the baseline, and for valid and test the sums of each record as from
+    `LanguageModel.read`, (n, 4), with an unknown number of correct tokens.
     """
     if width := objective.language_loss(tokenizer).letters:
         name = "markov"
@@ -216,7 +210,7 @@ def language_predictions(
         unknown = np.full(len(total), np.nan)
         columns = [total, unknown, number / max(width, 1), number * (width > 0)]
         found[split] = np.stack(columns, axis=1)
-    return {name: found}
+    return name, found
 
 
 # letters of records -> sum of the loss in nats and number of predictions, both (n,)

@@ -210,27 +210,15 @@ class EvaluationRecords:
         """Return the number of records of each split as text, and of positives if there are any."""
         if not objective_of(task.objective).is_labelled:
             return [f"{split} {counted(len(rows), 'record')}" for split, rows in self.rows.items()]
+        labels = {split: self.table(split)["label"] for split in self.rows}
         return [
-            f"{split} {counted(len(labels), 'record')} ({int(labels.sum())} positive)"
-            for split, labels in self.labels().items()
+            f"{split} {counted(len(of), 'record')} ({int(of.sum())} positive)"
+            for split, of in labels.items()
         ]
 
     def origin(self, split: Path) -> dict[str, str]:
         """Return the source of the records, which saved baselines name."""
         return {"corpus_fingerprint": self.corpus.fingerprint, "split_sha256": sha256_of(split)}
-
-    def labels(self) -> dict[str, NDArray[np.int64]]:
-        """Return the labels of the records, 0 or 1, (n,) for each split."""
-        return {
-            split: self.corpus.records["label"].iloc[of_split].to_numpy(dtype="int64")
-            for split, of_split in self.rows.items()
-        }
-
-    def units(self) -> dict[str, Units]:
-        """Return the records that are resampled together, for the validation and test splits."""
-        return {
-            split: Units.of(self.keys[self.rows[split]], self.unit) for split in EVALUATED_SPLITS
-        }
 
     def units_of(self, examples: Examples, split: str) -> Units:
         """Return the examples that are resampled together; bins are by blocks of chromosomes.
@@ -244,7 +232,7 @@ class EvaluationRecords:
             If the bins with a point are in fewer than two blocks, so that there is no interval.
         """
         if "chrom" not in examples.table:
-            return self.units()[split]
+            return Units.of(self.keys[self.rows[split]], self.unit)
         blocks, block = blocks_of(examples.table, self.block), f"{self.block:,} bp"
         if (number := len(np.unique(blocks[examples.targets == 1]))) < 2:
             message = (
@@ -276,7 +264,7 @@ class EvaluationRecords:
         """
         objective, columns = objective_of(task.objective), task.objective.target_columns
         corpus = self.corpus
-        table = corpus.targets(columns) if columns else corpus.records[[]]
+        table = corpus.targets(columns)
         place = corpus.targets_place if columns else str(corpus.path)
         found = {
             split: objective.targets(table.iloc[rows], self.table(split), place)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,9 @@ from selfattn_bio.evaluation.groups import MOST, group_metrics, groups_of
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, Classifier, summarise
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_file, whole_folder, write_text
+from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_folder, write_text
 from selfattn_bio.layout import Layout
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.objectives import OBJECTIVES, Objective, objective_of
@@ -34,6 +34,7 @@ from selfattn_bio.report.plots import COLOURS
 from selfattn_bio.report.tested import MAX_CURVES
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.stack import fitted_parts
+from selfattn_bio.sequence.tables import write_table
 from selfattn_bio.study.baselines import fit_baselines, predict_networks
 from selfattn_bio.study.evaluated import (
     Candidate,
@@ -41,9 +42,7 @@ from selfattn_bio.study.evaluated import (
     check_candidates,
     predictions_table,
 )
-
-if TYPE_CHECKING:
-    from selfattn_bio.study.study import Study
+from selfattn_bio.study.study import Study
 
 ROLES = {"baselines": "baseline", "controls": "control"}  # by key of metrics.json
 
@@ -114,7 +113,7 @@ class Evaluation(TableResult):
             raise ArgumentError(f"no classifier has the test metric {metric!r} with an interval")
         test, names = self.predictions["test"], rows["name"].head(MAX_CURVES)
         curves = {name: test[name] for name in names} if {"label", *names} <= set(test) else {}
-        figure = DisplayedFigure((3.6 * (3 if curves else 1), 2.9))
+        figure = DisplayedFigure(figsize=(3.6 * (3 if curves else 1), 2.9), layout="constrained")
         axes = figure.subplots(1, 3 if curves else 1, squeeze=False)[0]
         found: list[Any] = rows.to_dict("records")
         intervals = [(row["name"], row, COLOURS[row["role"]]) for row in found]
@@ -140,8 +139,7 @@ class Evaluation(TableResult):
             for name, baseline in self.baselines.items():
                 baseline.save(path / name)
         for split, table in self.predictions.items():
-            with whole_file(getattr(layout, split)) as path:
-                table.to_csv(path, sep="\t", index=False, float_format="%.6g")
+            write_table(getattr(layout, split), table)
         write_text(layout.metrics, json.dumps(self.metrics, indent=1, allow_nan=False) + "\n")
         write_text(layout.card, self.card)
 
@@ -161,7 +159,7 @@ def evaluate(study: Study) -> Evaluation:
     evaluated = candidates["model"]
     objective = objective_of(evaluated.runs()[0].objective)
     costs = {name: candidate.cost() for name, candidate in candidates.items()}
-    metrics, tables, baselines = compare(objective, candidates, records, task)
+    metrics, tables, baselines = _compare(objective, candidates, records, task)
     metrics |= {"costs": costs, **records.origin(path)}
     metrics["weights"] = {
         folder.relative_to(study.root.folder).as_posix(): read_provenance(folder)["weights_sha256"]
@@ -179,28 +177,20 @@ def evaluate(study: Study) -> Evaluation:
         baseline.origin = records.origin(path)
     evaluation = Evaluation(metrics, tables, _card(metrics, evaluated.folders), baselines)
     evaluation.save(study.root.folder)
-    for line in evaluation_lines(objective, metrics):
-        LOG.info(line)
+    log_lines(evaluation_lines(objective, metrics))
     LOG.info(f"wrote {study.root.metrics}")
     return evaluation
 
 
-class Compared(NamedTuple):
-    """The content of metrics.json, the tables of predictions, and the baselines to save."""
-
-    metrics: dict[str, Any]
-    predictions: dict[str, pd.DataFrame]
-    baselines: dict[str, Baseline]
-
-
-def compare(
+def _compare(
     objective: Objective[Any],
     candidates: Mapping[str, Candidate],
     records: EvaluationRecords,
     task: RunFile,
-) -> Compared:
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame], dict[str, Baseline]]:
     """Evaluate the model, its variants and the baselines that are fitted to the same records.
 
+    Returns the content of metrics.json, the tables of predictions, and the baselines to save.
     The baselines of a private run are not saved, because their weights would reveal its records.
     """
     table, targets = records.targets(task.model_copy(update={"objective": objective.section}))
@@ -238,7 +228,7 @@ def compare(
         for split, of in examples.items()
     }
     saved = {} if task.privacy else {name: of.model for name, of in fitted.items() if of.model}
-    return Compared(metrics, tables, saved)
+    return metrics, tables, saved
 
 
 def _groups(

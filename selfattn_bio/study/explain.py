@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,7 @@ from selfattn_bio.attribution.explanation import SOURCE, Explanation, check_outp
 from selfattn_bio.attribution.methods import AttributionMethod, build_method
 from selfattn_bio.attribution.readout import MappedSequence
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config import Interpret
-from selfattn_bio.config.section import did_you_mean
+from selfattn_bio.config import did_you_mean
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
 from selfattn_bio.display import counted
@@ -31,10 +30,8 @@ from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.objectives.outputs import Output, safe_names
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.study.study import Study
 from selfattn_bio.study.trained import TrainedModel
-
-if TYPE_CHECKING:
-    from selfattn_bio.study.study import Study
 
 COMPARED = 50  # records that each network of the model explains alone
 # of the records that are explained for an output: 0.7 GB of scores
@@ -71,7 +68,7 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
         if output is outputs[0]:
             of_score = sorted({0, len(records) // 2, len(records) - 1})  # highest first
             mapped = mapped or records.index[of_score].tolist()
-            correlation = _member_correlation(scorer, output, letters, records, settings)
+            correlation = _member_correlation(scorer, output, letters, records, method)
     provenance = read_provenance(trained.folder)
     source = {key: provenance[key] for key in SOURCE}
     explained = joined(parts)
@@ -168,7 +165,7 @@ def _member_correlation(
     output: Output,
     letters: Sequence[Any],
     records: pd.DataFrame,
-    settings: Interpret,
+    method: Any,
 ) -> float | None:
     """Explain COMPARED records by each network of the model alone, and correlate the attributions.
 
@@ -177,7 +174,6 @@ def _member_correlation(
     The median over the records; None for a single network, for two inputs and for methods that
     read attention weights.
     """
-    method = build_method(settings.method)
     if (
         scorer.run.model.members == 1
         or isinstance(scorer, PairedScorer)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,13 @@ from selfattn_bio.errors import CorpusError, LeakageError
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
 from selfattn_bio.files import whole_file, write_text
 from selfattn_bio.layout import Layout
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.clusters import SIMILARITY
 from selfattn_bio.sequence.split_table import read_split
-
-if TYPE_CHECKING:
-    from selfattn_bio.study.study import Study
+from selfattn_bio.sequence.tables import read_table
+from selfattn_bio.study.study import Study
 
 # Warn if length or GC content alone separates the labels with this AUROC.
 TELLS_LABEL = 0.95
@@ -85,15 +84,9 @@ class Leakage(TableResult):
 
 
 def read_leaks(path: Path) -> pd.DataFrame:
-    """Read the table of a saved audit."""
+    """Read the table that `Leakage.save` writes, with the types of `find_leaks`."""
     numbers = {"label": "Int8", "neighbour_label": "Int8", "similarity": "float64"}
-    return pd.read_csv(
-        path,
-        sep="\t",
-        dtype=numbers | dict.fromkeys(TEXTS, "str"),
-        keep_default_na=False,
-        na_values={name: [""] for name in numbers},
-    )
+    return read_table(path, TEXTS).astype(numbers)
 
 
 def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
@@ -134,8 +127,7 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
     }
     leakage = Leakage(leaks, summary, str(split))
     leakage.save(study.root.folder)
-    for line in leakage.lines:
-        LOG.info(line)
+    log_lines(leakage.lines)
     for warning in summary["warnings"]:
         LOG.warning(warning)
     LOG.info(f"wrote {study.root.audit}")

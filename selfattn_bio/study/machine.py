@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from itertools import product
 
 import pandas as pd
 import torch
@@ -57,7 +58,6 @@ LIBRARIES = {
 
 
 NEEDED = ("workflow", "model 'promoter'")  # parts without which the README does not work
-Requests = dict[str, dict[str, AttentionInputs]]  # by pattern, then by position
 KERNEL_COLUMNS = ["pattern", "position", "kernel", "reason"]
 
 
@@ -152,7 +152,7 @@ def inspect_machine(*, kernels: bool = False) -> Machine:
         f"CPU with {counted(torch.get_num_threads(), 'thread')}; CUDA: {_gpu() or 'none'}",
         state,
         other_parts(),
-        pd.DataFrame(_choices(_requests()), columns=KERNEL_COLUMNS) if kernels else None,
+        pd.DataFrame(_choices(), columns=KERNEL_COLUMNS) if kernels else None,
     )
 
 
@@ -187,25 +187,44 @@ def other_parts() -> pd.DataFrame:
     return table.assign(needed=table["name"].isin(NEEDED))
 
 
-def _choices(requests: Requests) -> Iterator[tuple[str, str, str, str]]:
-    """Yield the row of each request: pattern, position, kernel and reason."""
-    for pattern, by_position in requests.items():
-        for position, inputs in by_position.items():
-            chosen = choose(inputs)
-            reasons = "; ".join(
-                f"not {each}: {why_avoided(each, inputs) or why_unsupported(each, inputs)}"
-                for each in list(KERNELS)[: list(KERNELS).index(chosen)]
-                if each != "reference" and (each != "flex" or torch.cuda.is_available())
-            )
-            yield pattern, position, chosen, reasons or "first in the order"
+def _requests() -> Iterator[tuple[str, str, AttentionInputs]]:
+    """Yield pattern, position and example inputs of attention in training."""
+    patterns: dict[str, config.AnyPattern] = {
+        "full": config.FullPattern(),
+        "full, causal": config.FullPattern(causal=True),
+        "window": config.WindowPattern(),
+        "window, global": config.WindowPattern(num_global=1),
+        "window, causal": config.WindowPattern(causal=True),
+        "window, dilated": config.WindowPattern(dilation=4),
+        "strided": config.StridedPattern(),
+        "block_local": config.BlockLocalPattern(),
+        "bigbird": config.BigBirdPattern(),
+    }
+    by_distance = positions_with("none", "bias", "rotation", "own_keys")
+    q = torch.zeros(1, 2, LENGTH, HEAD_DIM, device="cuda" if torch.cuda.is_available() else "cpu")
+    for (name, section), kind in product(patterns.items(), by_distance):
+        pattern = build_pattern(section)
+        position = TypeAdapter(config.AnyPosition).validate_python({"kind": kind})
+        own = build_position(position, 2, HEAD_DIM).to(q.device)
+        yield name, kind, prepare(q, q, q, pattern=pattern, position=own)
+
+
+def _choices() -> Iterator[tuple[str, str, str, str]]:
+    """Yield pattern, position, kernel and reason of each request."""
+    for pattern, position, inputs in _requests():
+        chosen = choose(inputs)
+        reasons = "; ".join(
+            f"not {each}: {why_avoided(each, inputs) or why_unsupported(each, inputs)}"
+            for each in list(KERNELS)[: list(KERNELS).index(chosen)]
+            if each != "reference" and (each != "flex" or torch.cuda.is_available())
+        )
+        yield pattern, position, chosen, reasons or "first in the order"
 
 
 def _kernel_lines(table: pd.DataFrame) -> Iterator[str]:
     """Yield the rows as text; positions with the same kernel and reason share a line."""
-    lines: dict[tuple[str, str, str], list[str]] = {}
-    for pattern, position, kernel, reason in table.itertuples(index=False):
-        lines.setdefault((pattern, kernel, reason), []).append(position)
-    for (pattern, kernel, reason), positions in lines.items():
+    same = table.groupby(["pattern", "kernel", "reason"], sort=False)["position"]
+    for (pattern, kernel, reason), positions in same:
         yield f"  {pattern:16} {', '.join(positions):26} {kernel:10} {reason}"
 
 
@@ -227,36 +246,3 @@ def _font() -> str | None:
         return findfont(rcParams["font.sans-serif"][0], fallback_to_default=False)
     except ValueError:
         return None
-
-
-def _requests() -> Requests:
-    """Return example inputs of attention in training, by pattern and then by position."""
-    patterns: dict[str, config.AnyPattern] = {
-        "full": config.FullPattern(),
-        "full, causal": config.FullPattern(causal=True),
-        "window": config.WindowPattern(),
-        "window, global": config.WindowPattern(num_global=1),
-        "window, causal": config.WindowPattern(causal=True),
-        "window, dilated": config.WindowPattern(dilation=4),
-        "strided": config.StridedPattern(),
-        "block_local": config.BlockLocalPattern(),
-        "bigbird": config.BigBirdPattern(),
-    }
-    by_distance = positions_with("none", "bias", "rotation", "own_keys")
-    positions = [
-        TypeAdapter(config.AnyPosition).validate_python({"kind": kind}) for kind in by_distance
-    ]
-    q = torch.zeros(1, 2, LENGTH, HEAD_DIM, device="cuda" if torch.cuda.is_available() else "cpu")
-    return {
-        name: {
-            each.kind: prepare(
-                q,
-                q,
-                q,
-                pattern=build_pattern(pattern),
-                position=build_position(each, 2, HEAD_DIM).to(q.device),
-            )
-            for each in positions
-        }
-        for name, pattern in patterns.items()
-    }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,7 @@ from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.loading import load_single
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.split_table import read_split
-
-if TYPE_CHECKING:
-    from selfattn_bio.study.study import Study
+from selfattn_bio.study.study import Study
 
 MOST_OUTPUTS = 4  # that are interpreted if [interpret] targets names none
 
@@ -104,12 +102,6 @@ class TrainedModel:
         return [self.corpus.letters(int(row)) for row in records.index]
 
     @cached_property
-    def targets(self) -> pd.DataFrame:
-        """Return the columns of the targets as text, one row per record; the label if binary."""
-        columns = self.scorer.objective.section.target_columns
-        return self.corpus.targets(columns) if columns else self.records[["label"]]
-
-    @cached_property
     def values(self) -> NDArray[Any]:
         """Return the targets of all records, as from `Objective.targets`.
 
@@ -118,8 +110,9 @@ class TrainedModel:
         CorpusError
             If a value is not valid.
         """
-        place = str((self.corpus.summary.get("targets") or {}).get("path", self.corpus.path))
-        return self.scorer.objective.targets(self.targets, self.records, place)
+        objective = self.scorer.objective
+        table = self.corpus.targets(objective.section.target_columns)
+        return objective.targets(table, self.records, self.corpus.targets_place)
 
     def truth(self, output: Output) -> pd.Series:
         """Return the target of each record for an output, NaN if unknown; errors as `values`."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,7 @@ class Stream:
             if training.edits
             else 0,
         )
-        self._epoch: tuple[int, Sequence[NDArray[np.int64]]] = (-1, [])
+        self._batches_of_epoch = lru_cache(maxsize=1)(self.order.epoch)
 
     def epoch_of(self, step: int) -> float:
         """Return the number of epochs before a step."""
@@ -159,9 +159,7 @@ class Stream:
         found = []
         for position in range(step * self.accumulate, (step + 1) * self.accumulate):
             epoch, at = divmod(position, self.per_epoch)
-            if self._epoch[0] != epoch:
-                self._epoch = (epoch, self.order.epoch(epoch))
-            found.append((epoch, self._epoch[1][at]))
+            found.append((epoch, self._batches_of_epoch(epoch)[at]))
         return found
 
     def ids(self, step: int) -> list[str]:

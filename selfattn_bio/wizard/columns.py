@@ -11,8 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from selfattn_bio.config import SplitValues
-from selfattn_bio.config.section import did_you_mean
+from selfattn_bio.config import SplitValues, did_you_mean
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import Alphabet

@@ -97,13 +97,12 @@ def split_lines(
 ) -> tuple[list[str], str]:
     """Write [split], and describe the choice; `labels` has the class of each record."""
     if "train" in request.files:
-        named = ", ".join(
-            f"{contents.counts[name]:,} {name}" for name in SPLITS if contents.counts[name]
-        )
-        return _sampled([setting("kind", "files")], contents.counts), f"the files ({named})"
+        lines = [setting("kind", "files")]
+        return _sampled(lines, contents.counts), f"the files ({_counted(contents.counts)})"
     if split:
-        lines = [setting("kind", "column", _counted(split)), setting("column", split.column)]
-        return _sampled(lines, split.counts), f"column {split.column!r} ({_counted(split)})"
+        named = _counted(split.counts)
+        lines = [setting("kind", "column", named), setting("column", split.column)]
+        return _sampled(lines, split.counts), f"column {split.column!r} ({named})"
     reasons = []
     if chosen := choose_chromosomes(contents.chromosomes, labels):
         lines = [
@@ -167,8 +166,8 @@ def _sampled(lines: list[str], counts: Counter[str]) -> list[str]:
     return ["[split]", *lines]
 
 
-def _counted(split: SplitColumn) -> str:
-    return ", ".join(f"{split.counts[name]:,} {name}" for name in SPLITS if split.counts[name])
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{counts[name]:,} {name}" for name in SPLITS if counts[name])
 
 
 def choose_chromosomes(chromosomes: Sequence[str | None], labels: Sequence[str]) -> list[str]:

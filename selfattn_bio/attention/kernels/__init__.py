@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from selfattn_bio.config import KERNELS, Capabilities, PatternShape
 from selfattn_bio.errors import KernelError
 from selfattn_bio.log import LOG
 
-ELSEWHERE = {"sdpa": ("reference", "run_sdpa"), "joint": ("slab", "run_joint")}
+ELSEWHERE = {"sdpa": "reference:run_sdpa", "joint": "slab:run_joint"}
 
 
 def run(name: str, inputs: AttentionInputs) -> Tensor:
@@ -33,8 +33,7 @@ def run(name: str, inputs: AttentionInputs) -> Tensor:
 
 @cache
 def _function(name: str) -> Callable[[AttentionInputs], Tensor]:
-    module, function = ELSEWHERE.get(name, (name, "run"))
-    return getattr(import_module(f"{__name__}.{module}"), function)
+    return resolve_name(f"{__name__}.{ELSEWHERE.get(name, f'{name}:run')}")
 
 
 def choose(inputs: AttentionInputs, kernel: str = "auto") -> str:

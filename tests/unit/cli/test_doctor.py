@@ -28,10 +28,10 @@ def table(out):
 def test_doctor_reports_kernels_of_default_encoder_on_cuda(capsys, monkeypatch):
     """Without dropout of attention weights, the default, flex serves every pattern."""
     dropout = config.AttentionModel().attention_dropout
-    on_cuda = machine._requests()
-    for requests in on_cuda.values():
-        for position, inputs in requests.items():
-            requests[position] = replace(inputs, q=OnCuda(inputs.q), dropout=dropout)
+    on_cuda = [
+        (pattern, position, replace(inputs, q=OnCuda(inputs.q), dropout=dropout))
+        for pattern, position, inputs in machine._requests()
+    ]
     monkeypatch.setattr(machine, "_requests", lambda: on_cuda)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")

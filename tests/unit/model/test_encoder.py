@@ -9,7 +9,20 @@ from learners import scorer_of
 from torch import nn
 from torch.testing import assert_close
 
-from selfattn_bio import Encoder, Global, Learned, Rotary, Sinusoidal, T5Bias, Window, config
+from selfattn_bio import (
+    Alibi,
+    Encoder,
+    Global,
+    Learned,
+    Rotary,
+    Shaw,
+    Sinusoidal,
+    T5Bias,
+    Window,
+    config,
+)
+from selfattn_bio.attention.kernels import band
+from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.model import convolution
 from selfattn_bio.model.encoder import build_encoder, split_heads
 from selfattn_bio.model.stem import BatchNorm
@@ -97,6 +110,70 @@ def test_gradients_of_heads_are_concatenated():
 def test_encoder_without_mask_has_no_padding():
     encoder, x = Encoder(16, 1, 2), torch.randn(2, 5, 16)
     assert torch.equal(encoder(x), encoder(x, torch.ones(2, 5, dtype=torch.bool)))
+
+
+needs_kernel = pytest.mark.skipif(unavailable_reason() is not None, reason="no compiled kernel")
+
+
+def fused_calls(monkeypatch):
+    """Count the calls of the kernel for a block."""
+    calls, run = [], band.encode
+    monkeypatch.setattr(band, "encode", lambda *given: calls.append(0) or run(*given))
+    return calls
+
+
+@needs_kernel
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("position", [None, T5Bias(4), Alibi(4), Learned(64, 41)])
+def test_fused_block_equals_modules(position, threads, monkeypatch):
+    torch.manual_seed(0)
+    encoder = Encoder(64, 2, 4, position=position, feedforward_dim=96).eval()
+    for parameter in encoder.parameters():  # norms and biases are not 1 and 0
+        nn.init.normal_(parameter, std=0.2)
+    x, mask = torch.randn(5, 41, 64), torch.ones(5, 41, dtype=torch.bool)
+    mask[1, 12:], mask[3, 1:] = False, False
+    calls, before = fused_calls(monkeypatch), torch.get_num_threads()
+    with torch.no_grad():
+        expected = encoder(x, mask)
+    assert not calls
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            found, alone = encoder(x, mask), encoder(x[4:])
+    finally:
+        torch.set_num_threads(before)
+    assert len(calls) == 4  # two blocks, twice
+    assert_close(found[mask], expected[mask], atol=1e-5, rtol=1e-5)
+    assert torch.equal(found[4:], alone)
+
+
+@needs_kernel
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"position": Rotary(16)},
+        {"pattern": Window(3)},
+        {"num_kv_heads": 2},
+        {"feedforward_dim": 80},
+        {"position": Shaw(16, 8)},
+    ],
+)
+def test_other_blocks_are_not_fused(settings, monkeypatch):
+    encoder, x = Encoder(64, 1, 4, **settings).eval(), torch.randn(2, 9, 64)
+    calls = fused_calls(monkeypatch)
+    with torch.inference_mode():
+        encoder(x)
+        encoder.double()(x.double())
+    assert not calls
+
+
+@needs_kernel
+def test_hooks_of_a_block_run_in_inference():
+    encoder, seen = Encoder(64, 2, 4).eval(), []
+    encoder.blocks[1].feedforward[1].register_forward_hook(lambda *given: seen.append(given))
+    with torch.inference_mode():
+        encoder(torch.randn(2, 9, 64))
+    assert len(seen) == 1
 
 
 def tokens_with_padding(size, length=45):

@@ -246,7 +246,7 @@ def test_language_baselines_have_the_metrics_of_the_model(kind):
     rows = [letters_of("".join(rng.choice(list("ACGT"), 3000))) for _ in range(3)]
     letters = dict(zip(("train", "valid", "test"), rows, strict=True))
     tokenizer = KmerTokenizer(DNA, 3, 1 if kind == "masked" else 3)
-    (found,) = language_predictions(objective, tokenizer, letters).values()
+    _, found = language_predictions(objective, tokenizer, letters)
     metrics = objective.measure(found["test"], None)
     assert np.isnan(metrics["accuracy"])
     assert metrics["perplexity"] == pytest.approx(64, rel=0.1)

@@ -93,7 +93,7 @@ OTHERS = {
     "byte order mark": Odd(("\ufeff" + HEADER + LINE).encode(), ONE, variants, "a é.vcf"),
     "gz by its content": Odd(PACKED, ONE * 99, variants, "packed"),
     "truncated gz": Odd(PACKED[:-20], "gz file is truncated. Download or copy it <...>", variants),
-    "damaged gz": Odd(PACKED[:-8] + bytes(8), "damaged gz file: Error -3 while <...>", variants),
+    "damaged gz": Odd(PACKED[:-8] + bytes(8), "damaged gz file: CRC check failed <...>", variants),
     "BCF": Odd(
         gzip.compress(b"BCF\2\2" + bytes(50)),
         "BCF is not supported. Convert it: bcftools view old.bcf > new.vcf",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from selfattn_bio.attention.inputs import AttentionInputs, Rest
 from selfattn_bio.attention.kernels.band.build import library, unavailable_reason
-from selfattn_bio.attention.kernels.band.calls import BandLayout, Call, split_band
+from selfattn_bio.attention.kernels.band.calls import Banded, BandLayout, Call, split_band
 from selfattn_bio.attention.kernels.reference import with_global_rows
 from selfattn_bio.attention.positions import Terms
 
@@ -116,6 +117,36 @@ def _check(inputs: AttentionInputs) -> None:
     ):
         message = f"bias has shape {tuple(bias.shape)}; expected (H, 2 M + 1) with H = {q.shape[1]}"
         raise ValueError(message)
+
+
+def encode(inputs: AttentionInputs, layers: Sequence[Any], x: Tensor) -> Tensor:
+    """Compute a block of an encoder: x + attention(norm(x)), then x + feedforward(norm(x)).
+
+    Results do not depend on the number of threads, to the bit.
+
+    Parameters
+    ----------
+    inputs
+        Attention over all pairs, which the kernel must support. The values of q, k and v are not
+        read, only their sizes.
+    layers
+        In float32: norm, projections to q, k and v and from the heads, norm, and two layers with a
+        GELU between them. Sizes of linear layers are multiples of 32.
+    x
+        (B, L, H Dh) float32, contiguous.
+
+    Returns
+    -------
+    (B, L, H Dh).
+    """
+    pattern = Banded(inputs.length, inputs.length)
+    layout = BandLayout(replace(inputs, pattern=pattern), library().band_tile(), backward=False)
+    call, y = _call(inputs, inputs.q, x, layout), torch.empty_like(x)
+    call.hidden_size, call.eps = layers[-1].in_features, layers[0].eps
+    weights = (each for layer in layers for each in (layer.weight, layer.bias))
+    call.layers = tuple(each.data_ptr() for each in (x, y, *weights))
+    _run("band_encode", call)
+    return y
 
 
 # ------------ autograd

@@ -18,7 +18,7 @@
 // identical to the bit for any number of threads.
 
 #include "backward.h"
-#include "forward.h"
+#include "encoder.h"
 
 namespace {
 
@@ -65,7 +65,7 @@ int guarded(const Work& work) {
 
 }  // namespace
 
-// Each function returns 0, or 1 if memory ran out. Several threads may run the first two with the
+// Each function returns 0, or 1 if memory ran out. Several threads may run the first three with the
 // same `next`.
 extern "C" int band_forward(const Call* c) {
   return guarded([&] { FOR_FORMAT(forward_spans, *c); });
@@ -73,6 +73,10 @@ extern "C" int band_forward(const Call* c) {
 
 extern "C" int band_backward(const Call* c) {
   return guarded([&] { FOR_FORMAT(backward_spans, *c); });
+}
+
+extern "C" int band_encode(const Call* c) {
+  return guarded([&] { FOR_HEAD_DIM(encode, Float32, *c); });
 }
 
 extern "C" int band_fold_bias_grad(const Call* c) {

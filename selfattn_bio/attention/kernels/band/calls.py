@@ -105,6 +105,9 @@ class Call(ctypes.Structure):
         ("keep_scale", ctypes.c_float),
         ("phase", ctypes.c_int64),
         ("next", ctypes.POINTER(ctypes.c_int64)),
+        ("hidden_size", ctypes.c_int64),
+        ("eps", ctypes.c_float),
+        ("layers", ctypes.c_void_p * 14),
     )
 
     def __init__(self, *sizes: int) -> None:
@@ -157,16 +160,16 @@ class BandLayout:
         """
         before, beyond = (self.right, self.far) if self.backward else (self.left, self.longest)
         near = torch.arange(self.band_size) - before - self.tile
-        far = torch.arange(self.global_size if self.far else 0) - beyond - self.tile
+        far = torch.arange(self.global_size) - beyond - self.tile
         if self.backward:  # convert to key - query
             near, far = -near, -far
         in_band = (near >= -self.left) & (near <= self.right)
-        out_of_band = (far < -self.left) | ((far > self.right) & (self.right > 0))
-        return {
-            "band_bias": self._bias_row(bias, near, in_band, heads),
-            "global_bias": self._bias_row(bias, far, out_of_band, heads),
-            "row_bias": self._bias_row(bias, far, torch.ones_like(out_of_band), heads),
-        }
+        rows = {"band_bias": self._bias_row(bias, near, in_band, heads)}
+        if self.far:
+            out_of_band = (far < -self.left) | ((far > self.right) & (self.right > 0))
+            rows["global_bias"] = self._bias_row(bias, far, out_of_band, heads)
+            rows["row_bias"] = self._bias_row(bias, far, torch.ones_like(out_of_band), heads)
+        return rows
 
     def blocks(self, mask: AttentionMask) -> Tensor | None:
         """Return the sampled blocks of keys for each block of queries, (B, blocks, count) int32."""

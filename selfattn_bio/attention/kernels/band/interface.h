@@ -13,6 +13,22 @@ struct View {
   int64_t batch, head, row;
 };
 
+// Layers of a block of an encoder, as PyTorch has them: weights of linear layers are (out, in).
+struct Norm {
+  const float *scale, *shift;
+};
+struct Linear {
+  const float *weights, *bias;
+};
+struct Block {
+  const float* x;  // (B, L, D)
+  float* y;        // (B, L, D)
+  Norm attention_norm;
+  Linear qkv, joined;  // joined: of the heads
+  Norm feedforward_norm;
+  Linear widened, narrowed;
+};
+
 // `Call` in calls.py has the same fields in the same order.
 struct Call {
   int64_t batches, heads, length, head_dim;
@@ -41,6 +57,9 @@ struct Call {
   float keep_scale;
   int64_t phase;
   int64_t* next;  // the next span to be taken
+  int64_t hidden_size;  // of the feed-forward network
+  float eps;            // of the norms
+  Block layers;
 };
 
 namespace {
