@@ -43,7 +43,7 @@ TYPES = {
     "sha256": "str",
 }
 DUPLICATE = "exact duplicate"
-COUNTED = 4  # values of a target column at most whose records are counted
+COUNTED = 40  # characters of all values of a target column at most, whose records are counted
 ROWS = 50_000  # rows of the table in memory
 
 
@@ -287,7 +287,7 @@ class Targets:
         table.to_parquet(folder / TARGETS, index=False)
         targets = table.drop(columns=self._split_column, errors="ignore")
         counts = {name: targets[name].value_counts().to_dict() for name in targets}
-        few = {name: of for name, of in counts.items() if len(of) <= COUNTED}
+        few = {name: of for name, of in counts.items() if sum(map(len, of)) <= COUNTED}
         empty = targets.isna().sum().to_dict()
         return {"columns": list(targets.columns), "empty": empty, "counts": few}
 
