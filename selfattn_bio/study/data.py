@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -124,7 +124,7 @@ def ingest_files(
 
 
 def _build(
-    sources: Iterable[Source],
+    sources: Sequence[Source],
     output: str | Path,
     rules: RecordRules,
     targets: str | Path | None,
