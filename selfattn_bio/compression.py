@@ -15,10 +15,10 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from selfattn_bio.errors import SelfAttnBioError, SequenceFileError
 
@@ -32,7 +32,7 @@ raise_sequence_error = SequenceFileError.fail
 
 
 @contextmanager
-def open_uncompressed(path: Path, error: type[SelfAttnBioError]) -> Iterator[BinaryIO]:
+def open_uncompressed(path: Path, error: type[SelfAttnBioError]) -> Iterator[io.BufferedReader]:
     """Open a file in a `with` statement and read its uncompressed bytes.
 
     Parameters
@@ -54,11 +54,8 @@ def open_uncompressed(path: Path, error: type[SelfAttnBioError]) -> Iterator[Bin
         )
     try:
         with path.open("rb") as handle:
-            if is_compressed(handle.peek(len(_ZSTD))):
-                blocks = decompressed(iter(lambda: handle.read(BLOCK), b""), str(path), error)
-                yield cast(BinaryIO, stream_of(blocks))
-            else:
-                yield handle
+            raw = iter(lambda: handle.read(BLOCK), b"")
+            yield stream_of(decompressed(raw, str(path), error))
     except OSError as failure:
         message = f"cannot read the file: {failure.strerror or failure}"
         raise error(message, place=str(path)) from None
@@ -244,21 +241,18 @@ def open_blocks(path: Path) -> Iterator[BlockReader]:
         If the file is missing, cannot be read, or is truncated or damaged. Damage is found only
         when it is read, so the error may come inside the `with` block.
     """
-    if str(path) != "-":
-        _check_kind(path)
     try:
-        with (
-            nullcontext(cast(BinaryIO, sys.stdin.buffer))
-            if str(path) == "-"
-            else _opened(path) as handle
-        ):
+        with _opened(path) as handle:
             yield BlockReader(path, handle)
     except OSError as error:
         raise_sequence_error(f"cannot read the file: {error.strerror or error}", display_path(path))
 
 
-def _opened(path: Path) -> BinaryIO:
-    """Open a file, or a named pipe to which a process writes."""
+def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
+    """Open a file, a named pipe to which a process writes, or standard input, which stays open."""
+    if str(path) == "-":
+        return nullcontext(sys.stdin.buffer)
+    _check_kind(path)
     if not path.is_fifo():
         return path.open("rb")
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -8,16 +8,7 @@ from matplotlib.figure import Figure
 
 
 class DisplayedFigure(Figure):
-    """A figure of matplotlib that notebooks show without pyplot and `%matplotlib inline`.
-
-    Parameters
-    ----------
-    size
-        Width and height in inches.
-    """
-
-    def __init__(self, size: tuple[float, float]) -> None:
-        super().__init__(size, layout="constrained")
+    """A figure of matplotlib that notebooks show without pyplot and `%matplotlib inline`."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

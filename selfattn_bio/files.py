@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,11 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file as `whole_file` does."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def dump_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write values to a JSON file, for example in the folder of `whole_folder`."""
+    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager

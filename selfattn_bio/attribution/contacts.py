@@ -310,7 +310,7 @@ class Contacts(TableResult):
 
     def plot(self, name: str) -> DisplayedFigure:
         """Draw the map of a sequence, and mark its L best pairs in the upper triangle."""
-        figure = DisplayedFigure((4.5, 4))
+        figure = DisplayedFigure(figsize=(4.5, 4), layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(self.maps[name], cmap="Blues", interpolation="nearest")
         best = self.table[self.table["id"] == name]

@@ -306,7 +306,7 @@ class Explanation:
         track = self.track(row)
         scores = track.sum(axis=1)
         start, end = record_interval(region, scores, self.records.iloc[row])
-        figure = DisplayedFigure((figure_width(end - start), 2.2))
+        figure = DisplayedFigure(figsize=(figure_width(end - start), 2.2), layout="constrained")
         axes = figure.subplots()
         if self.is_track:
             axes.bar(np.arange(start, end) + 0.5, scores[start:end], width=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ ENOUGH = 20  # minimum number of letters to recognise DNA
 
 
 def build_corpus(
-    sources: Iterable[Source | tuple[str | Path, int | None]],
+    sources: Sequence[Source],
     output: str | Path,
     rules: RecordRules,
     targets: str | Path | None = None,
@@ -54,8 +54,7 @@ def build_corpus(
     Parameters
     ----------
     sources
-        Sources in order. A pair of path and label (1, 0, or None for unlabelled) stands for a
-        `SequenceFile`.
+        Sources in order.
     output
         The folder to write.
     rules
@@ -79,20 +78,16 @@ def build_corpus(
     check_replaceable(
         output, "corpus", (LETTERS, RECORDS, TARGETS, MASKED, PARTNER, SUMMARY), SUMMARY
     )
-    given = [
-        SequenceFile(Path(source[0]), source[1]) if isinstance(source, tuple) else source
-        for source in sources
-    ]
     wanted = Targets(
         None if targets is None else Path(targets),
-        [source for source in given if isinstance(source, SequenceFile)],
+        [source for source in sources if isinstance(source, SequenceFile)],
         rules,
     )
     counted, files = ReadSummary(), []
     with whole_folder(output) as folder:
         with CorpusWriter(folder, rules, wanted.digests(rules.learnt)) as writer:
             of_dna: dict[bool, str] = {}  # is a source only DNA? -> first such source
-            for source in given:
+            for source in sources:
                 before, kept, letters = counted.read, writer.num_records, writer.num_letters
                 writer.looks_dna = True
                 for record in source.records(rules.policy, counted):

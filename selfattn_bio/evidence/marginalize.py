@@ -82,7 +82,7 @@ class Marginals(TableResult):
         if not names or name not in (None, *names):
             raise ArgumentError(f"there is no curve of {name!r}; there are those of {names}")
         chosen = self.curves[self.curves["name"] == (name or names[0])]
-        figure = DisplayedFigure(FIGURE)
+        figure = DisplayedFigure(figsize=FIGURE, layout="constrained")
         draw_curves(chosen, axes := figure.subplots())
         axes.set_title(name or names[0])
         return figure
@@ -117,7 +117,7 @@ class MarginalSpacing(TableResult):
 
     def plot(self) -> DisplayedFigure:
         """Draw the epistasis by distance for each orientation, with 95 % intervals."""
-        figure = DisplayedFigure(FIGURE)
+        figure = DisplayedFigure(figsize=FIGURE, layout="constrained")
         draw_curves(self.curves, figure.subplots())
         return figure
 
@@ -151,7 +151,7 @@ class Ablation(TableResult):
 
     def plot(self) -> DisplayedFigure:
         """Draw a histogram of the effects, with a line at their mean."""
-        figure = DisplayedFigure(FIGURE)
+        figure = DisplayedFigure(figsize=FIGURE, layout="constrained")
         axes = figure.subplots()
         axes.hist(self.table["effect"], bins=30)
         axes.axvline(self.effect, color="black", linewidth=1)

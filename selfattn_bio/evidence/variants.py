@@ -17,7 +17,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.motifs.logos import number_positions, track
 from selfattn_bio.motifs.matching import changed_motifs
@@ -108,7 +108,7 @@ class Substitutions(TableResult):
             raise ArgumentError(f"there are no substitutions at {chrom}:{start + 1}-{end}")
         known = list(get_alphabet(self.alphabet).letters)
         size = figure_width(end - start), 2.4 + 0.2 * len(known)
-        figure = DisplayedFigure(size)
+        figure = DisplayedFigure(figsize=size, layout="constrained")
         letters, heat = figure.subplots(
             2, 1, sharex=True, height_ratios=(4, max(4, len(known) // 2))
         )
@@ -291,8 +291,7 @@ def annotate_variants(
         for batch in scorer.batches(source):
             writer.write(batch.variants, _with_changes(batch, ppms, own.alphabet))
             counts.update(batch.table["status"])
-    for line in _status_lines(counts):
-        LOG.info(line)
+    log_lines(_status_lines(counts))
     return counts
 
 

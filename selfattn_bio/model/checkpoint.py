@@ -6,8 +6,7 @@ allowed (`model.user_module`), so a model folder from elsewhere cannot run code.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from selfattn_bio.config import ModuleModel, PretrainedModel, RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.files import check_replaceable, read_json, sha256_of
+from selfattn_bio.files import check_replaceable, dump_json, read_json, sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.pretrained.folder import copy_small_files
@@ -135,23 +134,16 @@ class StackWeights(Stored):
         """Return the names of the simple models in use."""
         return list(self.weights)[1:]
 
-    def formula(self, titles: Mapping[str, str] | None = None) -> str:
+    def formula(self) -> str:
         """Return the weighted sum as text, such as "0.08 x network + 1.27 x composition - 0.40".
 
         If weights differ between outputs, only the names are given, because models have different
         scales: "network + composition, with different weights for each output".
-
-        Parameters
-        ----------
-        titles
-            Names to print, by the name in `weights`. A name without a title is printed as it is.
         """
-        names = {name: (titles or {}).get(name, name) for name in self.weights}
         if any(len(set(each)) > 1 for each in self.weights.values()):
-            return f"{' + '.join(names.values())}, with different weights for each output"
+            return f"{' + '.join(self.weights)}, with different weights for each output"
         terms = [
-            f"{each[0]:.2f} \N{MULTIPLICATION SIGN} {names[name]}"
-            for name, each in self.weights.items()
+            f"{each[0]:.2f} \N{MULTIPLICATION SIGN} {name}" for name, each in self.weights.items()
         ]
         bias = round(self.bias[0], 2) if len(self.bias) == 1 else 0.0
         constant = f" {'-' if bias < 0 else '+'} {abs(bias):.2f}" if bias else ""
@@ -198,9 +190,7 @@ def save_model(
         "vocabulary_sha256": tokenizer_of(run).sha256,
         "weights_sha256": sha256_of(folder / WEIGHTS),
     }
-    (folder / PROVENANCE).write_text(
-        json.dumps(hashes | provenance, indent=1) + "\n", encoding="utf-8"
-    )
+    dump_json(folder / PROVENANCE, hashes | provenance)
 
 
 def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
@@ -262,15 +252,18 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     return run, network, provenance
 
 
-class _WithoutRandomNumbers(TorchFunctionMode):
-    """Skip random weights, for which torch's device `meta` imports its compiler: 1.4 s."""
+class _WithoutMemory(TorchFunctionMode):
+    """Put weights on torch's device `meta`, which has no memory, and skip random numbers.
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
+    All else is computed on the CPU, because for `meta` torch would import its compiler: 1.4 s.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func.__name__ in ("normal_", "uniform_", "trunc_normal_"):
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        if func in (torch.empty, torch.zeros, torch.ones):
+            kwargs = {**kwargs, "device": "meta"}
         return func(*args, **kwargs)
 
 
@@ -290,7 +283,7 @@ def _load_network(run: RunFile, path: Path) -> Network:
     """
     weights, meta = load_file(path), not isinstance(run.model, ModuleModel)
     if meta:
-        with torch.device("meta"), _WithoutRandomNumbers():
+        with _WithoutMemory():
             network = build_network(run)
     else:
         network = build_network(run)

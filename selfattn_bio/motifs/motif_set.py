@@ -278,7 +278,9 @@ class MotifSet:
         # equal logos give equal files
         with rc_context({"svg.hashsalt": "selfattn_bio"}), whole_folder(layout.logos) as logos:
             for motif in self:
-                figure = DisplayedFigure((1 + 0.3 * len(motif.ppm), 1.6))
+                figure = DisplayedFigure(
+                    figsize=(1 + 0.3 * len(motif.ppm), 1.6), layout="constrained"
+                )
                 motif.logo.draw(figure.subplots())
                 figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
         write_text(layout.motifs_source, json.dumps(dict(self.source)) + "\n")
@@ -371,7 +373,7 @@ class MotifSet:
     def plot(self) -> DisplayedFigure:
         """Draw all logos in bits, one below the other, with name and match."""
         rows = max(1, len(self.motifs))
-        figure = DisplayedFigure((6, 1.4 * rows))
+        figure = DisplayedFigure(figsize=(6, 1.4 * rows), layout="constrained")
         for axes, motif in zip(
             figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
         ):

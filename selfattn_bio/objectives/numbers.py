@@ -371,35 +371,31 @@ class RegressionLoss(ColumnsLoss):
     of the rate as output.
     """
 
-    def __init__(self, objective: Regression) -> None:
-        super().__init__(objective)
-        self.regression, self.section = objective, objective.section
-
     def of_known(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        match self.section.loss:
-            case "mse" | "cosine_mse":
-                return mse_loss(outputs, targets, reduction="none")
+        match self.objective.section.loss:
             case "huber":
                 return huber_loss(outputs, targets, reduction="none")
             case "poisson":
                 return poisson_nll_loss(outputs, targets, log_input=True, reduction="none")
+            case _:  # "mse" and "cosine_mse"
+                return mse_loss(outputs, targets, reduction="none")
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         loss = super().sum(outputs, targets)
-        if self.section.loss != "cosine_mse":
+        if self.objective.section.loss != "cosine_mse":
             return loss
         return loss - cosines(outputs.float(), targets[:, None]).sum() / outputs.shape[1]
 
     def measure_outputs(self, outputs: Array, targets: NDArray) -> dict[str, float]:
         found = super().measure_outputs(outputs, targets)
-        if self.section.loss == "cosine_mse":
+        if self.objective.section.loss == "cosine_mse":
             truth = torch.from_numpy(self.to_output_units(targets))
             total = cosines(torch.from_numpy(outputs), truth).sum().item()
             found["loss"] -= total / int(np.isfinite(targets).sum())
         return found
 
     def to_output_units(self, targets: NDArray) -> NDArray:
-        return self.regression.output_targets(targets)
+        return self.objective.output_targets(targets)
 
 
 def cosines(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import Baseline, Setup, load_baseline
 from selfattn_bio.config import AnyObjective, PretrainedModel, RunFile
 from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.files import dump_json
 from selfattn_bio.model.checkpoint import (
     RETRAIN,
     RUN,
@@ -140,8 +140,7 @@ class Stack:
         stored = StackWeights(
             weights=weights, bias=self.bias.tolist(), weights_sha256=weights_sha256
         )
-        text = json.dumps(vars(stored), indent=1)
-        (folder / STACK / STACK_WEIGHTS).write_text(text + "\n", encoding="utf-8")
+        dump_json(folder / STACK / STACK_WEIGHTS, vars(stored))
 
 
 def load_stack(
@@ -187,9 +186,7 @@ def load_stack(
         if name not in run.stack.parts:
             message = f"{name!r} is not in [stack] parts of {RUN}"
         elif name not in fitted:
-            message = f"the stack has no folder {name!r}"
-        elif fitted[name].name != name:
-            message = f"folder {name!r} contains the baseline {fitted[name].name!r}"
+            message = f"the stack has no part {name!r}"
         elif fitted[name].setup.reading != reading:
             message = f"part {name!r} has another alphabet, soft_mask or gaps than {RUN}"
         elif (found := fitted[name].setup.num_outputs) != outputs:
@@ -207,7 +204,8 @@ def fitted_parts(model: str | Path, threads: int = 1, device: str = "") -> dict[
     The result is empty if the folder has no stack.
     """
     folders = sorted(path for path in (Path(model) / STACK).glob("*") if path.is_dir())
-    return {path.name: load_baseline(path, threads, device) for path in folders}
+    parts = (load_baseline(folder, threads, device) for folder in folders)
+    return {part.name: part for part in parts}
 
 
 def baseline_setup(

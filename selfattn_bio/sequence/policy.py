@@ -101,21 +101,17 @@ class SequencePolicy:
         return bytes(table)
 
     @cached_property
-    def counted(self) -> dict[str, bytes]:
-        """Return the bytes that identify each feature to count; one occurrence is enough."""
+    def all_but(self) -> dict[str, bytes]:
+        """Return, for each feature to count, all readable bytes except those that show it."""
         alphabet = self.alphabet
-        counted = {LOWER: alphabet.readable.translate(None, alphabet.readable.upper())}
+        shown = {LOWER: alphabet.readable.translate(None, alphabet.readable.upper())}
         if alphabet.is_nucleic:
             other = "T in RNA" if "U" in alphabet.letters else "U in DNA"
-            counted |= {other: both_cases(other[0]), IUPAC: both_cases(alphabet.ambiguous)}
+            shown |= {other: both_cases(other[0]), IUPAC: both_cases(alphabet.ambiguous)}
         else:
-            counted |= {RARE: b"UuOo", AMBIGUOUS: b"BZJXbzjx"}
-        return counted | {GAP: GAPS if self.gaps == "remove" else b"", CRLF: b"\r"}
-
-    @cached_property
-    def all_but(self) -> dict[str, bytes]:
-        """Return, for each feature to count, all other readable bytes."""
-        return {what: self.readable.translate(None, some) for what, some in self.counted.items()}
+            shown |= {RARE: b"UuOo", AMBIGUOUS: b"BZJXbzjx"}
+        shown |= {GAP: GAPS if self.gaps == "remove" else b"", CRLF: b"\r"}
+        return {what: self.readable.translate(None, some) for what, some in shown.items()}
 
 
 class Body:

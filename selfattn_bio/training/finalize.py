@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -17,7 +16,7 @@ from selfattn_bio.evaluation.calibration import Calibration, fit_conformal
 from selfattn_bio.evaluation.card import best_metrics, write_card
 from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.evaluation.metrics import title_of
-from selfattn_bio.files import sha256_of, whole_folder
+from selfattn_bio.files import dump_json, sha256_of, whole_folder
 from selfattn_bio.model.checkpoint import (
     HISTORY,
     NEXT_BEST,
@@ -101,7 +100,7 @@ def write_model(
         reference.save(folder, sha256_of(folder / WEIGHTS))
         seen.to_parquet(folder / TRAINING_RECORDS, index=False)
         trainer.history.write(folder / HISTORY)
-        (folder / TRAINING_COST).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
+        dump_json(folder / TRAINING_COST, cost)
         if stack:
             stack.save(folder, sha256_of(folder / WEIGHTS))
         write_card(folder, best_metrics(folder))

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.baselines import BASELINES, Setup
+from selfattn_bio.baselines import Setup
 from selfattn_bio.baselines.base import PROFILE
 from selfattn_bio.display import with_interval
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.sequence.alphabet import Letters
+from selfattn_bio.training.stacking import fit_part
 
 RESAMPLES, CONFIDENCE = 200, 0.95  # of the comparisons of two baselines
 CLEARLY = 3.0  # standard errors above chance of a baseline that has learned something
@@ -57,9 +58,7 @@ def fit_trial(
 ) -> Trial:
     """Fit a baseline to the training records, and measure it on resampled validation records."""
     objective = setup.objective
-    model = BASELINES[kind](setup).fit(
-        letters["train"], targets["train"], letters["valid"], targets["valid"]
-    )
+    model = fit_part(setup, kind, letters, targets)
     records = pd.DataFrame({"id": range(len(targets["valid"]))})
     examples = objective.examples_of(targets["valid"], records)
     outputs = examples.of_records(model.read(letters["valid"]))

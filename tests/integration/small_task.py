@@ -24,6 +24,7 @@ from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import TrainingInterrupted
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.training import loop
 from selfattn_bio.training.hardware import gather, open_fabric
 from selfattn_bio.training.trainer import Trainer
@@ -113,7 +114,7 @@ def write_task(folder, run_text, positives=40, negatives=40, lengths=(30, 60)):
     """
     rng = np.random.default_rng(0)
     files = [
-        (write_fasta(folder / f"{name}.fa", random_texts(rng, number, *lengths)), label)
+        SequenceFile(write_fasta(folder / f"{name}.fa", random_texts(rng, number, *lengths)), label)
         for name, number, label in (("positives", positives, 1), ("negatives", negatives, 0))
     ]
     (folder / "run.toml").write_text(run_text)

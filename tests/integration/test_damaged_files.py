@@ -23,6 +23,7 @@ from selfattn_bio.data.partner import Partners
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import RunFileError, SelfAttnBioError
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.readers import SequenceFile
 
 CASES = tomllib.loads((Path(__file__).parent / "damaged/values.toml").read_text(encoding="utf-8"))
 VALUES = CASES.pop("values")
@@ -41,7 +42,8 @@ def sound(tmp_path_factory):
     (folder / "t.tsv").write_text("id\ty\na\t1\nb\t2\n")
     partners = Partners(SequencePartner(kind="sequence", files=("a.fa",)), DATA)
     with contextlib.chdir(folder):
-        build_corpus([("a.fa", 1)], "corpus", RecordRules(DNA), "t.tsv", partners)
+        sources = [SequenceFile(Path("a.fa"), 1)]
+        build_corpus(sources, "corpus", RecordRules(DNA), "t.tsv", partners)
     return {"corpus": folder / "corpus", "model": SHIPPED}
 
 

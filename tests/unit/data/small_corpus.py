@@ -1,16 +1,18 @@
 """Build small corpora, and read tables of errors."""
 
 import re
+from pathlib import Path
 
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.readers import SequenceFile
 
 
 def ingested(files, folder, targets=None, labels=(None, None), alphabet=DNA, **rules):
     """Build a corpus of one file, or of two files with the two labels."""
-    pairs = zip(files, labels, strict=False)
-    return build_corpus(pairs, folder, RecordRules(alphabet, **rules), targets)
+    sources = [SequenceFile(Path(file), label) for file, label in zip(files, labels, strict=False)]
+    return build_corpus(sources, folder, RecordRules(alphabet, **rules), targets)
 
 
 def with_targets(files, tmp_path, text, name="targets.tsv"):

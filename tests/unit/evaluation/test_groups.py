@@ -21,6 +21,7 @@ from selfattn_bio.evaluation.groups import (
 from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.readers import SequenceFile
 
 UNITS, SETTINGS = Units.single, EvaluationSection(bootstraps=200)
 ROWS = {"train": np.array([0, 1, 2, 3]), "test": np.array([4, 5])}
@@ -38,7 +39,7 @@ def corpus(tmp_path_factory):
     tissues = ["liver", "kidney", "liver", "", "liver", "gut"]
     table["group"] = ["a", "a", "b", "b", "", "a"]  # stored with the records, not with the targets
     table.assign(tissue=tissues).to_csv(folder / "records.csv", index=False)
-    return build_corpus([(folder / "records.csv", None)], folder / "corpus", RecordRules(DNA))
+    return build_corpus([SequenceFile(folder / "records.csv")], folder / "corpus", RecordRules(DNA))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.readers import SequenceFile
 
 NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
 MODELS = {"protein": ("protein", SMALL | {"members": 1}), "no attention": ("dna", CNN)}
@@ -78,7 +79,7 @@ def modelled(request, tmp_path):
     for file in (folder / "corpus").iterdir():
         file.unlink()
     rules = RecordRules(get_alphabet(alphabet))
-    build_corpus([(tmp_path / "test.fa", 1)], folder / "corpus", rules)
+    build_corpus([SequenceFile(tmp_path / "test.fa", 1)], folder / "corpus", rules)
     return folder, alphabet, model["kind"]
 
 

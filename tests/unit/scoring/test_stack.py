@@ -348,8 +348,8 @@ def of_two_numbers(name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda part, run: shutil.rmtree(part), "no folder 'exact_positions'"),
-        (lambda part, run: fitted("gc")[0].save(part), "contains the baseline 'gc'"),
+        (lambda part, run: shutil.rmtree(part), "no part 'exact_positions'"),
+        (lambda part, run: fitted("gc")[0].save(part), "no part 'exact_positions'"),
         (lambda part, run: run["data"].update(soft_mask="hard"), "has another alphabet, soft_mask"),
         (lambda part, run: of_two_numbers("exact_positions").save(part), "has 2 outputs;"),
         (lambda part, run: run.update(stack={"parts": ["exact_positions"]}), r"not in \[stack\]"),

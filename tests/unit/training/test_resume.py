@@ -22,6 +22,7 @@ from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.training import resume
 
 TENSORS = {"network/w": torch.arange(6.0).view(2, 3)}
@@ -197,7 +198,7 @@ def run(two_classes):
 
 @pytest.fixture
 def corpus(two_classes):
-    files = [(two_classes / "p.fa", 1), (two_classes / "n.fa", 0)]
+    files = [SequenceFile(two_classes / "p.fa", 1), SequenceFile(two_classes / "n.fa", 0)]
     return build_corpus(files, two_classes / "corpus", RecordRules(DNA))
 
 
