@@ -26,8 +26,6 @@ COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 PSEUDO_SITES = 1.0
 STEPS = 32  # scores are multiples of 1 / STEPS bit, so that their p-values can be computed exactly
 WINDOWS, TOGETHER = 8192, 64  # scored in one product: windows, and motifs of similar width
-# cosine of a motif and its reverse complement, aligned, above which it contains a palindrome
-PALINDROMIC = 0.5
 AlleleWindow = tuple[Ascii, int, int]  # letters (L,), start and end of the allele in them
 
 
@@ -117,9 +115,11 @@ def palindrome_shift(ppm: Floats) -> int:
     GGTACCTTAG contains the palindrome GGTACC, so its match on - starts 4 positions earlier: -4. The
     palindrome is more than half of the motif (width, A). The shift is 0 for other motifs.
     """
-    found = alignment(ppm, ppm[::-1, ::-1], has_complement=False)
-    has_palindrome = found.similarity >= PALINDROMIC and 2 * abs(found.offset) < len(ppm)
-    return found.offset if has_palindrome else 0
+    centred = ppm - 1 / ppm.shape[1]
+    products, most = centred @ centred[::-1, ::-1].T, (len(ppm) - 1) // 2
+    similarity = np.array([np.trace(products, -shift) for shift in range(-most, most + 1)])
+    is_palindromic = 2 * similarity.max() > (centred**2).sum()  # more than half of the motif
+    return int(similarity.argmax()) - most if is_palindromic else 0
 
 
 def integer_scores(ppm: Floats, num_sites: int, alphabet: Alphabet) -> Integers:
