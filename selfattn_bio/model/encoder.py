@@ -164,8 +164,8 @@ class EncoderBlock(nn.Module):
         attention: SelfAttention,
         feedforward_dim: int,
         *,
-        dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
+        dropout: float,
+        stochastic_depth: float,
     ) -> None:
         super().__init__()
         embed_dim = attention.out.out_features
