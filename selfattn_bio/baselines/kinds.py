@@ -57,9 +57,7 @@ class PairBaseline(Baseline):
 
     def __init_subclass__(cls, **others: Any) -> None:
         super().__init_subclass__(**others)
-        cls.reads_strands = cls.features.reads_strands
-        cls.reads_database = cls.features.reads_database
-        cls.reads_pretrained = cls.features.reads_pretrained
+        cls.reads = cls.features.reads
         cls.states = cls.features.state, cls.learner.state
 
     @classmethod

@@ -252,15 +252,18 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     return run, network, provenance
 
 
-class _WithoutRandomNumbers(TorchFunctionMode):
-    """Skip random weights, for which torch's device `meta` imports its compiler: 1.4 s."""
+class _WithoutMemory(TorchFunctionMode):
+    """Put weights on torch's device `meta`, which has no memory, and skip random numbers.
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
+    All else is computed on the CPU, because for `meta` torch would import its compiler: 1.4 s.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func.__name__ in ("normal_", "uniform_", "trunc_normal_"):
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        if func in (torch.empty, torch.zeros, torch.ones):
+            kwargs = {**kwargs, "device": "meta"}
         return func(*args, **kwargs)
 
 
@@ -280,7 +283,7 @@ def _load_network(run: RunFile, path: Path) -> Network:
     """
     weights, meta = load_file(path), not isinstance(run.model, ModuleModel)
     if meta:
-        with torch.device("meta"), _WithoutRandomNumbers():
+        with _WithoutMemory():
             network = build_network(run)
     else:
         network = build_network(run)

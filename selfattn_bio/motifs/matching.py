@@ -225,7 +225,8 @@ def relevant_hits(hits: pd.DataFrame, attribution: Mapping[int, Scores]) -> pd.D
         hits[["record", "start", "end"]].itertuples(index=False)
     ):
         windows = sums[record][end - start :] - sums[record][: len(sums[record]) - (end - start)]
-        ranks[i] = np.mean(windows < windows[start])
+        # np.mean takes much longer for few numbers
+        ranks[i] = np.count_nonzero(windows < windows[start]) / len(windows)
     kept = (ranks > 0.5) & (hits["p_value"].to_numpy() * (1 - ranks) < CHANCE)
     return hits.assign(rank=ranks)[kept].reset_index(drop=True)
 

@@ -386,9 +386,10 @@ def null_sentence(motifs: pd.DataFrame | None) -> str:
         return ""
     passing = int(motifs["null_passing"].sum())
     return (
-        f"False-positive rate: of {tested} meaningless motifs, which have the columns of these "
-        f"motifs in random order, {passing} ({percent(passing / tested, 1)}) pass the tests of "
-        "enrichment and effect."
+        f"Control: of {tested} motifs that have the columns of these motifs in random order, "
+        f"{passing} ({percent(passing / tested, 1)}) pass the tests of enrichment and effect. They "
+        "may resemble a motif, so a supported motif must also change the predictions more than "
+        "those made from it."
     )
 
 

@@ -12,13 +12,13 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import read_with, sha256_of
 from selfattn_bio.layout import Layout
+from selfattn_bio.study.address import Address
 
 if TYPE_CHECKING:  # imported where they are needed: most steps need neither torch nor matplotlib
     from selfattn_bio.attribution.explanation import Explanation
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evidence.interactions import Interactions
     from selfattn_bio.motifs.motif_set import MotifSet
-    from selfattn_bio.study.address import Address
     from selfattn_bio.study.data import Split
     from selfattn_bio.study.evaluation import Evaluation
     from selfattn_bio.study.leakage import Leakage

@@ -240,8 +240,9 @@ def test_allow_module_is_an_option_where_networks_run():
             "torch pandas sklearn scipy matplotlib numba pyarrow Bio",
         ),
         (
-            "import selfattn_bio; selfattn_bio.load",
-            "sklearn scipy.sparse scipy.special scipy.stats matplotlib numba Bio.motifs igraph",
+            "import selfattn_bio; selfattn_bio.load('promoter')",
+            "sklearn scipy.sparse scipy.special scipy.stats matplotlib numba Bio.motifs igraph "
+            "sympy torch._dynamo",
         ),
         ("import selfattn_bio.study.explain", "sklearn scipy.stats numba igraph lightgbm"),
     ],

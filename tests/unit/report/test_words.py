@@ -211,10 +211,10 @@ def test_odds_have_two_digits_and_none_without_negatives():
     assert shown == [*numbers, "positives only", "no site"]
 
 
-def test_false_positive_rate_of_permuted_motifs():
+def test_permuted_motifs_that_pass_are_counted():
     found = pd.DataFrame({"null_motifs": [20, 19, np.nan], "null_passing": [0, 3, np.nan]})
     sentence = words.null_sentence(found)
-    assert sentence.startswith("False-positive rate: of 39 meaningless motifs, which have the")
+    assert sentence.startswith("Control: of 39 motifs that have the columns of these motifs")
     assert ", 3 (7.7 %) pass the tests" in sentence
     assert words.null_sentence(found[2:]) == words.null_sentence(None) == ""
 
