@@ -73,11 +73,12 @@ class Hits:
 
     def __init__(self, motifs: Motifs, pool: int) -> None:
         self.number, self.pool = len(motifs), pool
-        groups = ScoreMatrices.from_probabilities(motifs).by_width(np.arange(len(motifs)))
-        self.groups = [
-            (width, torch.from_numpy(rows), torch.from_numpy(matrices.reshape(len(matrices), -1)))
-            for width, rows, matrices in groups
-        ]
+        matrices, self.groups = ScoreMatrices.from_probabilities(motifs), []
+        for width in np.unique(matrices.widths).tolist():
+            rows = np.flatnonzero(matrices.widths == width)
+            forward = matrices.values[rows, :width]
+            both = np.concatenate([forward, forward[:, ::-1, ::-1]]).reshape(-1, 4 * width)
+            self.groups.append((width, torch.from_numpy(rows), torch.from_numpy(both)))
 
     def __call__(self, codes: Codes) -> Tensor:
         """Return the best hit on either strand in each token: (B, L) -> (B, L / pool, M)."""

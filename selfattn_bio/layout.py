@@ -78,6 +78,7 @@ class Layout:
     marginals = _File("marginals.tsv", "motifs")
     logos = _File("logos", "motifs")
     interactions = _File("interactions.tsv", "interactions")
+    interactions_source = _File("interactions.json", "interactions")  # provenance of the model
     distances = _File("interactions.distances.tsv", "interactions")
     partner = _File("partner", "motifs")  # motifs of the second of two inputs
 

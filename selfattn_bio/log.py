@@ -11,7 +11,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -65,6 +65,12 @@ class Progress:
         if cls.bars:
             sys.stdout.write("\r\x1b[K")  # start of the line; erase to its end
             sys.stdout.flush()
+
+
+def log_lines(lines: Iterable[str]) -> None:
+    """Log each line of a result."""
+    for line in lines:
+        LOG.info(line)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def suitable(setup: Setup, train: Letters) -> Iterator[tuple[type[Baseline], str
     The reason is an empty string if it can be fitted to these records.
     """
     for kind in BASELINES.values():
-        is_read = setup.pretrained or not kind.reads_pretrained
+        is_read = setup.pretrained or "pretrained" not in kind.reads
         if is_read and setup.question in kind.suits and setup.alphabet.family in kind.alphabets:
             yield kind, kind.obstacle(setup, train)
 

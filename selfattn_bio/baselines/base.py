@@ -139,8 +139,8 @@ class Baseline(ABC):
     ----------
     name
         Name of its folder and in metrics.json.
-    title, short_title
-        Readable names for a sentence and for a figure.
+    title
+        Readable name, for text next to `name`.
     alphabets
         Families of the alphabets it can read; "dna" includes RNA.
     suits
@@ -148,13 +148,9 @@ class Baseline(ABC):
         (of positions), BIN or PROFILE (log counts, with the mean profile of the training records).
     records
         Number of training records it was fitted to; lower than the total if a large set is sampled.
-    reads_strands
-        Whether `Setup.strands` matters. False if both strands of a record have the same logit, or
-        the model depends on the direction by design.
-    reads_database
-        Whether `Setup.database` matters.
-    reads_pretrained
-        Whether it needs `Setup.pretrained`.
+    reads
+        Which of `strands`, `database` and `pretrained` of `Setup` matter. Strands do not if both
+        strands of a record have the same logit, or the model depends on the direction by design.
     is_special
         Whether it suits few data sets, so that no message says that it is left out.
     states
@@ -165,12 +161,9 @@ class Baseline(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    short_title: ClassVar[str]
     alphabets: ClassVar[tuple[str, ...]]
     suits: ClassVar[tuple[str, ...]] = (TWO_CLASSES,)
-    reads_strands: ClassVar[bool] = False
-    reads_database: ClassVar[bool] = False
-    reads_pretrained: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ()
     is_special: ClassVar[bool] = False
     states: ClassVar[tuple[type[State], ...]]
 
@@ -365,15 +358,13 @@ class Baseline(ABC):
     @property
     def both_strands(self) -> bool:
         """Return whether logits are averaged over both strands."""
-        return self.reads_strands and self.setup.strands == "both"
+        return "strands" in self.reads and self.setup.strands == "both"
 
     def fitted_as(self, setup: Setup) -> bool:
         """Return whether a fit with `setup` to the same records gives this baseline."""
 
         def used(of: Setup) -> tuple[Any, ...]:
-            strands, database = of.strands * self.reads_strands, of.database * self.reads_database
-            pretrained = of.pretrained * self.reads_pretrained
-            return *of.reading, strands, database, pretrained, of.section
+            return *of.reading, of.section, *(getattr(of, name) for name in self.reads)
 
         return used(self.setup) == used(setup)
 

@@ -126,22 +126,20 @@ class AroundTrees(PairBaseline):
 
 
 class BinConstant(BinBaseline):
-    name, title, short_title = "bin_constant", "constant prediction of bins", "constant"
+    name, title = "bin_constant", "constant prediction of bins"
     of_windows = Constant
 
 
 class BinGc(BinBaseline):
-    name, title, short_title = "bin_gc", "GC content around the bin", "GC content"
+    name, title = "bin_gc", "GC content around the bin"
     of_windows = Gc
 
 
 class BinKmers(BinBaseline):
     name, title = "bin_kmers", "logistic regression on k-mers around the bin"
-    short_title = "k-mers"
     of_windows = AroundKmers
 
 
 class BinTrees(BinBaseline):
     name, title = "bin_trees", "gradient boosting on k-mers around the bin"
-    short_title = "k-mers, boosted"
     of_windows = AroundTrees

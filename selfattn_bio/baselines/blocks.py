@@ -337,7 +337,7 @@ class KmerCounts(KmerSet):
     """
 
     counted: tuple[tuple[int, int], ...]
-    reads_strands = True
+    reads = ("strands",)
 
     def candidates(self, setup: Setup, train: Letters, scaled: bool) -> Candidates:
         complete = [KmerSlots(setup.alphabet, *each) for each in self.counted]

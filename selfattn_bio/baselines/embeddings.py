@@ -103,7 +103,7 @@ class Embeddings(Features):
 class EmbeddingSet(FeatureSet):
     """Vectors of a pretrained model. A large training split is sampled."""
 
-    reads_strands = is_sampled = reads_pretrained = True
+    reads, is_sampled = ("strands", "pretrained"), True
     state = EmbeddingState
 
     def obstacle(self, setup: Setup, train: Letters) -> str:

@@ -16,6 +16,7 @@ import scipy
 from numpy.typing import NDArray
 from pydantic import Field
 
+from selfattn_bio.arrays import Scores
 from selfattn_bio.baselines.base import Setup, State
 from selfattn_bio.motifs import database_of, open_database
 from selfattn_bio.motifs.scores import HIGHEST, LOWEST, ScoreMatrices
@@ -64,10 +65,8 @@ class Features(ABC):
         """
         return None
 
-    def changes(
-        self, record: NDArray[np.uint8], used: NDArray[np.int64]
-    ) -> tuple[Array, Array] | None:
-        """Return the features `used` of a record, (F,), and after each substitution, (F, A, L).
+    def changes(self, record: NDArray[np.uint8]) -> tuple[Scores, Scores] | None:
+        """Return the features of a record, (F,), and after each substitution, (F, A, L).
 
         By default None: every changed record is scored.
         """
@@ -107,7 +106,7 @@ class FeatureSet(ABC):
 
     Attributes
     ----------
-    reads_strands, reads_database, reads_pretrained
+    reads
         As for `Baseline`.
     is_sampled
         Whether `most` may limit the number of training records.
@@ -115,9 +114,7 @@ class FeatureSet(ABC):
         Declaration of the values and arrays of the fitted features.
     """
 
-    reads_strands: ClassVar[bool] = False
-    reads_database: ClassVar[bool] = False
-    reads_pretrained: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ()
     is_sampled: ClassVar[bool] = False
     state: ClassVar[type[State]] = State
 
@@ -282,13 +279,8 @@ class MotifFeatures(Features):
     def window_matrix(self, letters: NDArray[np.uint8], size: int, stride: int) -> NDArray[Any]:
         return self.matrices.window_scores(letters, size, stride)
 
-    def changes(
-        self, record: NDArray[np.uint8], used: NDArray[np.int64]
-    ) -> tuple[Array, Array] | None:
-        motifs = np.unique(used % len(self.matrices))
-        read = np.searchsorted(np.concatenate([motifs, motifs + len(self.matrices)]), used)
-        given, changed = self.matrices.score_substitutions(record, motifs)
-        return given[read], changed[read]
+    def changes(self, record: NDArray[np.uint8]) -> tuple[Scores, Scores] | None:
+        return self.matrices.score_substitutions(record)
 
     def chosen(self) -> dict[str, Any]:
         return {"motifs": len(self.matrices)}
@@ -306,7 +298,7 @@ class MotifScores(FeatureSet):
     A large training split is sampled, so that scoring takes minutes.
     """
 
-    reads_database = is_sampled = True
+    reads, is_sampled = ("database",), True
     state = MotifState
 
     def obstacle(self, setup: Setup, train: Letters) -> str:

@@ -89,16 +89,6 @@ class Forest:
         return len(self.roots)
 
     @cached_property
-    def used(self) -> Numbers:
-        """Return the features that the trees read, sorted, (F,)."""
-        return np.unique(self.features[self.features != LEAF])
-
-    @cached_property
-    def _reads(self) -> Numbers:
-        """Return the index in `used` of the feature of each split, LEAF for leaves, (N,)."""
-        return np.where(self.features == LEAF, LEAF, np.searchsorted(self.used, self.features))
-
-    @cached_property
     def _links(self) -> tuple[Numbers, Numbers]:
         """Return `roots` and `right`."""
         roots, right = [], np.full(len(self.features), LEAF)
@@ -168,7 +158,7 @@ class Forest:
             compiled(_add_leaves)(tile, *self._tables, sums[start : start + TILE])
         return sums
 
-    def changes(self, original: Floats, changed: Floats) -> Floats:
+    def changes(self, original: NDArray[Any], changed: NDArray[Any]) -> Floats:
         """Return how the sum of the trees changes.
 
         A tree is evaluated only if a changed feature crosses a threshold on the path of the
@@ -177,15 +167,15 @@ class Forest:
         Parameters
         ----------
         original
-            The F features `used` of the record, (F,).
+            Features of the record, (num_features,).
         changed
-            These features in each of R changed records, (F, R).
+            Features of R changed records, (num_features, R).
 
         Returns
         -------
         (R,): sum for each changed record minus that for the record.
         """
-        trees = (self.roots, self._reads, self.right, self.values)
+        trees = (self.roots, self.features, self.right, self.values)
         found: Floats = compiled(_sum_changes)(original, np.ascontiguousarray(changed.T), *trees)
         return found
 
@@ -231,8 +221,8 @@ def _add_leaves(
 
 
 def _sum_changes(
-    original: Floats,
-    changed: Floats,
+    original: NDArray[Any],
+    changed: NDArray[Any],
     roots: Numbers,
     feature: Numbers,
     right: Numbers,
@@ -240,8 +230,7 @@ def _sum_changes(
 ) -> Floats:
     """Return `Forest.changes`; `changed` has one row per record, (R, F).
 
-    Compiled by numba. `feature` has indices into the F features, LEAF for leaves; the other
-    arguments are described in `Forest`.
+    Compiled by numba. The other arguments are described in `Forest`.
     """
     records, number = changed.shape
     before = np.empty(len(roots))

@@ -57,9 +57,7 @@ class PairBaseline(Baseline):
 
     def __init_subclass__(cls, **others: Any) -> None:
         super().__init_subclass__(**others)
-        cls.reads_strands = cls.features.reads_strands
-        cls.reads_database = cls.features.reads_database
-        cls.reads_pretrained = cls.features.reads_pretrained
+        cls.reads = cls.features.reads
         cls.states = cls.features.state, cls.learner.state
 
     @classmethod
@@ -170,13 +168,13 @@ GENERAL = Linear((0.001, 0.01, 0.1, 1.0, 10.0, 100.0), tolerance=1e-3)
 
 
 class Gc(PairBaseline):
-    name, title, short_title = "gc", "GC content", "GC content"
+    name, title = "gc", "GC content"
     alphabets = ("dna",)
     features, learner = GcContent(), Linear((1e6,))  # practically no penalty
 
 
 class Kmers(PairBaseline):
-    name, title, short_title = "kmer6_logistic", "logistic regression on 6-mers", "6-mers"
+    name, title = "kmer6_logistic", "logistic regression on 6-mers"
     alphabets = ("dna",)
     features, learner = KmerCounts(((6, 1),)), Linear()
 
@@ -185,7 +183,7 @@ class PositionalKmers(PairBaseline):
     """Logistic regression on counts of 6-mers, and of 3-mers in ten equal parts of the record."""
 
     name = "kmer6_positional_logistic"
-    title, short_title = "logistic regression on 6-mers and positional 3-mers", "positional 6-mers"
+    title = "logistic regression on 6-mers and positional 3-mers"
     alphabets = ("dna",)
     features, learner = KmerCounts(((6, 1), (3, 10))), Linear()
 
@@ -194,8 +192,7 @@ class LogisticPositions(PairBaseline):
     """Logistic regression on 1-mers at exact positions; of DNA also 3-mers and counts of 5-mers."""
 
     name = "exact_positions"
-    title = "logistic regression on 1-mers at exact positions (DNA, RNA also 3-mers, 5-mer counts)"
-    short_title = "exact positions"
+    title = "logistic regression on exact positions, of DNA and RNA also on counts of 5-mers"
     alphabets = ("dna", "protein")
     features, learner = ExactPositions((1, 3), 5), OF_POSITIONS
 
@@ -203,14 +200,14 @@ class LogisticPositions(PairBaseline):
 class BoostedMotifs(PairBaseline):
     """Gradient boosting on the best hit and occupancy of every motif of a database."""
 
-    name, title, short_title = "motif_scores", "gradient boosting on motif scores", "motif scores"
+    name, title = "motif_scores", "gradient boosting on motif scores"
     alphabets, suits = ("dna",), (TWO_CLASSES, RECORD, PROFILE)
     features = MotifScores()
     learner = Trees(rate=0.05, features=0.1, seeds=3, rounds=2000)
 
 
 class BoostedKmers(PairBaseline):
-    name, title, short_title = "kmer6_trees", "gradient boosting on 6-mers", "6-mers, boosted"
+    name, title = "kmer6_trees", "gradient boosting on 6-mers"
     alphabets, suits = ("dna",), (TWO_CLASSES, RECORD, PROFILE)
     features, learner = KmerCounts(((6, 1),)), Trees(features=0.1)
 
@@ -218,69 +215,67 @@ class BoostedKmers(PairBaseline):
 class BoostedPositions(PairBaseline):
     name = "exact_positions_trees"
     title = "gradient boosting on 1-mers and 2-mers at exact positions"
-    short_title = "positions, boosted"
     alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD, PROFILE)
     features, learner = ExactPositions((1, 2), 5), Trees()
 
 
 class GappedKmers(PairBaseline):
-    name, title, short_title = "gapped_kmers", "linear model of gapped 8-mers", "gapped 8-mers"
+    name, title = "gapped_kmers", "linear model of gapped 8-mers"
     alphabets, suits = ("dna",), (TWO_CLASSES, RECORD, PROFILE)
     features = KmerCounts(((8, 1),))
     learner = GappedLinear((0.01, 0.03, 0.1, 0.3, 1.0), tolerance=1e-3)
 
 
 class LengthAlone(PairBaseline):
-    name, title, short_title = "length", "length alone", "length"
+    name, title = "length", "length alone"
     alphabets = ("protein",)
     features, learner = Length(), Linear((1e6,))
 
 
 class FirstResidueAlone(PairBaseline):
-    name, title, short_title = "first_letter", "first residue alone", "first residue"
+    name, title = "first_letter", "first residue alone"
     alphabets = ("protein",)
     features, learner = FirstResidue(), Linear((1e6,))
 
 
 class Composition(PairBaseline):
-    name, title, short_title = "composition", "logistic regression on composition", "composition"
+    name, title = "composition", "logistic regression on composition"
     alphabets = ("protein",)
     features, learner = KmerCounts(((1, 1),)), OF_RESIDUES
 
 
 class Dipeptides(PairBaseline):
-    name, title, short_title = "kmer2_logistic", "logistic regression on 2-mers", "2-mers"
+    name, title = "kmer2_logistic", "logistic regression on 2-mers"
     alphabets = ("protein",)
     features, learner = KmerCounts(((2, 1),)), OF_RESIDUES
 
 
 class BoostedDipeptides(PairBaseline):
-    name, title, short_title = "kmer2_trees", "gradient boosting on 2-mers", "2-mers, boosted"
+    name, title = "kmer2_trees", "gradient boosting on 2-mers"
     alphabets, suits = ("protein",), (TWO_CLASSES, RECORD)
     features, learner = KmerCounts(((1, 1), (2, 1))), Trees()
 
 
 class Constant(PairBaseline):
-    name, title, short_title = "constant", "constant prediction", "constant"
+    name, title = "constant", "constant prediction"
     alphabets = ("dna", "protein")
     suits: ClassVar[tuple[str, ...]] = (RECORD, POSITION)
     features, learner = Nothing(), Linear(())
 
 
 class MeanProfile(Constant):
-    name, title, short_title = "mean_profile", "mean profile and mean count", "mean profile"
+    name, title = "mean_profile", "mean profile and mean count"
     suits = (PROFILE,)
 
 
 class Additive(PairBaseline):
     name, title = "substitutions_linear", "additive model of substitutions"
-    short_title = "substitutions"
     alphabets, suits, is_special = ("dna", "protein"), (TWO_CLASSES, RECORD), True
     features, learner = Variants((1,)), GENERAL
 
 
 class LinearKmers(PairBaseline):
-    name, title, short_title = "kmer6_linear", "linear model of 6-mers", "6-mers"
+    name, title = "kmer6_linear", "linear model of 6-mers"
     alphabets, suits = ("dna",), (RECORD, PROFILE)
     features, learner = KmerCounts(((6, 1),)), GENERAL
 
@@ -288,27 +283,24 @@ class LinearKmers(PairBaseline):
 class LinearPositions(PairBaseline):
     name = "exact_positions_linear"
     title = "linear model of 1-mers and 2-mers at exact positions"
-    short_title = "exact positions"
     alphabets, suits = ("dna", "protein"), (RECORD, PROFILE)
     features, learner = ExactPositions((1, 2), 5), GENERAL
 
 
 class LinearComposition(PairBaseline):
-    name, title, short_title = "composition_linear", "linear model of composition", "composition"
+    name, title = "composition_linear", "linear model of composition"
     alphabets, suits = ("protein",), (RECORD,)
     features, learner = KmerCounts(((1, 1),)), GENERAL
 
 
 class LinearDipeptides(PairBaseline):
-    name, title = "kmer2_linear", "linear model of pairs of residues"
-    short_title = "residue pairs"
+    name, title = "kmer2_linear", "linear model of 2-mers"
     alphabets, suits = ("protein",), (RECORD,)
     features, learner = KmerCounts(((2, 1),)), GENERAL
 
 
 class PretrainedLinear(PairBaseline):
     name, title = "pretrained_linear", "linear model of the vectors of the frozen pretrained model"
-    short_title = "frozen embeddings"
     alphabets, suits = ("dna", "protein"), (TWO_CLASSES, RECORD)
     features = EmbeddingSet()
     learner = Linear((1e-5, 1e-4, 0.001, 0.01, 0.1, 1.0, 10.0), tolerance=1e-3)
@@ -316,13 +308,11 @@ class PretrainedLinear(PairBaseline):
 
 class LinearWindow(PairBaseline):
     name, title = "window_logistic", "logistic regression on the 15 positions around each"
-    short_title = "neighbours"
     alphabets, suits = ("dna", "protein"), (POSITION,)
     features, learner = NeighbourSet(), GENERAL
 
 
 class BoostedWindow(PairBaseline):
     name, title = "window_trees", "gradient boosting on the 15 positions around each"
-    short_title = "neighbours, boosted"
     alphabets, suits = ("dna", "protein"), (POSITION,)
     features, learner = NeighbourSet(), Trees()

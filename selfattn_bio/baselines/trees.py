@@ -72,7 +72,7 @@ class TreesModel:
         """Yield the effects of substitutions on an output, (L, A); None to score each of them."""
         forests, trees = self.forests[output], self._joined[output]
         for record in letters:
-            if (read := features.changes(record, trees.used)) is None:
+            if (read := features.changes(record)) is None:
                 yield None
                 continue
             given, changed = read  # (F,) and (F, A, L)
@@ -92,7 +92,9 @@ class TreesModel:
 
     def chosen(self) -> dict[str, Any]:
         """Return the number of trees of each forest."""
-        forests = [forest for each in self.forests for forest in each if forest.used.size]
+        forests = [
+            forest for each in self.forests for forest in each if (forest.features != LEAF).any()
+        ]
         return {"trees": [forest.num_trees for forest in forests]}
 
     def stored(self) -> TreesState:

@@ -17,7 +17,7 @@ from selfattn_bio.cli.options import (
 from selfattn_bio.display import counted
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.files import check_output_file
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
 
 PREFIX = output("prefix of the file names", "PREFIX")
 
@@ -88,8 +88,7 @@ def score(arguments: Namespace) -> None:
         genome=arguments.genome,
         partner=arguments.partner,
     )
-    for line in summary.lines:
-        LOG.info(line)
+    log_lines(summary.lines)
 
 
 @command(
@@ -268,8 +267,7 @@ def variants(arguments: Namespace) -> None:
         )
         found.save(prefix)
         more = "saturation.svg" if len(found.units) == 1 else "saturation.*.svg"
-        for line in found.lines:
-            LOG.info(line)
+        log_lines(found.lines)
     LOG.info(f"wrote {prefix}.effects.tsv and {prefix}.{more}")
 
 
@@ -305,8 +303,7 @@ def contacts(arguments: Namespace) -> None:
         check_output_file(f"{arguments.output}.{ending}")
     contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)
     contacts.save(arguments.output)
-    for line in contacts.lines:
-        LOG.info(line)
+    log_lines(contacts.lines)
     LOG.info(f"wrote {arguments.output}.contacts.npz and .tsv")
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from selfattn_bio.config.section import Fraction, Section, Size
-
-if TYPE_CHECKING:
-    from selfattn_bio.config.run import RunFile
 
 
 class Adaptation(Section):
@@ -58,18 +54,3 @@ class PretrainedModel(Adaptation):
     def members(self) -> int:
         """Return 1: the network is one member."""
         return 1
-
-
-def pretrained_fits_the_run(run: RunFile) -> Iterator[str]:
-    """Require single letters for a pretrained model, and refuse what it cannot train."""
-    if not isinstance(run.model, PretrainedModel):
-        return
-    if (run.tokens.k, run.tokens.stride) != (1, 1):
-        yield "model kind 'pretrained' has its own tokens; remove [tokens], or set tokens.k = 1"
-    if run.objective.kind != "labels" and not run.objective.is_per_sequence:
-        yield (
-            f"objective {run.objective.kind!r} cannot be used with model kind 'pretrained', which "
-            "has outputs per record or letter"
-        )
-    if run.privacy:
-        yield "[privacy] cannot be used with model kind 'pretrained'; remove it"

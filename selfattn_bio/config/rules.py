@@ -25,7 +25,7 @@ from selfattn_bio.config.model import (
     TowerStemSection,
 )
 from selfattn_bio.config.objective import AnyObjective, BinsObjective, RegressionObjective
-from selfattn_bio.config.pretrained import PretrainedModel, pretrained_fits_the_run
+from selfattn_bio.config.pretrained import PretrainedModel
 from selfattn_bio.config.section import MAX_PROTEIN_K
 from selfattn_bio.config.training import PRIVATE_STEM, Training
 
@@ -129,13 +129,26 @@ def settings_fit_the_alphabet(run: RunFile) -> Iterator[str]:
             yield f"{name} cannot be used with {alphabet}, which has one strand; remove it"
 
 
+def pretrained_fits_the_run(run: RunFile) -> Iterator[str]:
+    """Require single letters for a pretrained model, and refuse what it cannot train."""
+    if not isinstance(run.model, PretrainedModel):
+        return
+    if (run.tokens.k, run.tokens.stride) != (1, 1):
+        yield "model kind 'pretrained' has its own tokens; remove [tokens], or set tokens.k = 1"
+    if run.objective.kind != "labels" and not run.objective.is_per_sequence:
+        yield (
+            f"objective {run.objective.kind!r} cannot be used with model kind 'pretrained', which "
+            "has outputs per record or letter"
+        )
+    if run.privacy:
+        yield "[privacy] cannot be used with model kind 'pretrained'; remove it"
+
+
 def tokens_have_outputs(run: RunFile) -> Iterator[str]:
     """Require a model and tokens that fit an objective with one output per token."""
     kind = run.objective.kind
-    if not run.objective.is_per_token:
+    if not run.objective.is_per_token or isinstance(run.model, PretrainedModel):
         return
-    if isinstance(run.model, PretrainedModel):
-        return  # see `pretrained_fits_the_run`
     if not isinstance(run.model, AttentionModel):
         yield (
             f"objective {kind!r} needs model kind 'attention'; kind {run.model.kind!r} has "

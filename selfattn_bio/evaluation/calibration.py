@@ -221,7 +221,7 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, NDArra
         If a probability is not finite.
     """
     p, y = _checked(probabilities, labels, "probabilities")
-    bin_of = np.minimum((p * BINS).astype(int), BINS - 1)
+    bin_of = bins_of(p, BINS)
     count, predicted, observed = (
         np.bincount(bin_of, weights=w, minlength=BINS) for w in (np.ones_like(p), p, y)
     )
@@ -231,6 +231,11 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, NDArra
         "observed": observed[filled] / count[filled],
         "count": count[filled].astype(np.float64),
     }
+
+
+def bins_of(p: Array, bins: int) -> NDArray[np.int64]:
+    """Return the bin of [0, 1] of each probability; the last one includes 1."""
+    return np.minimum((p * bins).astype(int), bins - 1)
 
 
 def _checked(

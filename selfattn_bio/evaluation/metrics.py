@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtri
 
-from selfattn_bio.evaluation.calibration import log_odds, logistic_line
+from selfattn_bio.evaluation.calibration import bins_of, log_odds, logistic_line
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives.ranking import AREAS, curve_areas
 
@@ -262,7 +262,7 @@ def ece_floor(probabilities: Array, bins: int) -> float:
     Labels are simulated from the probabilities (n,). The error of few records is far from 0 by
     chance: 0.016 for the 5,396 test records of the promoters.
     """
-    bin_of = _bins(probabilities, bins)
+    bin_of = bins_of(probabilities, bins)
     order = np.argsort(bin_of, kind="stable")
     p, starts = probabilities[order], np.flatnonzero(np.diff(bin_of[order], prepend=-1))
     rng = np.random.default_rng(0)
@@ -316,11 +316,6 @@ def calibration_line(
     }
 
 
-def _bins(p: Array, bins: int) -> NDArray[np.int64]:
-    """Return the number of the bin of each probability, (n,)."""
-    return np.minimum((p * bins).astype(int), bins - 1)
-
-
 class _Metrics:
     """Compute the metrics of one classifier for weights (rows, n), as arrays (rows,).
 
@@ -336,7 +331,7 @@ class _Metrics:
         self.squared = ((p - labels) ** 2).astype(np.float32)
         # label - probability, in the column of the probability's bin
         self.excess = np.zeros((len(p), bins), dtype=np.float32)
-        self.excess[np.arange(len(p)), _bins(p, bins)] = labels - p
+        self.excess[np.arange(len(p)), bins_of(p, bins)] = labels - p
 
     def __call__(self, weights: NDArray[np.float32]) -> dict[str, Array]:
         total = weights.sum(axis=1, dtype=np.float64)

@@ -31,7 +31,7 @@ from selfattn_bio.evaluation.metrics import (
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Predictions
-from selfattn_bio.objectives.outputs import spread
+from selfattn_bio.objectives.outputs import ClassOutput, spread
 
 EVALUATED_SPLITS = ("valid", "test")
 COVERAGE = 0.9  # of the prediction intervals in the tables of predictions
@@ -340,7 +340,8 @@ class _Evaluator:
     def by_output(self, classifier: Classifier) -> dict[str, dict[str, Any]]:
         """Return the test metrics of each output, `{output: {metric: {value, low, high}}}`.
 
-        An output of one score per record also has `n`, its number of test records with a value.
+        An output of one score per record also has `n`, its number of test records with a value. A
+        class or label also has `positives`, the number of these that belong to it.
         """
         found: dict[str, dict[str, Any]] = {}
         measurer = self.objective.output_measurer(
@@ -351,8 +352,10 @@ class _Evaluator:
             found.setdefault(output, {})[metric] = of.interval(self.settings.confidence)
         for each in self.objective.outputs if found else ():
             if each.name in found:
-                known = np.isfinite(each.truth(self.targets["test"]))
-                found[each.name]["n"] = int(known.sum())
+                truth = each.truth(self.targets["test"])
+                found[each.name]["n"] = int(np.isfinite(truth).sum())
+                if isinstance(each, ClassOutput):
+                    found[each.name]["positives"] = int((truth == 1).sum())
         return found
 
 

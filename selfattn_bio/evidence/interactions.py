@@ -12,8 +12,9 @@ The rules of the verdict are in docs/interpretation_interactions.md.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from selfattn_bio.evidence.epistasis import (
 )
 from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
+from selfattn_bio.files import write_text
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.matching import HIT_P, find_hits, relevant_hits
 from selfattn_bio.result import TableResult
@@ -58,8 +60,9 @@ MAX_PAIRS = 20  # pairs of motifs that are tested
 # records sampled for attributions among those with hits of at least two motifs
 MAX_SEARCHED = 1000
 NO_PAIR = (
-    "no pair of motifs was tested, because no two have sites that the model relies on, at most "
-    f"{MAX_GAP} positions apart, in {MIN_RECORDS} test records"
+    "no pair of motifs was tested. A pair needs two motifs of the same output, and at least "
+    f"{MIN_RECORDS} test records in which the model relies on a site of each, at most {MAX_GAP} "
+    "positions apart"
 )
 # described in docs/interpretation_interactions.md
 COLUMNS = [  # order in interactions.tsv
@@ -84,10 +87,13 @@ class Interactions(TableResult):
     curves
         Epistasis of the pairs by distance in neutral backgrounds, with the columns
         `marginals.PAIR_CURVES`.
+    source
+        Key to value of `explanation.SOURCE` in the provenance of the model; empty if unknown.
     """
 
     table: pd.DataFrame
     curves: pd.DataFrame
+    source: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         names = self.supported["name_a"] + " and " + self.supported["name_b"]
@@ -120,8 +126,9 @@ class Interactions(TableResult):
         return [*pairs, f"supported: {len(self.supported)} of {counted(len(self), 'pair')}"]
 
     def save(self, folder: str | Path) -> None:
-        """Write the table and the curves, as the files of the command."""
+        """Write the table, the curves and the source, as the files of the command."""
         layout = Layout(Path(folder))
+        write_text(layout.interactions_source, json.dumps(dict(self.source)) + "\n")
         write_table(layout.interactions, self.table)
         write_table(layout.distances, self.curves)
 

@@ -333,11 +333,14 @@ def _sampled_spans(
     hits: pd.DataFrame, rng: np.random.Generator, most: int
 ) -> dict[int, list[tuple[int, int]]]:
     """Sample at most `most` records; return record -> its hits as merged intervals."""
-    by_record = hits.groupby("record")[["start", "end"]]
-    found = {}
-    for record in rng.permutation(hits["record"].unique()).tolist()[:most]:
-        starts, ends = merge_intervals(*by_record.get_group(record).to_numpy(dtype=int).T)
-        found[record] = list(zip(starts.tolist(), ends.tolist(), strict=True))
+    records = rng.permutation(hits["record"].unique())[:most]
+    found: dict[int, list[tuple[int, int]]] = {record: [] for record in records.tolist()}
+    some = hits[hits["record"].isin(records)]
+    record, start, end = some[["record", "start", "end"]].to_numpy(np.int64).T
+    size = end.max(initial=0) + 1  # so that intervals of two records do not touch
+    merged = np.stack(merge_intervals(record * size + start, record * size + end), axis=1)
+    for first, last in merged.tolist():
+        found[first // size].append((first % size, last % size))
     return found
 
 

@@ -17,7 +17,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.motifs.logos import number_positions, track
 from selfattn_bio.motifs.matching import changed_motifs
@@ -291,8 +291,7 @@ def annotate_variants(
         for batch in scorer.batches(source):
             writer.write(batch.variants, _with_changes(batch, ppms, own.alphabet))
             counts.update(batch.table["status"])
-    for line in _status_lines(counts):
-        LOG.info(line)
+    log_lines(_status_lines(counts))
     return counts
 
 

@@ -6,7 +6,7 @@ allowed (`model.user_module`), so a model folder from elsewhere cannot run code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -135,23 +135,16 @@ class StackWeights(Stored):
         """Return the names of the simple models in use."""
         return list(self.weights)[1:]
 
-    def formula(self, titles: Mapping[str, str] | None = None) -> str:
+    def formula(self) -> str:
         """Return the weighted sum as text, such as "0.08 x network + 1.27 x composition - 0.40".
 
         If weights differ between outputs, only the names are given, because models have different
         scales: "network + composition, with different weights for each output".
-
-        Parameters
-        ----------
-        titles
-            Names to print, by the name in `weights`. A name without a title is printed as it is.
         """
-        names = {name: (titles or {}).get(name, name) for name in self.weights}
         if any(len(set(each)) > 1 for each in self.weights.values()):
-            return f"{' + '.join(names.values())}, with different weights for each output"
+            return f"{' + '.join(self.weights)}, with different weights for each output"
         terms = [
-            f"{each[0]:.2f} \N{MULTIPLICATION SIGN} {names[name]}"
-            for name, each in self.weights.items()
+            f"{each[0]:.2f} \N{MULTIPLICATION SIGN} {name}" for name, each in self.weights.items()
         ]
         bias = round(self.bias[0], 2) if len(self.bias) == 1 else 0.0
         constant = f" {'-' if bias < 0 else '+'} {abs(bias):.2f}" if bias else ""

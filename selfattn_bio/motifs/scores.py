@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers, Scores, compiled
-from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, other_strand, words_of
+from selfattn_bio.motifs.words import AMBIGUOUS, CODES, WordTables, words_of
 from selfattn_bio.sequence.alphabet import Ascii, Letters
 
 PSEUDOCOUNT = 0.01  # weight of uniform base frequencies, which are mixed into each position
@@ -73,21 +73,6 @@ class ScoreMatrices:
     def _tables(self) -> list[WordTables]:
         return WordTables.blocks(self.values, self.widths, self.one_strand)
 
-    def by_width(self, motifs: Integers) -> Iterator[tuple[int, Integers, Scores]]:
-        """Group motifs, given by their indices (m,), by width.
-
-        Yields
-        ------
-        For each width w: the width; the rows of `motifs` that have it; and their log-odds,
-        (2 rows, w, 4), first all forward matrices, then all reverse complements.
-        """
-        widths = self.widths[motifs]
-        for width in np.unique(widths):
-            rows = np.flatnonzero(widths == width)
-            forward = self.values[motifs[rows], :width]
-            reverse = other_strand(forward, self.one_strand)
-            yield int(width), rows, np.concatenate([forward, reverse])
-
     def scores(self, letters: Letters) -> Scores:
         """Score records of any length.
 
@@ -111,7 +96,7 @@ class ScoreMatrices:
                 codes[start : start + len(record)] = CODE_OF[record]
             words = words_of(codes, self.widest)
             most = max(1, int(lengths.max()))
-            scores[rows] = _joined(*self._best_and_total(words, starts, lengths, most))
+            scores[rows] = _joined(*self._best_and_total(words, starts, lengths, most), axis=1)
         return scores
 
     def window_scores(self, letters: Ascii, size: int, stride: int) -> Scores:
@@ -145,7 +130,7 @@ class ScoreMatrices:
             for first in range(shared):
                 np.maximum(best, best_of[first : first + number], out=best)
                 total += total_of[first : first + number]
-        return _joined(best, total)
+        return _joined(best, total, axis=1)
 
     def _best_and_total(
         self, words: NDArray[np.int32], starts: Integers, lengths: Integers, most: int
@@ -159,31 +144,28 @@ class ScoreMatrices:
             )
         return best, total
 
-    def score_substitutions(self, record: Ascii, motifs: Integers) -> tuple[Floats, Floats]:
+    def score_substitutions(self, record: Ascii) -> tuple[Scores, Scores]:
         """Score a record, and its copies with one base replaced.
 
         Parameters
         ----------
         record
             ASCII bases, shape (L,).
-        motifs
-            Indices of the m motifs to score, (m,).
 
         Returns
         -------
-        Scores of the record, (2 m,), and of the copies by new base (ACGT) and position,
-        (2 m, 4, L). The first axis has the best hits, then the occupancies, as in `scores`.
+        Scores of the record, (2 M,), and of the copies by new base (ACGT) and position,
+        (2 M, 4, L), float32. The first axis has the best hits, then the occupancies, as in
+        `scores`.
         """
-        codes, length = CODE_OF[record], len(record)
-        bases = np.zeros((max(length, self.widest), 4))
-        bases[:length] = np.eye(5, 4)[codes]  # a row of 0 for ambiguous bases
-        scores, changed = np.empty((2, len(motifs))), np.empty((2, len(motifs), 4, length))
-        for width, rows, matrices in self.by_width(motifs):
-            found = _score_substitutions(bases[: max(length, width)], codes, matrices)
-            scores[0, rows], scores[1, rows], changed[0, rows], changed[1, rows] = found
-        scores[1] = _rounded(scores[0] + np.log(scores[1]))
-        changed[1] = _rounded(scores[0, :, None, None] + np.log(changed[1]))
-        return scores.ravel(), changed.reshape(-1, 4, length)
+        shape = len(self), 4, len(record)
+        codes = np.full(max(len(record), self.widest), AMBIGUOUS, np.uint8)
+        codes[: len(record)] = CODE_OF[record]
+        best, total = np.full(len(self), -np.inf, np.float32), np.zeros(len(self))
+        changed = np.full(shape, -np.inf, np.float32), np.zeros(shape)
+        strands = 1 if self.one_strand else 2
+        compiled(_replace_bases)(codes, self.values, self.widths, strands, best, total, *changed)
+        return _joined(best, total), _joined(*changed)
 
 
 def _log_odds(p: Any) -> Any:
@@ -193,15 +175,12 @@ def _log_odds(p: Any) -> Any:
 LOWEST, HIGHEST = float(_log_odds(0.0)), float(_log_odds(1.0))  # of a base
 
 
-def _rounded(occupancy: NDArray) -> NDArray:
-    return np.round(occupancy * OCCUPANCY_STEP) / OCCUPANCY_STEP
-
-
-def _joined(best: Scores, total: Floats) -> Scores:
-    """Return best hits and occupancies, (n, 2 M), from best hits and sums of exp(score)."""
+def _joined(best: Scores, total: Floats, axis: int = 0) -> Scores:
+    """Join best hits and occupancies, from best hits and sums of exp(score)."""
     # A sum below the range of float32 is 0. The best hit is then the occupancy, within log(2 N).
     occupancy = np.maximum(np.log(np.maximum(total, np.finfo(np.float64).tiny)), best)
-    return np.concatenate([best, _rounded(occupancy).astype(np.float32)], axis=1)
+    occupancy = np.round(occupancy * OCCUPANCY_STEP) / OCCUPANCY_STEP
+    return np.concatenate([best, occupancy.astype(np.float32)], axis)
 
 
 def _chunks(letters: Letters) -> Iterator[slice]:
@@ -216,98 +195,84 @@ def _chunks(letters: Letters) -> Iterator[slice]:
         yield slice(start, len(letters))
 
 
-def _score_substitutions(
-    bases: Floats, codes: NDArray[np.uint8], matrices: Scores
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Score a record, and its copies with one base replaced, with motifs of one width.
-
-    Parameters
-    ----------
-    bases, codes
-        The record, one-hot (N, 4), at least as long as the motifs, and as codes (L,).
-    matrices
-        Log-odds of both strands, (2 m, w, 4), as in `by_width`.
-
-    Returns
-    -------
-    Best hit of the record, c, and sum of exp(score - c) over its windows, (m,) each; the same of
-    the copies, (m, 4, L) each, with the c of the record.
-    """
-    (both, width, _), exact = matrices.shape, matrices.astype(np.float64)
-    view = sliding_window_view(bases.ravel(), 4 * width)[::4]
-    scores = exact.reshape(both, -1) @ view.T  # (2 m, N)
-    highest = scores.max(axis=1).reshape(2, -1)
-    top = np.maximum(*highest)  # (m,), over both strands
-    exps = np.exp(scores - np.tile(top, 2)[:, None])
-    total = exps.sum(axis=1).reshape(2, -1).sum(axis=0)
-    return top, total, *compiled(_replace_bases)(scores, exps, exact, codes)
-
-
 def _replace_bases(
-    scores: Floats, exps: Floats, matrices: Floats, codes: NDArray[np.uint8]
-) -> tuple[Floats, Floats]:
-    """Return the best hit, and the sum of exponentials, after replacing each base of a record.
+    codes: NDArray[np.uint8],
+    values: Scores,
+    widths: Integers,
+    strands: int,
+    best: Scores,
+    total: Floats,
+    changed_best: Scores,
+    changed_total: Floats,
+) -> None:
+    """Score a record, and its copies with one base replaced; compiled by numba.
 
-    Compiled by numba. A replaced base changes only the windows that contain it. Running maxima and
-    sums give the result for all other windows.
+    A replaced base changes only the windows that contain it.
 
     Parameters
     ----------
-    scores
-        Scores of the N windows of the record, (2 m, N), for each matrix: first all forward
-        matrices, then all reverse complements.
-    exps
-        exp(score - c), (2 m, N), for any constant c of each motif.
-    matrices
-        Log-odds, (2 m, w, 4).
     codes
-        Bases 0 to 3, or AMBIGUOUS, (L,).
-
-    Returns
-    -------
-    Highest score, and sum of exp(score - c), over both strands by motif, new base and position,
-    (m, 4, L) each.
+        Bases 0 to 3, or AMBIGUOUS, (L,) or longer: at least one window of every motif.
+    values, widths
+        As in `ScoreMatrices`, (M, W, 4) and (M,).
+    strands
+        1 to score only the given strand, otherwise 2.
+    best, total
+        Raised to the best hit of the record, and increased by the sum of exp(score), (M,) each.
+    changed_best, changed_total
+        The same of the copies, by motif, new base and position, (M, 4, L) each.
     """
-    number, windows = scores.shape
-    width, length, motifs = matrices.shape[1], len(codes), number // 2
-    best, total = np.full((motifs, 4, length), -np.inf), np.zeros((motifs, 4, length))
-    highest, summed = np.empty((4, length)), np.empty((4, length))
-    # Highest score, and sum of exponentials, over the windows before i and over the windows from i
-    before, after = np.empty(windows + 1), np.empty(windows + 1)
-    sum_before, sum_after = np.empty(windows + 1), np.empty(windows + 1)
-    # Score and exponential of each window without the base at one offset
-    rest, exp_of_rest = np.empty(windows), np.empty(windows)
-    old, old_factor = np.zeros((width, 5)), np.ones((width, 5))
-    for row in range(number):
-        old[:, :4] = matrices[row]
-        old_factor[:, :4] = np.exp(-matrices[row])
-        factors = np.exp(matrices[row])
-        before[0], after[windows], sum_before[0], sum_after[windows] = -np.inf, -np.inf, 0.0, 0.0
-        for window in range(windows):
-            before[window + 1] = max(before[window], scores[row, window])
-            sum_before[window + 1] = sum_before[window] + exps[row, window]
-        for window in range(windows - 1, -1, -1):
-            after[window] = max(after[window + 1], scores[row, window])
-            sum_after[window] = sum_after[window + 1] + exps[row, window]
-        for position in range(length):
-            # windows [first, last) contain the position
-            first, last = min(max(0, position - width + 1), windows), min(windows, position + 1)
-            highest[:, position] = max(before[first], after[last])
-            summed[:, position] = sum_before[first] + sum_after[last]
-        # The inner loops run over windows, so that they become vector instructions.
-        for offset in range(min(width, length)):
-            count = min(windows, length - offset)
-            for window in range(count):
-                code = codes[window + offset]
-                rest[window] = scores[row, window] - old[offset, code]
-                exp_of_rest[window] = exps[row, window] * old_factor[offset, code]
-            for base in range(4):
-                score, factor = matrices[row, offset, base], factors[offset, base]
-                of_base, sum_of_base = highest[base, offset:], summed[base, offset:]
+    length, size, widest = changed_best.shape[2], len(codes), values.shape[1]
+    # of each window, without and with one of its bases
+    scores, odds = np.empty(size, np.float32), np.empty(size)
+    rest, odds_of_rest = np.empty(size, np.float32), np.empty(size)
+    # of the windows that do not contain a position
+    best_of_others, sum_of_others = np.empty(size, np.float32), np.empty(size)
+    matrix, factors = np.zeros((widest, CODES), np.float32), np.ones((widest, CODES))
+    for motif in range(len(widths)):
+        width = widths[motif]
+        windows = max(length - width + 1, 1)
+        for strand in range(strands):
+            matrix[:width, :4] = values[motif, :width]
+            if strand:
+                matrix[:width, :4] = values[motif, :width][::-1, ::-1]
+            factors[:width, :4] = np.exp(matrix[:width, :4].astype(np.float64))
+            inverse = 1 / factors
+            scores[:windows] = 0
+            odds[:windows] = 1
+            for offset in range(width):
+                for window in range(windows):
+                    code = codes[window + offset]
+                    scores[window] += matrix[offset, code]
+                    odds[window] *= factors[offset, code]
+            highest, summed = np.float32(-np.inf), 0.0
+            best_of_others[:width] = highest
+            sum_of_others[:width] = summed
+            for position in range(width, length):
+                highest = max(highest, scores[position - width])
+                summed += odds[position - width]
+                best_of_others[position], sum_of_others[position] = highest, summed
+            highest, summed = np.float32(-np.inf), 0.0
+            for position in range(windows - 1, -1, -1):
+                best_of_others[position] = max(best_of_others[position], highest)
+                sum_of_others[position] += summed
+                highest = max(highest, scores[position])
+                summed += odds[position]
+            best[motif] = max(best[motif], highest)
+            total[motif] += summed
+            changed_best[motif] = np.maximum(changed_best[motif], best_of_others[:length])
+            changed_total[motif] += sum_of_others[:length]
+            # The inner loops run over windows, so that they become vector instructions.
+            for offset in range(min(width, length)):
+                count = min(windows, length - offset)
                 for window in range(count):
-                    new = rest[window] + score
-                    of_base[window] = new if new > of_base[window] else of_base[window]
-                    sum_of_base[window] += exp_of_rest[window] * factor
-        best[row % motifs] = np.maximum(best[row % motifs], highest)
-        total[row % motifs] += summed
-    return best, total
+                    code = codes[window + offset]
+                    rest[window] = scores[window] - matrix[offset, code]
+                    odds_of_rest[window] = odds[window] * inverse[offset, code]
+                for base in range(4):
+                    score, factor = matrix[offset, base], factors[offset, base]
+                    of_base = changed_best[motif, base, offset:]
+                    sum_of_base = changed_total[motif, base, offset:]
+                    for window in range(count):
+                        of_base[window] = max(of_base[window], rest[window] + score)
+                        sum_of_base[window] += odds_of_rest[window] * factor

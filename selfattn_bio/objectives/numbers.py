@@ -373,12 +373,12 @@ class RegressionLoss(ColumnsLoss):
 
     def of_known(self, outputs: Tensor, targets: Tensor) -> Tensor:
         match self.objective.section.loss:
-            case "mse" | "cosine_mse":
-                return mse_loss(outputs, targets, reduction="none")
             case "huber":
                 return huber_loss(outputs, targets, reduction="none")
             case "poisson":
                 return poisson_nll_loss(outputs, targets, log_input=True, reduction="none")
+            case _:  # "mse" and "cosine_mse"
+                return mse_loss(outputs, targets, reduction="none")
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         loss = super().sum(outputs, targets)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
+from selfattn_bio.evidence.associations import MIN_SITES
+from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.evidence.verdicts import NULL_P
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.logos import logo
@@ -30,12 +32,11 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
-FEW = "too few records have a site"
-UNTESTED = {  # why a value of motifs.tsv may be missing, if not because of `FEW`
-    "null_p": "only motifs that pass the other tests are compared",
-    "stability": f"the model has one network, or {FEW}",
-    "window_q": f"records differ in length or are short, or {FEW}",
-    "strand_q": f"the motif is palindromic, or {FEW}",
+UNTESTED = {  # a test that has a result if records are enough, and why this one may have none then
+    "null_p": ("effect_q", "only motifs that pass the other tests are compared"),
+    "stability": ("effect_q", "the model has one network"),
+    "window_q": ("position_q", "records differ in length or are short"),
+    "strand_q": ("position_q", "the motif is palindromic"),
 }
 Words = Callable[..., str]  # about a test, from its name
 Lines = list[tuple[str, str, Any]]  # required column, question, function of answer and text
@@ -130,10 +131,21 @@ def findings(
     ]
     impossible = set() if of_letters.has_complement else {"strand_q"}
     return tested, [
-        f"{question} ({UNTESTED.get(column, FEW)})"
+        f"{question} ({_why_untested(row, column)})"
         for column, question, _ in lines
         if pd.isna(row[column]) and column not in impossible
     ]
+
+
+def _why_untested(row: Mapping[Any, Any], column: str) -> str:
+    """Return why a test has no result: too few records if so, which a user can change."""
+    other, reason = UNTESTED.get(column, (column, ""))
+    if pd.notna(row[other]):
+        return reason
+    needed = MIN_SITES if other == "position_q" else MIN_RECORDS
+    is_of_positives = other != "effect_q" and pd.isna(row["difference"])
+    records = "positives" if is_of_positives else "records"
+    return f"at least {needed} independent test {records} must have a site"
 
 
 def _of_labels(row: Mapping[Any, Any], matched: str, answer: Words, q: Words) -> Lines:
@@ -191,13 +203,14 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
             f"{q('effect')}.")),
         ("null_p", "Does it use it more than permuted motifs?", lambda: (
             YES if row["null_p"] <= NULL_P else NO,
-            f"Shuffling sites of {row['null_motifs']:.0f} motifs with its columns in random order "
-            f"{when_shuffled(row['null_necessity'])} at the 95th percentile; "
+            f"Shuffling its sites {when_shuffled(row['necessity'])}. For 95 % of "
+            f"{row['null_motifs']:.0f} meaningless motifs, which have its columns in random order, "
+            f"it {when_shuffled(row['null_necessity'])} at most; "
             f"p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", direction * row["sufficiency"]),
-            f"Inserting one site into a shuffled record changes its {unit} by "
-            f"{span('sufficiency')}; {q('sufficiency')}.")),
+            f"Inserting one site into a shuffled record changes {unit} by "
+            f"{span('sufficiency')}, compared with its shuffled {letters}; {q('sufficiency')}.")),
         ("stability", "Do all networks of the model use it?", lambda: (
             "", f"{words.percent(row['stability'])} of them, each tested alone.")),
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import plots, target_plots, words
 from selfattn_bio.report.tested import MAX_CURVES, Drawing, Tested
-from selfattn_bio.report.words import GROUPS, classifier_name, estimate, figure, percent, ranked
+from selfattn_bio.report.words import GROUPS, estimate, figure, percent, ranked
 
 FALSE_POSITIVES, RECALL = 0.05, 0.5  # where the curves are read
 SPANS = ("gc", "length")  # groups that are ranges
@@ -27,9 +27,7 @@ MAX_DISTANCE = 5  # bins; the highest in the figure of distances
 def binary_figures(objective: Binary, tested: Tested) -> list[Drawing]:
     """Draw ROC and precision-recall curves, and calibration."""
     test, labels = tested.results.test, tested.results.test["label"].to_numpy()
-    curves = {
-        classifier_name(name, short=True): test[name] for name in _shown(tested.results.metrics)
-    }
+    curves = {name: test[name] for name in _shown(tested.results.metrics)}
     drawings = [
         tested.show(
             "roc",
@@ -93,8 +91,7 @@ def _precision_recall(tested: Tested, curves: Mapping[str, ArrayLike], limit: st
 
 def group_figures(tested: Tested) -> list[Drawing]:
     """Draw the performance within groups of similar records, if there are any."""
-    groups = tested.results.metrics.get("groups", {})
-    names = (tested.names["model"], tested.names.get(tested.baseline, ""))
+    groups, names = tested.results.metrics.get("groups", {}), ("model", tested.baseline)
     return [
         tested.show(
             f"groups_{by}",
@@ -146,13 +143,10 @@ def bins_figures(objective: BinsOfPoints, tested: Tested) -> list[Drawing]:
     results = tested.results
     test, test_metrics = results.test, results.metrics["test"]
     entries = {name: entry for _, name, entry in words.ranked(test_metrics, objective)[:MAX_CURVES]}
-    curves = {words.classifier_name(name, short=True): test[name] for name in entries}
+    curves = {name: test[name] for name in entries}
     block = typical_block(test, results.task.evaluation.block or objective.block)
     size = objective.section.bin
-    called = {
-        words.classifier_name(name, short=True): test[name] >= entry["threshold"]
-        for name, entry in entries.items()
-    }
+    called = {name: test[name] >= entry["threshold"] for name, entry in entries.items()}
     away = distances_to_points(test, size)
     reached = {name: _within(away[of.to_numpy()]) for name, of in called.items() if of.any()}
     return [

@@ -7,21 +7,47 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from selfattn_bio.display import counted
+from selfattn_bio.config.derived import NETWORK
+from selfattn_bio.display import counted, shortened, with_interval
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
 from selfattn_bio.evidence.verdicts import NULL_P, USES
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
-from selfattn_bio.report import words
+from selfattn_bio.objectives.numbers import Multilabel
+from selfattn_bio.report import tables, words
 from selfattn_bio.report.results import both_inputs, read_motifs
-from selfattn_bio.report.words import baseline_sentence, classifier_name, p_value
 
 if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
 
 Metrics = Mapping[str, Any]
+MOST_COUNTED = 10  # outputs whose records are counted
+
+
+def mean_of(objective: Objective[Any]) -> str:
+    """Say over what metrics are averaged, such as ` (mean of 3 labels)`; empty for one column."""
+    number = len(getattr(objective.section, "columns", ()))
+    columns = "labels" if isinstance(objective, Multilabel) else "columns"
+    return f" (mean of {number} {columns})" if number > 1 else ""
+
+
+def known_counts(metrics: Metrics) -> str:
+    """Count the test records with a known target of each output; those of labels by label.
+
+    For example `liver 45 yes and 71 no, heart 37 yes and 85 no`. The first `MOST_COUNTED` outputs
+    are named. Empty if the outputs are numbers that are known for all records.
+    """
+    test, outputs = metrics["test"], metrics.get("outputs", {}).get("model", {})
+    counts = [
+        f"{name} {of['positives']:,} yes and {of['n'] - of['positives']:,} no"
+        if "positives" in of
+        else f"{name} {of['n']:,}"
+        for name, of in outputs.items()
+        if "positives" in of or of.get("n", test["n"]) < test["n"]
+    ]
+    return shortened(counts, MOST_COUNTED)
 
 
 def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[str]:
@@ -36,12 +62,11 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
     """
     test, main = metrics["test"], objective.main_metric
     best = metrics["differences"]["best_baseline"]
-    for role, name, entry in words.ranked(test, objective):
-        title = classifier_name(name)
-        shown = name if role == "model" or name == title else f"{name} ({title})"
-        yield f"test {title_of(main)} {words.estimate(entry[main])}  {shown}"
+    title = f"{title_of(main)}{mean_of(objective)}"
+    for _, name, entry in words.ranked(test, objective):
+        yield f"test {title} {words.estimate(entry[main])}  {words.classifier_name(name)}"
     for name, entry in {"model": test["model"], best: test["baselines"].get(best, {})}.items():
-        yield from _others(name, entry, main)
+        yield from _others(name, entry, objective)
     if halves := test["model"].get(words.HALVES):
         yield f"test {title_of('jsd')} {words.estimate(halves)}  two halves of the observed counts"
     if calibrated := test["model"].get("calibrated"):
@@ -53,21 +78,19 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
                 f"AUROC by {words.GROUPS.get(by, by)}: worst {found['worst']!r} "
                 f"{worst['auroc']['value']:.3f}, {words.gap(gap['auroc'])}"
             )
-    yield " ".join(baseline_sentence(metrics, objective))
-    if (alone := words.network_sentence(metrics, objective, "test"))[0]:
-        yield " ".join(alone)
-    yield from words.pretraining_sentences(metrics, objective)
+    if counts := known_counts(metrics):
+        yield f"test records with a known target: {counts}"
+    yield " ".join(words.baseline_sentence(metrics, objective))
+    yield from network_sentences(metrics, objective)
     yield from _members(test)
     if privacy := metrics.get("privacy"):
         yield (
             f"private: epsilon {privacy['epsilon']:.2f} was spent at delta "
             f"{privacy['delta']:g} (docs/privacy.md)"
         )
-    if (chosen := words.network_sentence(metrics, objective, "valid"))[0]:
-        yield " ".join(chosen)
 
 
-def _others(name: str, entry: Metrics, main: str) -> Iterator[str]:
+def _others(name: str, entry: Metrics, objective: Objective[Any]) -> Iterator[str]:
     """Yield MCC, accuracy and F1 at both thresholds; without a threshold, the other metrics."""
     if "threshold" in entry:
         for where, ending in (
@@ -82,11 +105,11 @@ def _others(name: str, entry: Metrics, main: str) -> Iterator[str]:
     if known := [
         f"{title_of(metric)} {words.estimate(found)}"
         for metric, found in entry.items()
-        if metric not in (main, words.HALVES)
+        if metric not in (objective.main_metric, words.HALVES)
         and isinstance(found, dict)
         and found.get("value") is not None
     ]:
-        yield f"test {', '.join(known)}  {name}"
+        yield f"test {', '.join(known)}{mean_of(objective)}  {name}"
 
 
 def _members(test: Metrics) -> Iterator[str]:
@@ -102,22 +125,55 @@ def _members(test: Metrics) -> Iterator[str]:
         )
 
 
+def network_sentences(metrics: Metrics, objective: Objective[Any]) -> list[str]:
+    """Compare the network with variants, controls, and the same network with simple models."""
+    sentences = [
+        " ".join(words.network_sentence(metrics, objective, "test")),
+        *words.pretraining_sentences(metrics, objective),
+        " ".join(words.network_sentence(metrics, objective, "valid")),
+        network_wins_sentence(metrics, objective),
+    ]
+    return [sentence for sentence in sentences if sentence.strip()]
+
+
+def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
+    """Say on which records the network alone is better than with simple models; empty if on none.
+
+    Values that are equal with three digits count as equal.
+    """
+    main, sign = objective.main_metric, 1 if objective.higher_is_better else -1
+    better = []
+    for split, name in (("valid", "validation"), ("test", "test")):
+        alone = metrics[split]["baselines"].get(NETWORK, {}).get(main, {}).get("value")
+        model = metrics[split]["model"][main]["value"]
+        if None not in (alone, model) and round(sign * (alone - model), 3) > 0:
+            better.append(
+                f"{words.figure(alone)} instead of {words.figure(model)} on {name} records"
+            )
+    if not better:
+        return ""
+    return (
+        f"The network alone has a better {title_of(main)} than with the simple models: "
+        f"{' and '.join(better)}. If validation records show it, remove [stack] from the run file "
+        "and train again."
+    )
+
+
 def motif_lines(table: pd.DataFrame, significance: float) -> Iterator[str]:
     """Yield one line per motif of a table with evidence, and the number of supported motifs."""
     for row in table.to_dict("records"):
-        measured = (
-            f"{words.estimate(words.of_row(row, 'effect'), 2, sign=True)} {row['unit']}"
-            if pd.notna(row["effect"])
-            else f"not measured ({words.unmeasured(row)})"
-        )
+        effect = with_interval(row["effect"], row["effect_low"], row["effect_high"])
+        unit = row["unit"] if pd.notna(row["effect"]) else f"({words.unmeasured_reason(row)})"
         lacks = shortfall(row, significance)
         yield (
             f"{row['name']} {row['consensus']} of {row['target']}: {_match(row)}"
-            f"{counted(row['num_sites'], 'site')}, {_enrichment(row)} "
-            f"(q {p_value(row['enrichment_q'])}), effect {measured}: {row['verdict']}"
+            f"{counted(row['num_sites'], 'site')}, {tables.enrichment(row).text} "
+            f"(q {words.p_value(row['enrichment_q'])}), effect {effect} {unit}: {row['verdict']}"
             f"{f' ({lacks})' if lacks else ''}"
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
+    if unmeasured := words.unmeasured_sentence(table):
+        yield unmeasured
 
 
 def shortfall(row: Mapping[Any, Any], significance: float) -> str:
@@ -151,18 +207,11 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
     return "; ".join(reasons)
 
 
-def _enrichment(row: Mapping[Hashable, Any]) -> str:
-    """Describe how records with a hit differ from the others."""
-    if pd.notna(row["difference"]):
-        return f"mean differs by {row['difference']:+.2f} {row['unit']} in records with it"
-    return f"odds ratio {row['odds_ratio']:.2f}"
-
-
 def _match(row: Mapping[Hashable, Any]) -> str:
     """Describe the match and its q value; empty if no database was used."""
     if pd.isna(row["match_q"]):
         return ""
-    return f"{match_label(row) or 'no known motif'} (q {p_value(row['match_q'])}), "
+    return f"{match_label(row) or 'no known motif'} (q {words.p_value(row['match_q'])}), "
 
 
 def final_lines(study: Study, targets: Collection[str] = ("train",)) -> Iterator[str]:
@@ -198,8 +247,9 @@ def _summary(study: Study) -> Iterator[str]:
     layout, metrics = study.root, study.read(study.root, "metrics")
     objective, test = objective_of(study.task.objective), metrics["test"]
     value = words.estimate(test["model"][objective.main_metric])
-    yield f"test {words.main_title(objective)} {value} on {test['n']:,} {objective.examples}"
-    yield " ".join(baseline_sentence(metrics, objective))
+    title = f"{title_of(objective.main_metric)}{mean_of(objective)}"
+    yield f"test {title} {value} on {test['n']:,} {objective.examples}"
+    yield " ".join(words.baseline_sentence(metrics, objective))
     found = [study.read_optional(of, "motifs", read_motifs) for of in (layout, layout.of_partner())]
     if (motifs := both_inputs(*found)) is not None:
         explained = study.read_optional(layout, "explained", pd.read_parquet)

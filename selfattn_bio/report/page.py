@@ -30,7 +30,7 @@ from selfattn_bio.motifs import SHIPPED, database_of
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.outputs import LOG_ODDS
-from selfattn_bio.report import cards, figures, tables, words
+from selfattn_bio.report import cards, figures, lines, tables, words
 from selfattn_bio.report.cards import attention_figures
 from selfattn_bio.report.class_figures import group_figures
 from selfattn_bio.report.figures import marginal_section
@@ -71,18 +71,14 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             run_file=results.layout.run_file.read_text(encoding="utf-8"),
             objective=objective,
             main=objective.main_metric,
-            main_title=words.main_title(objective),
+            main_title=f"{title_of(objective.main_metric)}{lines.mean_of(objective)}",
             favour=favour_sentence(tables.shown_metrics(metrics["test"]["model"]), objective),
             best=metrics["differences"]["best_baseline"],
             comparison=words.baseline_sentence(metrics, objective),
-            networks=[
-                *(
-                    " ".join(words.network_sentence(metrics, objective, split))
-                    for split in ("test", "valid")
-                ),
-                *words.pretraining_sentences(metrics, objective),
-            ],
+            networks=lines.network_sentences(metrics, objective),
             stack_sentence=words.stack_sentence(task, stack),
+            mean_of=lines.mean_of(objective),
+            known_counts=lines.known_counts(metrics),
             stack_table=tables.stack_table(stack, [each.name for each in objective.outputs]),
             performance_table=tables.performance_table(metrics, objective),
             differences=tables.difference_table(metrics),

@@ -33,7 +33,7 @@ from selfattn_bio.report.target_figures import (
     numbers_figures,
 )
 from selfattn_bio.report.tested import SIZE, Drawing, Tested
-from selfattn_bio.report.words import baseline_sentence, classifier_name, figure, percent, ranked
+from selfattn_bio.report.words import baseline_sentence, figure, percent, ranked
 
 CHANCE = {"auroc": 0.5, "mcc": 0.0, "pearson": 0.0}  # of the metrics that have one
 
@@ -106,9 +106,7 @@ def _(objective: LanguageModel, tested: Tested) -> list[Drawing]:
             "Mean loss per predicted token in each test record; lower is better. Dotted line: mean "
             "loss of the best baseline.",
             "Records with repeats or low complexity are easy to predict for any model.",
-            lambda ax: target_plots.draw_losses(
-                losses, mean, classifier_name(best, short=True), ax, "nats per token"
-            ),
+            lambda ax: target_plots.draw_losses(losses, mean, best, ax, "nats per token"),
             finding=f"In {percent((losses < mean).mean())} of the records, the model's loss is "
             "below the mean of the best baseline.",
         )
@@ -120,7 +118,7 @@ def _comparison(objective: Objective[Any], tested: Tested) -> Drawing:
     test, title = results.metrics["test"], title_of(metric)
     rows = [
         (
-            classifier_name(name, short=True),
+            name,
             {"low": found["value"], "high": found["value"]} | found,
             plots.COLOURS[role],
         )

@@ -156,10 +156,11 @@ def read_results(study: Study) -> Results:
 
 
 def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:
-    """Read the files of `motifs`, as attributes of `Results`."""
+    """Read the files of `motifs`, as attributes of `Results`; check those of `interactions` too."""
+    for name in ("motifs", "interactions"):
+        if getattr(layout, name).exists():
+            study.check_source(layout, f"{name}_source", study.read(layout, f"{name}_source"))
     motifs = study.read_optional(layout, "motifs", read_motifs)
-    if motifs is not None:
-        study.check_source(layout, "motifs_source", study.read(layout, "motifs_source"))
     has_motifs = motifs is not None and len(motifs) > 0
     none = pd.DataFrame(columns=BED_COLUMNS)
     return {

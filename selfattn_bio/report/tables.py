@@ -158,9 +158,8 @@ def stack_table(stack: StackWeights | None, outputs: Sequence[str]) -> Table:
     weights = stack.weights if stack else {}
     if not any(len(set(each)) > 1 for each in weights.values()):
         return Table(())
-    named = {words.PARTS.get(part, part): each for part, each in weights.items()}
     return Table.of(
-        {"output": name} | {part: words.figure(each[i], 2) for part, each in named.items()}
+        {"output": name} | {part: words.figure(each[i], 2) for part, each in weights.items()}
         for i, name in enumerate(outputs)
     )
 
@@ -314,7 +313,7 @@ def enrichment(motif: Mapping[Any, Any]) -> Cell:
 def effect(motif: Mapping[Any, Any]) -> Cell:
     """Return the effect of a motif, a row of motifs.tsv, and its test."""
     if pd.isna(motif["effect"]):
-        return Cell(MUTED.format("not measured"), words.unmeasured(motif))
+        return Cell(MUTED.format("not measured"), words.unmeasured_reason(motif))
     shown = estimate(words.of_row(motif, "effect"), 2, True)
     q = f"{Q}{words.p_value(motif['effect_q'])}"
     return Cell(shown.text, f"{shown.note} {motif['unit']}; {q}")

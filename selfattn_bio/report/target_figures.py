@@ -187,8 +187,7 @@ def _along(tested: Tested, along: dict[str, NDArray[np.float64]]) -> Drawing:
         why = "Fewer than two test records have known labels in each tenth of their positions."
         return tested.skip(name, title, why)
     accuracies = {
-        tested.names[classifier]: [part[np.isfinite(part)] for part in of.T]
-        for classifier, of in along.items()
+        classifier: [part[np.isfinite(part)] for part in of.T] for classifier, of in along.items()
     }
     return tested.show(
         name,
@@ -262,11 +261,7 @@ def by_output(
         shown = [*known[:half], *known[-half:]]
         rule = f" Shown are the {half} highest and the {half} lowest values of {len(known)}."
     rows = [(name, model[name][metric], other.get(name, {}).get(metric)) for name in shown]
-    if len({model[name].get("n") for name in shown}) > 1:
-        counts = ", ".join(f"{model[name].get('n', 0):,} for {name}" for name in shown)
-        rule += f" Test records with a value: {counts}."
     ticks = [chance[name] for name in shown] if chance else []
-    names = (tested.names["model"], tested.names.get(tested.baseline, ""))
     return tested.show(
         f"{metric}_by_{what}",
         f"{title} of each {what}",
@@ -275,7 +270,7 @@ def by_output(
         f"{' Grey ticks: chance level.' if ticks else ''}{rule}",
         f"The order is that of the model's {title}, so small differences between neighbours mean "
         "nothing if their intervals overlap.",
-        lambda ax: plots.draw_pairs(rows, names, ax, title, ticks),
+        lambda ax: plots.draw_pairs(rows, ("model", tested.baseline), ax, title, ticks),
         size=(SIZE[0], 1.3 + 0.24 * max(len(rows), 3)),
         finding=_spread(model, known, metric, chance),
     )
@@ -382,9 +377,9 @@ def _paint(
     axes: Any,
 ) -> None:
     """Draw one plot per classifier, with its name and its fit as title."""
-    for ax, (classifier, name) in zip(np.atleast_1d(axes), tested.names.items(), strict=True):
-        plot(*pairs[classifier], ax, column)
-        ax.set_title(f"{name}{fits.get(classifier, '')}", fontsize=7.5, loc="left")
+    for ax, name in zip(np.atleast_1d(axes), tested.names, strict=True):
+        plot(*pairs[name], ax, column)
+        ax.set_title(f"{name}{fits.get(name, '')}", fontsize=7.5, loc="left")
         ax.label_outer()
 
 
@@ -398,7 +393,7 @@ def _relation(tested: Tested, column: str, pair: tuple[NDArray[Any], NDArray[Any
     if rho["low"] > 0:
         other = tested.outputs(tested.baseline)[column]["spearman"] if tested.baseline else {}
         if other.get("value") is not None:
-            found += f", against {estimate(other, 2)} of {tested.names[tested.baseline]}"
+            found += f", against {estimate(other, 2)} of {tested.baseline}"
         return f"The predictions follow the observed values: {found}."
     if rho["high"] < 0:
         return f"The predictions are inverted, high where the observed values are low: {found}."
@@ -409,7 +404,7 @@ def _deviations(tested: Tested, pairs: Pairs) -> str:
     """Compare the standard deviation before and after subtracting the predictions."""
     observed = float(np.std(pairs["model"][1]))
     left = {name: f"{np.std(y - x):.3g}" for name, (x, y) in pairs.items()}
-    other = tested.baseline and f" ({left[tested.baseline]} with {tested.names[tested.baseline]})"
+    other = tested.baseline and f" ({left[tested.baseline]} with {tested.baseline})"
     return (
         f"The standard deviation is {observed:.3g} before and {left['model']} after subtracting "
         f"the predictions{other}."

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from selfattn_bio.evaluation.summary import TRUE
 from selfattn_bio.report import plots
 from selfattn_bio.report.results import Results
-from selfattn_bio.report.words import classifier_name
 
 SIZE = (3.6, 2.9)  # inches; 346 px, the width of a phone
 MAX_CURVES = 5  # in one plot; there are six colours
@@ -104,10 +103,9 @@ class Tested:
     part: str = ""
 
     @property
-    def names(self) -> dict[str, str]:
-        """Return the short name of the model and, if there is one, of the best baseline."""
-        shown = ("model", self.baseline)
-        return {name: classifier_name(name, short=True) for name in shown if name}
+    def names(self) -> list[str]:
+        """Return the name of the model and, if there is one, of the best baseline."""
+        return ["model", self.baseline] if self.baseline else ["model"]
 
     @property
     def baseline(self) -> str:

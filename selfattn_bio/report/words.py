@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import RunFile
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
-from selfattn_bio.display import counted, decimals
+from selfattn_bio.display import counted, decimals, shortened
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.units import FEW_UNITS
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
@@ -31,39 +31,29 @@ HALVES = "jsd_replicates"  # depends on the data only
 SIGNIFICANCE = 0.05  # p below which groups differ
 MISSING, MINUS, RHO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER RHO}"
 UNTRAINED = ("random_init", "random_embedding")  # controls of a pretrained model
-NAMES = {  # title, and short title
-    **{name: (kind.title, kind.short_title) for name, kind in BASELINES.items()},
-    "model": ("this model", "this model"),
-    NETWORK: ("network of this model alone", "network alone"),
-    "cnn": ("CNN", "CNN"),
-    "unigram": ("token frequencies", "token frequencies"),
-    "markov": ("Markov chain", "Markov chain"),
-    "shuffled": ("control: shuffled labels", "shuffled labels"),
-    "random_init": ("the same network from random weights", "random weights"),
-    "random_embedding": ("the same network, random and frozen", "random and frozen"),
+TITLES = {  # of classifiers
+    **{name: kind.title for name, kind in BASELINES.items()},
+    **{f"{PARTNER}{name}": f"{kind.title} of the second input" for name, kind in BASELINES.items()},
+    NETWORK: "network of this model alone",
+    "unigram": "token frequencies",
+    "markov": "Markov chain",
+    "shuffled": "control: shuffled labels",
+    "random_init": "the same network from random weights",
+    "random_embedding": "the same network, random and frozen",
 }
-PARTS = {name: short for name, (_, short) in NAMES.items()} | {NETWORK: "network"}  # of a stack
 GROUPS = {  # columns keep their names
     **{"gc": "GC content", "length": "length", "begins_with_m": "first residue"},
     "chrom": "chromosome",
 }
 
 
-def classifier_name(name: str, short: bool = False) -> str:
-    """Return a readable name for a classifier of metrics.json; variants keep their names."""
-    if (own := name.removeprefix(PARTNER)) != name and own in BASELINES:
-        return f"{classifier_name(own, short)} of the second input"
-    if (own := name.removesuffix(STACKED)) != name:
-        return (
-            f"{classifier_name(own, short)}, stacked{' with the same simple models' * (not short)}"
-        )
-    return NAMES.get(name, (name, name))[short]
+def classifier_name(name: str) -> str:
+    """Return the name of a classifier in metrics.json, with its title if it has one.
 
-
-def main_title(objective: Objective[Any]) -> str:
-    """Name the main metric; with several columns it is their mean, which is added."""
-    number = len(getattr(objective.section, "columns", ()))
-    return f"{title_of(objective.main_metric)}{f' (mean of {number} columns)' * (number > 1)}"
+    For example `kmer6_linear (linear model of 6-mers)`. Variants have no title.
+    """
+    title = "with the same simple models" if name.endswith(STACKED) else TITLES.get(name)
+    return f"{name} ({title})" if title else name
 
 
 def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
@@ -320,12 +310,11 @@ def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
     if stack is None:
         return ""
     if not stack.parts:
-        left_out = ", ".join(classifier_name(name, short=True) for name in task.stack.parts)
         return (
-            f"The score does not include the simple models ({left_out}), because their weights "
-            "were negligible."
+            f"The score does not include the simple models ({', '.join(task.stack.parts)}), "
+            "because their weights were negligible."
         )
-    formula = stack.formula(PARTS).replace(" - ", f" {MINUS} ")
+    formula = stack.formula().replace(" - ", f" {MINUS} ")
     first = " The weights are those of the first training." if task.training.seeds > 1 else ""
     return f"The score combines the network with simple models: {formula}.{first}"
 
@@ -361,22 +350,27 @@ def motif_sentence(motifs: pd.DataFrame | None, outputs: Sequence[str] = ()) -> 
             "attribution."
         )
     count = num_supported(motifs)
-    if not count:
-        none = (
-            "The only motif found is not"
-            if len(motifs) == 1
-            else f"None of the {len(motifs)} motifs found is"
-        )
-        verdicts = ", ".join(
-            f"{verdict}: {number}"
-            for verdict, number in Counter(sorted(motifs["verdict"], reverse=True)).items()
-        )
-        return f"{none} supported by the held-out records ({verdicts})."
     verb = "is" if count == 1 else "are"
-    which = "The only motif found" if len(motifs) == 1 else f"{count} of {len(motifs)} motifs"
+    verdicts = Counter(sorted(motifs["verdict"], reverse=True)).items()
+    others = ", ".join(f"{number} {verdict}" for verdict, number in verdicts)
+    which = supported(motifs, outputs) if count else others
+    sentence = (
+        f"{count} of {counted(len(motifs), 'motif')} {verb} supported by records used neither to "
+        f"train the model nor to find the motifs: {which}."
+    )
+    return f"{sentence} {unmeasured_sentence(motifs)}".strip()
+
+
+def unmeasured_sentence(motifs: pd.DataFrame) -> str:
+    """Name the motifs whose effect was not measured, and say what helps; empty without any."""
+    rows = motifs[motifs["effect"].isna()].to_dict("records")
+    if not rows:
+        return ""
+    reasons = [f"{row['name']} ({unmeasured_reason(row)})" for row in rows]
     return (
-        f"{which} {verb} supported by records used neither to train the model nor to find the "
-        f"motifs: {supported(motifs, outputs)}."
+        "Effects not measured, because the test split is too small: "
+        f"{shortened(reasons, MOST_LACKING)}. Enlarge it in [split], for example by test_fraction, "
+        "or add records."
     )
 
 
@@ -392,9 +386,10 @@ def null_sentence(motifs: pd.DataFrame | None) -> str:
         return ""
     passing = int(motifs["null_passing"].sum())
     return (
-        f"False-positive rate: of {tested} meaningless motifs, which have the columns of these "
-        f"motifs in random order, {passing} ({percent(passing / tested, 1)}) pass the tests of "
-        "enrichment and effect."
+        f"Control: of {tested} motifs that have the columns of these motifs in random order, "
+        f"{passing} ({percent(passing / tested, 1)}) pass the tests of enrichment and effect. They "
+        "may resemble a motif, so a supported motif must also change the predictions more than "
+        "those made from it."
     )
 
 
@@ -424,12 +419,17 @@ def agreement_sentence(
     return " ".join(found)
 
 
-def unmeasured(row: Mapping[Any, Any]) -> str:
-    """Return why the effect of a motif, a row of motifs.tsv, was not measured."""
-    number, lacks = int(row["effect_records"]), f"; {MIN_RECORDS} are needed"
-    if number >= MIN_RECORDS:
-        lacks = f", but in fewer than {FEW_UNITS} independent units"
-    return f"{counted(number, 'record')} with a site{lacks}"
+def unmeasured_reason(row: Mapping[Any, Any]) -> str:
+    """Explain why the effect of a motif, a row of motifs.tsv, was not measured.
+
+    The number of test records is an estimate: the fraction with a site is that of these records.
+    """
+    found = int(row["effect_records"])
+    if found >= MIN_RECORDS:
+        return f"{found} test records with a site are in fewer than {FEW_UNITS} independent units"
+    records = row["positives"] + row["negatives"] if pd.isna(row["records"]) else row["records"]
+    enough = f", in about {records * MIN_RECORDS / found:,.0f} test records" if found else ""
+    return f"{found} of {records:,.0f} test records have a site; {MIN_RECORDS} are needed{enough}"
 
 
 def odds(row: Mapping[str, Any]) -> str:

@@ -59,7 +59,7 @@ def predict_networks(
     start, scorers, letters = time.monotonic(), candidate.members(), records.letters
     model = scorers[0].run.model
     if isinstance(model, PretrainedModel) and model.weights == "random":  # control of pretraining
-        parts = [part for part in parts if not part.reads_pretrained]
+        parts = [part for part in parts if "pretrained" not in part.reads]
     control = scorers[0].run.is_control()
     role: Role = "model" if name == "model" else "control" if control else "baseline"
     alone: dict[str, list[Any]] = {split: [] for split in examples}

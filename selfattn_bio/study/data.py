@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,18 +18,18 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import check_output_file, listed
 from selfattn_bio.layout import Layout
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.result import TableResult
 from selfattn_bio.sequence import split_table
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import sequence_files
 from selfattn_bio.sequence.records import Fields
 from selfattn_bio.split_names import SPLITS
+from selfattn_bio.study.study import Study
 
 if TYPE_CHECKING:  # imports genomes, clusters and numba, which plain sequence files do not need
     from selfattn_bio.data.partner import Partners
     from selfattn_bio.data.sources import Source
-    from selfattn_bio.study.study import Study
 
 
 def ingest(study: Study) -> Corpus:
@@ -124,7 +124,7 @@ def ingest_files(
 
 
 def _build(
-    sources: Iterable[Source],
+    sources: Sequence[Source],
     output: str | Path,
     rules: RecordRules,
     targets: str | Path | None,
@@ -132,8 +132,7 @@ def _build(
 ) -> Corpus:
     """Build the corpus, and report what was read, changed and dropped."""
     corpus = build_corpus(sources, output, rules, targets, partners)
-    for line in describe(corpus.summary):
-        LOG.info(line)
+    log_lines(describe(corpus.summary))
     for line in describe(corpus.partner.summary) if corpus.partner else ():
         LOG.info(f"partners: {line}")
     return corpus
@@ -183,6 +182,5 @@ def split(study: Study) -> Split:
         raise CorpusError(error.message, place=place, hint=error.hint) from error
     found = Split(study.root.split, table)
     found.save(study.root.split)
-    for line in split_table.describe(table, corpus.records["label"]):
-        LOG.info(line)
+    log_lines(split_table.describe(table, corpus.records["label"]))
     return found

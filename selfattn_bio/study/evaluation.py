@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from selfattn_bio.evaluation.units import Units
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_folder, write_text
 from selfattn_bio.layout import Layout
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import search_folder_of
 from selfattn_bio.objectives import OBJECTIVES, Objective, objective_of
@@ -42,9 +42,7 @@ from selfattn_bio.study.evaluated import (
     check_candidates,
     predictions_table,
 )
-
-if TYPE_CHECKING:
-    from selfattn_bio.study.study import Study
+from selfattn_bio.study.study import Study
 
 ROLES = {"baselines": "baseline", "controls": "control"}  # by key of metrics.json
 
@@ -178,8 +176,7 @@ def evaluate(study: Study) -> Evaluation:
         baseline.origin = records.origin(path)
     evaluation = Evaluation(metrics, tables, _card(metrics, evaluated.folders), baselines)
     evaluation.save(study.root.folder)
-    for line in evaluation_lines(objective, metrics):
-        LOG.info(line)
+    log_lines(evaluation_lines(objective, metrics))
     LOG.info(f"wrote {study.root.metrics}")
     return evaluation
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,10 +30,8 @@ from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.objectives.outputs import Output, safe_names
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.study.study import Study
 from selfattn_bio.study.trained import TrainedModel
-
-if TYPE_CHECKING:
-    from selfattn_bio.study.study import Study
 
 COMPARED = 50  # records that each network of the model explains alone
 # of the records that are explained for an output: 0.7 GB of scores

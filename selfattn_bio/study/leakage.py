@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,15 +19,13 @@ from selfattn_bio.errors import CorpusError, LeakageError
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
 from selfattn_bio.files import whole_file, write_text
 from selfattn_bio.layout import Layout
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.clusters import SIMILARITY
 from selfattn_bio.sequence.split_table import read_split
 from selfattn_bio.sequence.tables import read_table
-
-if TYPE_CHECKING:
-    from selfattn_bio.study.study import Study
+from selfattn_bio.study.study import Study
 
 # Warn if length or GC content alone separates the labels with this AUROC.
 TELLS_LABEL = 0.95
@@ -129,8 +127,7 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
     }
     leakage = Leakage(leaks, summary, str(split))
     leakage.save(study.root.folder)
-    for line in leakage.lines:
-        LOG.info(line)
+    log_lines(leakage.lines)
     for warning in summary["warnings"]:
         LOG.warning(warning)
     LOG.info(f"wrote {study.root.audit}")

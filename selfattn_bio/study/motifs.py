@@ -8,13 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.attribution.explanation import AGAIN, PARTNER, Explanation
+from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explanation
 from selfattn_bio.config import Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
@@ -36,7 +35,8 @@ from selfattn_bio.evidence.interactions import (
 )
 from selfattn_bio.evidence.marginals import pair_curves
 from selfattn_bio.evidence.records import HeldOut, held_out_records
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
+from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.motifs import database_of, read_meme
 from selfattn_bio.motifs.callers import build_caller
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
@@ -46,10 +46,8 @@ from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.study.evaluated import record_units
+from selfattn_bio.study.study import Study
 from selfattn_bio.study.trained import TrainedModel
-
-if TYPE_CHECKING:
-    from selfattn_bio.study.study import Study
 
 
 def find_motifs(study: Study, input: str) -> MotifSet:
@@ -89,8 +87,7 @@ def find_motifs(study: Study, input: str) -> MotifSet:
         seed=settings.seed,
     )
     motifs.save(layout.folder)
-    for line in motif_lines(motifs.table, settings.significance):
-        LOG.info(line)
+    log_lines(motif_lines(motifs.table, settings.significance))
     LOG.info(f"wrote {layout.motifs} in {time.monotonic() - start:.0f} s")
     return motifs
 
@@ -167,10 +164,11 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         table.insert(0, "target", output.name)
         tables.append(table)
         curves.append(of_pairs)
-    pairs = Interactions(pd.concat(tables, ignore_index=True), pd.concat(curves, ignore_index=True))
+    table, of_pairs = (pd.concat(of, ignore_index=True) for of in (tables, curves))
+    provenance = read_provenance(trained.folder)
+    pairs = Interactions(table, of_pairs, {key: provenance[key] for key in SOURCE})
     pairs.save(study.files.folder)
-    for line in pairs.lines:
-        LOG.info(line)
+    log_lines(pairs.lines)
     LOG.info(f"wrote {study.files.interactions} in {time.monotonic() - start:.0f} s")
     return pairs
 
@@ -189,8 +187,6 @@ def _pairs(
     The table of `evaluate_interactions` with the columns `marginals.PAIR_COLUMNS`, and the curves
     of `pair_curves`.
     """
-    if len(ppms) == 1:
-        LOG.info(f"{output.name}: one motif, so no pairs")
     scores = calibrated_scores(scorer, output, held_out)
     letters = [held_out.sequences[row] for row in held_out.described]
     sites = relevant_sites(

@@ -12,13 +12,13 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import read_with, sha256_of
 from selfattn_bio.layout import Layout
+from selfattn_bio.study.address import Address
 
 if TYPE_CHECKING:  # imported where they are needed: most steps need neither torch nor matplotlib
     from selfattn_bio.attribution.explanation import Explanation
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evidence.interactions import Interactions
     from selfattn_bio.motifs.motif_set import MotifSet
-    from selfattn_bio.study.address import Address
     from selfattn_bio.study.data import Split
     from selfattn_bio.study.evaluation import Evaluation
     from selfattn_bio.study.leakage import Leakage
@@ -103,8 +103,10 @@ class StudyResults:
         """Read the tested pairs of motifs."""
         from selfattn_bio.evidence.interactions import Interactions
 
-        pairs = self.read(self.files, "interactions")
-        return Interactions(pairs, self.read(self.files, "distances"))
+        names = "interactions", "distances", "interactions_source"
+        pairs = Interactions(*(self.read(self.files, name) for name in names))
+        self.check_source(self.files, "interactions_source", pairs.source)
+        return pairs
 
     @property
     def ranking(self) -> Ranking:

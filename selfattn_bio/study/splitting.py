@@ -22,7 +22,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.writer import DUPLICATE
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.sequence import splits
 from selfattn_bio.sequence.split_table import (
     DROPPED,
@@ -148,8 +148,7 @@ def _without_copies(
         reduced = SPLITS[:2]
     else:
         reduced = SPLITS
-    for line in describe_copies(copies, reduced, learnt):
-        LOG.info(line)
+    log_lines(describe_copies(copies, reduced, learnt))
     return remove_copies(table, copies, reduced, learnt)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,7 @@ from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.loading import load_single
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.split_table import read_split
-
-if TYPE_CHECKING:
-    from selfattn_bio.study.study import Study
+from selfattn_bio.study.study import Study
 
 MOST_OUTPUTS = 4  # that are interpreted if [interpret] targets names none
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from selfattn_bio.errors import ArgumentError, RunFileError
 from selfattn_bio.evaluation.card import read_history
 from selfattn_bio.evaluation.groups import check_columns
 from selfattn_bio.layout import Layout
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.model.user_module import check_run, errors_of_training
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.result import TableResult
@@ -27,14 +27,12 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.split_table import DROPPED
 from selfattn_bio.sequence.tracks import check_assembly, read_track
 from selfattn_bio.study.data import Split
+from selfattn_bio.study.study import Study
 from selfattn_bio.training import loop
 from selfattn_bio.training.dry_run import DryRun, take_dry_run
 from selfattn_bio.training.hardware import training_settings
 from selfattn_bio.training.memory import is_out_of_memory, words_of
 from selfattn_bio.training.messages import out_of_memory
-
-if TYPE_CHECKING:
-    from selfattn_bio.study.study import Study
 
 T = TypeVar("T")
 
@@ -181,8 +179,7 @@ def rank_jobs(study: Study) -> Ranking:
         raise RunFileError("the run file has no [sweep]", place=study.place)
     ranking = Ranking(rank(jobs, study.root.folder))
     ranking.save(study.root.ranking)
-    for line in ranking.lines:
-        LOG.info(line)
+    log_lines(ranking.lines)
     LOG.info(
         f"wrote {study.root.ranking}. The validation metric of the best of many jobs is slightly "
         "optimistic. The test split was not read"

@@ -1,6 +1,6 @@
 """Measure the memory of the process or the GPU, and detect errors that mean out of memory.
 
-The process is measured with /proc on Linux, elsewhere with psutil.
+The peak of the process is read from /proc on Linux, elsewhere from getrusage.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _is_scarce() -> bool:
     """Return whether the machine or the limits of the process leave hardly any memory."""
-    free = [psutil.virtual_memory().available / 1e6]
-    for limit, field in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+    used, free = psutil.Process().memory_info(), [psutil.virtual_memory().available]
+    data = getattr(used, "data", used.vms)  # Linux only
+    for limit, size in ((resource.RLIMIT_AS, used.vms), (resource.RLIMIT_DATA, data)):
         most = resource.getrlimit(limit)[0]
         if most != resource.RLIM_INFINITY:
-            free.append(most / 1e6 - status_mb(field))
+            free.append(most - size)
     # what malloc requests in advance, and as much for fragmentation
-    return min(free) < 2 * HEAP_PAD
+    return min(free) / 1e6 < 2 * HEAP_PAD
 
 
 def words_of(error: BaseException) -> str:
@@ -50,27 +51,15 @@ def words_of(error: BaseException) -> str:
     )
 
 
-def status_mb(field: str) -> float:
-    """Return a field of /proc/self/status in MB, or the closest measure of other systems.
-
-    Fields are VmRSS (resident now), VmHWM (peak since the last reset), VmSize and VmData.
-    getrusage is not used on Linux, where a process inherits its peak from its parent.
-    """
-    if not STATUS.exists():
-        process = psutil.Process().memory_info()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
-        return {"VmHWM": peak, "VmSize": process.vms, "VmData": process.vms}.get(
-            field, process.rss
-        ) / 1e6
-    text = STATUS.read_text(encoding="ascii")
-    return int(text.split(field + ":")[1].split()[0]) * 1024 / 1e6
-
-
 def peak_mb() -> float:
     """Return the peak since `reset_peak` in MB: resident, or reserved on the GPU by torch."""
-    return (
-        torch.cuda.max_memory_reserved() / 1e6 if torch.cuda.is_available() else status_mb("VmHWM")
-    )
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_reserved() / 1e6
+    if not STATUS.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
+    # on Linux a process would inherit the peak of getrusage from its parent
+    peak = STATUS.read_text(encoding="ascii").split("VmHWM:")[1].split()[0]
+    return int(peak) * 1024 / 1e6
 
 
 def reset_peak() -> None:

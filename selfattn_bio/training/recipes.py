@@ -178,7 +178,7 @@ class _Trials:
 
     def fit(self, kind: str, setup: Setup, name: str = "") -> Trial:
         """Fit a baseline and measure it; `name` is for messages, by default its title."""
-        title = name or BASELINES[kind].title
+        title = f"{kind} ({name or BASELINES[kind].title})"
         self.fitted.append(fit_trial(title, kind, setup, self.letters, self.targets))
         return self.fitted[-1]
 

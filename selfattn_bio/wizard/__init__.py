@@ -17,7 +17,7 @@ from selfattn_bio.config import PretrainedModel, RunFile, check_files, run_file_
 from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import write_text
-from selfattn_bio.log import LOG, logging_from
+from selfattn_bio.log import LOG, log_lines, logging_from
 from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.policy import policy_of
@@ -154,8 +154,7 @@ def propose(
         parts = ("pretrained_linear",) * task.objective.is_per_record
         text, _ = draft(request, contents, replace(first, parts=parts, method=method))
     check_files(task, [*task.data.inputs, *task.objective.hashes])
-    for line in messages:
-        LOG.info(line)
+    log_lines(messages)
     if not request.pretrained and suits_recipes(task, contents.lengths):
         try:
             text, _ = draft(request, contents, _choose_recipe(task))

@@ -112,11 +112,12 @@ def test_history_is_saved_next_to_checkpoints(task):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="of a GPU the peak is what torch took of it")
-def test_peak_memory_is_of_this_process(task, monkeypatch):
-    monkeypatch.setattr("selfattn_bio.training.memory.status_mb", {"VmHWM": 123.0}.__getitem__)
+def test_peak_memory_is_of_this_process(task, monkeypatch, tmp_path):
+    (tmp_path / "status").write_text("VmPeak:\t 250000 kB\nVmHWM:\t 125000 kB\n")
+    monkeypatch.setattr("selfattn_bio.training.memory.STATUS", tmp_path / "status")
     fit(task)
-    assert pd.read_csv(task / "model" / "history.csv")["peak_memory_mb"].tolist() == [123.0] * 3
-    assert st.read_json(task / "model/train.json")["peak_memory_mb"] == 123.0
+    assert pd.read_csv(task / "model" / "history.csv")["peak_memory_mb"].tolist() == [128.0] * 3
+    assert st.read_json(task / "model/train.json")["peak_memory_mb"] == 128.0
 
 
 @pytest.mark.parametrize("batch_size", [16, 6])

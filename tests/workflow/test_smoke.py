@@ -33,7 +33,8 @@ PLANTED = {"Dref": "ATCGAT", "Trl": "GAGAGA"}
 
 PROMISED = """
 metrics.json audit.tsv audit.json predictions/valid.tsv predictions/test.tsv motifs.meme motifs.tsv
-seqlets.bed marginals.tsv interactions.tsv interactions.distances.tsv report.html motifs.ipynb
+seqlets.bed marginals.tsv interactions.tsv interactions.json interactions.distances.tsv
+report.html motifs.ipynb
 split.tsv corpus/corpus.json corpus/records.parquet attribution/attribution.npz
 model/model.safetensors model/run.toml model/provenance.json model/history.csv model/train.json
 variants/cnn/model/model.safetensors logs/train.log benchmarks/train.tsv

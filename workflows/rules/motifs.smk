@@ -81,6 +81,7 @@ rule interactions:
         VARIANT.discovery_sites,
     output:
         VARIANT.interactions,
+        VARIANT.interactions_source,
         VARIANT.distances,
     log:
         "results/{task}{variant}/logs/interactions.log",

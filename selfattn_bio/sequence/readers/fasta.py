@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from selfattn_bio.compression import BLOCK, BlockReader, raise_sequence_error
+from selfattn_bio.compression import BLOCK, BlockReader, raise_sequence_error, stream_of
 from selfattn_bio.sequence.policy import CRLF, at
 from selfattn_bio.sequence.records import Entry, ReaderState, Record
 
@@ -115,8 +115,9 @@ def read_fastq(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
         As for FASTA; also if a record has no `+` line, or the numbers of qualities and letters
         differ.
     """
-    lines = enumerate(_lines(blocks), start=1)
+    lines = enumerate(stream_of(iter(blocks)), start=1)
     for number, header in lines:
+        header = header.removeprefix(_MARK) if number == 1 else header
         place = at(state.name, number)
         if not header.strip():
             continue
@@ -142,19 +143,6 @@ def read_fastq(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
             raise_sequence_error(message, at(state.name, number + 3))
         entry.body.feed(letters, number + 1)
         yield entry.record()
-
-
-def _lines(blocks: BlockReader) -> Iterator[bytes]:
-    """Yield lines with their line ends; the last one may have none."""
-    rest = b""
-    for number, block in enumerate(blocks):
-        whole = rest + (block.removeprefix(_MARK) if number == 0 else block)
-        lines = whole.split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            yield line + b"\n"
-    if rest:
-        yield rest
 
 
 def read_flat(kind: str, blocks: BlockReader, state: ReaderState) -> Iterator[Record]:

@@ -40,7 +40,7 @@ CASES = [(name, "given") for name in BASELINES]
 CASES += [
     (name, "both")
     for name, kind in BASELINES.items()
-    if kind.alphabets[0] == "dna" and kind.reads_strands
+    if kind.alphabets[0] == "dna" and "strands" in kind.reads
 ]
 CALIBRATED = {"slope": 1, "threshold": 0.5}
 UNCALIBRATED = [{"slope": slope} for slope in ("a", -1, 0, float("nan"))]

@@ -198,7 +198,7 @@ def test_sums_equal_lightgbm(leaves):
 def test_trees_of_one_leaf():
     booster, x = boosted(min_data_in_leaf=1000)
     (forest,) = Forest.of(booster)
-    assert len(forest.used) == 0
+    assert forest.features.tolist() == [LEAF]
     np.testing.assert_array_equal(forest.sums(x), booster.predict(x, raw_score=True))
 
 
@@ -209,14 +209,15 @@ def test_changes_equal_lightgbm():
     (forest,) = Forest.of(booster)
     changed = np.where(rng.random((300, 6)) < 0.4, rng.normal(size=(300, 6)).round(1), x[0])
     logits = booster.predict(np.vstack([x[:1], changed]), raw_score=True)
-    found = forest.changes(x[0, forest.used], changed[:, forest.used].T)
+    found = forest.changes(x[0], changed.T)
     np.testing.assert_allclose(found, logits[1:] - logits[0], atol=1e-12)
     assert np.abs(found).max() > 0.1
 
 
 def test_changes_of_trees_without_splits_are_0():
-    (forest,) = Forest.of(boosted(min_data_in_leaf=1000)[0])
-    np.testing.assert_array_equal(forest.changes(np.empty(0), np.empty((0, 5))), np.zeros(5))
+    booster, x = boosted(min_data_in_leaf=1000)
+    (forest,) = Forest.of(booster)
+    np.testing.assert_array_equal(forest.changes(x[0], x[:5].T), np.zeros(5))
 
 
 @pytest.mark.parametrize(

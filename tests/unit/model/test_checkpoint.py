@@ -66,8 +66,8 @@ def test_formula_of_outputs_that_differ_has_no_weights():
     stored = StackWeights(weights=weights, bias=[0.0, 0.0], weights_sha256="")
     assert stored.formula() == "network + motif_scores, with different weights for each output"
     (first, second) = (row.cells for row in stack_table(stored, ["liver", "heart"]).rows)
-    assert first == {"output": "liver", "network": "0.50", "motif scores": "63.75"}
-    assert second == {"output": "heart", "network": "1.00", "motif scores": "0.00"}
+    assert first == {"output": "liver", "network": "0.50", "motif_scores": "63.75"}
+    assert second == {"output": "heart", "network": "1.00", "motif_scores": "0.00"}
     assert not stack_table(None, ["liver"]).rows
 
 

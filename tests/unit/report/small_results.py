@@ -241,7 +241,8 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     """).assign(both=1.0, alone=0.5)
     model = {"model/provenance.json": provenance, "model/history.csv": history}
     write_files(folder, model | {"motifs.tsv": motifs, "motifs.json": belonging(folder)})
-    pairs = {"interactions.tsv": PAIRS, "interactions.distances.tsv": by_distance}
+    pairs: dict[str, Any] = {"interactions.tsv": PAIRS, "interactions.distances.tsv": by_distance}
+    pairs["interactions.json"] = belonging(folder)
     write_files(folder, pairs | {"marginals.tsv": curves})
     (folder / "model" / "run.toml").write_text('title = "A small task"\n')
     ppms = dict.fromkeys(motifs["name"], PPM)

@@ -48,9 +48,9 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
         (matched, YES, "Odds ratio 17; q = 2e-18."),
         (USED, YES, "Shuffling its sites lowers log-odds by 0.91. Effect of the sites, compared "),
         (USED, YES, ": +0.81 (+0.62 to +1.01), 32 records; q = 0.002."),
-        (PERMUTED, YES, "Shuffling sites of 20 motifs"),
-        (PERMUTED, YES, "lowers log-odds by 0.12 at the 95th percentile; p = 0.048."),
-        (ENOUGH, NO, f"+0.02 ({MINUS}0.03 to +0.07); q = 0.4."),
+        (PERMUTED, YES, "Shuffling its sites lowers log-odds by 0.91. For 95 % of 20 "),
+        (PERMUTED, YES, "in random order, it lowers log-odds by 0.12 at most; p = 0.048."),
+        (ENOUGH, NO, f"+0.02 ({MINUS}0.03 to +0.07), compared with its shuffled bases; q = 0.4."),
         (WINDOW, YES, "9 best hits are there, 3.2 "),
         (WINDOW, YES, "; q = 0.008."),
         (STRAND, NO, "60 % of the best hits are on the + strand (41 % to 77 %)"),
@@ -77,8 +77,8 @@ def test_motif_that_lowers_a_number(rows):
         (DIFFERENT, YES, f"means is {MINUS}1.50 expression;"),
         (matched, YES),
         (USED, YES, "Shuffling its sites raises expression by 0.80.", f"bases: {MINUS}0.90 ("),
-        (PERMUTED, YES, "raises expression by 0.03 at the 95th percentile"),
-        (ENOUGH, YES, f"changes its expression by {MINUS}0.77"),
+        (PERMUTED, YES, "it raises expression by 0.03 at most"),
+        (ENOUGH, YES, f"changes expression by {MINUS}0.77"),
     ):
         assert lines[question].answer == answer
         for text in figures:
@@ -95,11 +95,19 @@ def test_motif_that_lowers_a_number(rows):
 
 def test_undecided_tests_are_named(rows):
     last = rows[-1]
-    assert f"{USED} (too few records have a site)" in last["untested"]
+    few = "(at least 30 independent test records must have a site)"
     networks = "Do all networks of the model use it?"
-    assert any(
-        line.startswith(f"{networks} (the model has one network") for line in last["untested"]
-    )
+    assert {f"{USED} {few}", f"{networks} {few}"} <= set(last["untested"])
+    positives = few.replace("records", "positives")
+    assert f"{ENOUGH} {positives}" in last["untested"]
+    assert f"{STRAND} {positives.replace('30', '10')}" in last["untested"]
+    missing = dict.fromkeys(("stability", "window_q", "strand_q", "null_p"), np.nan)
+    assert findings(rows[0] | missing, TASK)[1] == [
+        f"{PERMUTED} (only motifs that pass the other tests are compared)",
+        f"{networks} (the model has one network)",
+        f"{WINDOW} (records differ in length or are short)",
+        f"{STRAND} (the motif is palindromic)",
+    ]
     assert [line.question for line in last["findings"]] == [ENRICHED]
     _, untested = findings(last, TASK, "protein")
     assert not any(line.startswith(STRAND) for line in untested)

@@ -217,13 +217,6 @@ def test_labels_above_chance_are_counted(make, drawn):
     assert found["auroc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
     value = roc_auc_score(of.test["true.acetyl"].astype(int), of.test["acetyl"])
     assert f"acetyl, {value:.2f} (" in found["auroc_by_label"].finding
-    assert "Test records with a value" not in found["auroc_by_label"].means
-    metrics = of.metrics
-    outputs = metrics["outputs"]["model"]
-    fewer = {name: entry | {"n": 9} for name, entry in outputs.items() if name == "acetyl"}
-    metrics |= {"outputs": metrics["outputs"] | {"model": outputs | fewer}}
-    sentence = f"Test records with a value: 9 for acetyl, {outputs['methyl']['n']} for methyl."
-    assert sentence in drawn(of)["auroc_by_label"].means
 
 
 def test_distances_of_bins_to_points():

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from small_results import TASK, make_results, table_of
+from pages import page_of, section_of
+from small_results import MOTIFS, TASK, make_results, table_of
 
 from selfattn_bio import Study
-from selfattn_bio.baselines import BASELINES
 from selfattn_bio.display import with_interval
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives import objective_of
@@ -14,7 +14,13 @@ from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.numbers import Regression
 from selfattn_bio.objectives.several import Several
 from selfattn_bio.report import words
-from selfattn_bio.report.lines import final_lines
+from selfattn_bio.report.lines import (
+    evaluation_lines,
+    final_lines,
+    known_counts,
+    motif_lines,
+    network_wins_sentence,
+)
 from selfattn_bio.report.page import database_name, favour_sentence
 from selfattn_bio.report.results import both_inputs
 from selfattn_bio.report.words import MINUS
@@ -63,10 +69,10 @@ ONCE, TWO, THREE = (1, 1), (2, 1), (3, 3)  # numbers of networks and trainings
         (BELOW, [THREE], "The model is worse than", f"over blocks of 500,000 bp.{ADVICE}"),
         (BELOW, [ONCE], LOWER, f" on only one training, so this may be chance.{ADVICE}"),
         (BELOW, [ONCE, ONCE], LOWER, f"bp; each was {CHANCE}"),
-        (AROUND, [THREE], f"T{UNCLEAR} its best baseline, GC content: +0.010", "bp."),
+        (AROUND, [THREE], f"T{UNCLEAR} its best baseline, gc (GC content): +0.010", "bp."),
         (ABOVE, [TWO, ONCE], f"{HIGHER} than that of its best ", f"{DIFFER} {CHANCE}"),
         (ABOVE, [TWO, TWO], HIGHER, f"bp; each was {CHANCE}"),
-        (AROUND, [TWO, TWO], f"At equal size, t{UNCLEAR} its best baseline, CNN: +0.010", "."),
+        (AROUND, [TWO, TWO], f"At equal size, t{UNCLEAR} its best baseline, cnn: +0.010", "."),
         (AROUND, [TWO, ONCE], f"T{UNCLEAR}", "."),
     ],
 )
@@ -80,7 +86,7 @@ def test_the_sentence_follows_interval_and_sizes(ends, sizes, start, end):
 
 def test_numbers_have_their_metric_and_units():
     of = metrics(0.01, 0.03, "kmer6_linear", "pearson", model=THREE)
-    assert "model of 6-mers: +0.020 Pearson's r" in words.baseline_sentence(of, Regression)[2]
+    assert "model of 6-mers): +0.020 Pearson's r" in words.baseline_sentence(of, Regression)[2]
     of["test"]["unit"] = Units.single(19).entry()["unit"]
     first, finding, rest = words.baseline_sentence(of, Regression)
     assert (first, finding) == ("There are", "too few")
@@ -168,7 +174,7 @@ def test_supported_motifs_are_named_once_by_their_match():
     table["other_matches"] = ["BEAF-32 (MA0529.3); pnr (MA0536.2)", *[""] * 3]
     assert words.supported(table) == "Dref (2), GTGACC"
     assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
-    assert words.motif_sentence(table[:1]).startswith("The only motif found is supported by")
+    assert words.motif_sentence(table[:1]).startswith("1 of 1 motif is supported by")
     assert words.supported(table.assign(near_ties=[1, 0, 0, 0])) == "Dref or BEAF-32, GTGACC, Dref"
     # Matches that are not significant are not used as names
     weak = table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])
@@ -184,11 +190,11 @@ def test_supported_motifs_are_named_once_by_their_match():
 
 
 def test_motifs_without_support_are_counted_by_their_verdicts():
-    found = pd.DataFrame({"verdict": ["contradicted", "inconclusive", "inconclusive"]})
+    found = pd.DataFrame({"verdict": ["contradicted", "inconclusive", "inconclusive"], "effect": 1})
     sentence = words.motif_sentence(found)
-    assert sentence.startswith("None of the 3 motifs found is supported by")
-    assert sentence.endswith(" (inconclusive: 2, contradicted: 1).")
-    assert words.motif_sentence(found[:1]).endswith(" (contradicted: 1).")
+    assert sentence.startswith("0 of 3 motifs are supported by")
+    assert sentence.endswith(": 2 inconclusive, 1 contradicted.")
+    assert words.motif_sentence(found[:1]).endswith(": 1 contradicted.")
 
 
 def test_odds_have_two_digits_and_none_without_negatives():
@@ -205,21 +211,20 @@ def test_odds_have_two_digits_and_none_without_negatives():
     assert shown == [*numbers, "positives only", "no site"]
 
 
-def test_false_positive_rate_of_permuted_motifs():
+def test_permuted_motifs_that_pass_are_counted():
     found = pd.DataFrame({"null_motifs": [20, 19, np.nan], "null_passing": [0, 3, np.nan]})
     sentence = words.null_sentence(found)
-    assert sentence.startswith("False-positive rate: of 39 meaningless motifs, which have the")
+    assert sentence.startswith("Control: of 39 motifs that have the columns of these motifs")
     assert ", 3 (7.7 %) pass the tests" in sentence
     assert words.null_sentence(found[2:]) == words.null_sentence(None) == ""
 
 
 def test_classifiers_and_databases_have_readable_names():
-    names = ("exact_positions", "partner_gc", "cnn", "cnn+stack", "mine", "partner_alone")
+    names = ("kmer2_linear", "partner_gc", "cnn", "cnn+stack", "partner_alone")
     assert [words.classifier_name(name) for name in names] == [
-        *(BASELINES["exact_positions"].title, "GC content of the second input"),
-        *("CNN", "CNN, stacked with the same simple models", "mine", "partner_alone"),
+        *("kmer2_linear (linear model of 2-mers)", "partner_gc (GC content of the second input)"),
+        *("cnn", "cnn+stack (with the same simple models)", "partner_alone"),
     ]
-    assert words.classifier_name("kmer6_logistic", short=True) == "6-mers"
     names = ("jaspar:vertebrates", "data/mine.meme", "none")
     shown = ["JASPAR 2026 CORE, vertebrates", "mine.meme", ""]
     assert [database_name(name) for name in names] == shown
@@ -282,12 +287,12 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
     figures, comparison, motifs = lines_of(tmp_path)
     interval = f"({auroc['low']:.3f} to {auroc['high']:.3f})"
     assert figures == f"test AUROC {auroc['value']:.3f} {interval} on 80 records"
-    assert "its best baseline, CNN: " in comparison
+    assert "its best baseline, cnn: " in comparison
     assert motifs.startswith("1 of 3 motifs is supported")
     explained = tmp_path / "attribution" / "records.parquet"
     records = pd.read_parquet(explained)
     pd.concat([records, records.assign(target="other")]).to_parquet(explained)
-    assert lines_of(tmp_path)[2].endswith("; none for other.")
+    assert "; none for other. Effects not measured, " in lines_of(tmp_path)[2]
     (tmp_path / "report.html").touch()
     report = f"Report: {tmp_path / 'report.html'}"
     assert list(final_lines(Study(TASK, tmp_path)))[-1] == report
@@ -308,7 +313,7 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
     ("kind", "title"),
     [
         *[("regression", "Pearson's r"), ("labels", "accuracy"), ("masked", "perplexity")],
-        *[("multilabel", "AUROC (mean of 2 columns)")],
+        *[("multilabel", "AUROC (mean of 2 labels)")],
     ],
 )
 def test_lines_have_the_main_metric(make, kind, title):
@@ -323,9 +328,72 @@ def test_lines_have_the_main_metric(make, kind, title):
 @pytest.mark.parametrize(
     ("number", "expected"),
     [
-        (1, "1 record with a site; 30 are needed"),
-        (30, "30 records with a site, but in fewer than 20 independent units"),
+        (0, "0 of 140 test records have a site; 30 are needed"),
+        (28, "28 of 140 test records have a site; 30 are needed, in about 150 test records"),
+        (30, "30 test records with a site are in fewer than 20 independent units"),
     ],
 )
 def test_unmeasured_effect_names_the_reason(number, expected):
-    assert words.unmeasured({"effect_records": number}) == expected
+    labels = {"name": "m1", "positives": 40, "negatives": 100, "records": np.nan}
+    row = labels | {"effect_records": number, "effect": np.nan}
+    assert words.unmeasured_reason(row) == expected
+    numbers = row | {"positives": np.nan, "negatives": np.nan, "records": 140}
+    assert words.unmeasured_reason(numbers) == expected
+    sentence = words.unmeasured_sentence(pd.DataFrame([row] * 7))
+    assert f"too small: m1 ({expected}), m1 (" in sentence
+    assert sentence.endswith(
+        ") and 2 more. Enlarge it in [split], for example by test_fraction, or add records."
+    )
+    assert words.unmeasured_sentence(pd.DataFrame([row | {"effect": 0.1}])) == ""
+
+
+def test_known_targets_of_each_output_are_counted(make):
+    of = make("multilabel")
+    lines = list(evaluation_lines(objective_of(of.task.objective), of.metrics))
+    acetyl, methyl = (of.test[f"true.{name}"].astype(int) for name in ("acetyl", "methyl"))
+    counts = [f"{of.sum()} yes and {(1 - of).sum()} no" for of in (acetyl, methyl)]
+    known = "acetyl {}, methyl {}".format(*counts)
+    assert f"test records with a known target: {known}" in lines
+    page = page_of(of)
+    assert f"same 80 records, with a known target in {known}. Intervals" in page
+    means = [line for line in lines if line.startswith("test AU")]
+    assert len(means) == 4
+    assert all("(mean of 2 labels)" in line for line in means)
+    outputs = {f"c{number}": {"n": 75} for number in range(12)} | {"all": {"n": 80}}
+    numbers = {"test": {"n": 80}, "outputs": {"model": outputs}}
+    assert known_counts(numbers).endswith("c8 75, c9 75 and 2 more")
+
+
+def test_a_network_that_is_better_alone_is_named():
+    model, better = ({"auroc": {"value": value}} for value in (0.9, 0.95))
+    equal = {"model": model, "baselines": {"network": {"auroc": {"value": 0.9004}}}}
+    worse = {"model": model, "baselines": {"network": better}}
+    sentence = network_wins_sentence({"valid": equal, "test": worse}, Binary)
+    start = "The network alone has a better AUROC than with the simple models: "
+    assert sentence.startswith(f"{start}0.950 instead of 0.900 on test records. If validation ")
+    both = network_wins_sentence({"valid": worse, "test": worse}, Binary)
+    assert "0.900 on validation records and 0.950" in both
+    alone = {"model": model, "baselines": {}}
+    assert network_wins_sentence({"valid": equal, "test": alone}, Binary) == ""
+
+
+def test_printed_odds_ratios_are_readable():
+    row = MOTIFS.to_dict("records")[0] | {"odds_ratio": 1487.4, "negatives_with_hit": 1}
+    line, *_ = motif_lines(pd.DataFrame([row]), 0.05)
+    assert ", odds ratio 1,500 (q " in line
+
+
+def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
+    answer = page_text[: page_text.index('<section id="performance">')]
+    assert (
+        "Effects not measured, because the test split is too small: motif_03 (9 of 80 test records "
+        "have a site; 30 are needed, in about 267 test records). Enlarge it in [split], for "
+        "example by test_fraction, or add records."
+    ) in answer
+
+
+def test_effects_of_a_motif_are_explained_together(page_text):
+    shown = section_of(page_text, "motifs")
+    assert "as changes of log-odds (1 more multiplies the odds by 2.7)" in shown
+    for name in ("<b>Effect</b>: loss", "<b>Is one site sufficient?</b> Gain", "Motifs alone</a>"):
+        assert name in shown
