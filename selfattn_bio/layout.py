@@ -67,7 +67,6 @@ class Layout:
     run_file = _File("model/run.toml", "train")
     provenance = _File(f"model/{PROVENANCE}", "train")
     history = _File("model/history.csv", "train")
-    cost = _File("model/train.json", "train")  # output of the rule `train` (model.smk)
     attribution = _File("attribution", "explain")
     explained = _File("attribution/records.parquet", "explain")  # one row per record and output
     motifs = _File("motifs.tsv", "motifs")

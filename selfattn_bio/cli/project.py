@@ -63,7 +63,8 @@ def _text(name: str, metavar: str, help: str) -> Option:
         "tables",
         _files(
             "sequences",
-            "tables with sequences and columns to learn, or a folder with train.* and test.*",
+            "tables, or FASTA with attributes such as family=kinase in its headers; or a folder "
+            "with train.* and test.*",
         ),
         _files("train", "training sequences, if the splits are separate files"),
         _files("valid", "validation sequences, if the splits are separate files"),
@@ -109,10 +110,11 @@ def init(arguments: Namespace) -> None:
     column with the split (train, valid, test) or separate files for it are used. The command prints
     what it found. The run file is checked before it is written, and you can edit it.
 
-    One table is enough: --sequences table.csv. Peaks need their genome: --positives peaks.bed
-    --genome genome.fa. Negatives can be generated with --negatives shuffled and, if there is a
-    genome, with --negatives matched (the default) or --negatives neighbours. To learn signal of
-    peaks: --sequences peaks.bed --genome genome.fa with --tracks or --profile. An .h5ad file of
+    One table is enough: --sequences table.csv. For FASTA headers such as `>P1 family=kinase`, name
+    the attribute: --sequences proteins.fa --column family. Peaks need their genome: --positives
+    peaks.bed --genome genome.fa. Negatives can be generated with --negatives shuffled and, if there
+    is a genome, with --negatives matched (the default) or --negatives neighbours. To learn signal
+    of peaks: --sequences peaks.bed --genome genome.fa with --tracks or --profile. An .h5ad file of
     regions and cell types needs only --genome.
 
     example: selfattn-bio init my_task --positives a.fa --negatives b.fa

@@ -10,7 +10,7 @@ from selfattn_bio.study import Study
 
 @command(task("[data] and [partner]"))
 def ingest(arguments: Namespace) -> None:
-    """Read the sequences of a task into its corpus.
+    """Read and check the sequences of a task, and write them to its corpus folder.
 
     Accepts FASTA, FASTQ, GenBank, EMBL, CSV, TSV and Parquet, plain or compressed by gz, bgzip or
     zstd. The content decides, not the file name. [data] may also name BED, narrowPeak, GFF and GTF
@@ -89,8 +89,7 @@ def audit(arguments: Namespace) -> None:
         default=8,
         metavar="N",
         help="upper limit of CPU threads (default: %(default)s, and at most the number of cores); "
-        "`train` chooses the number by timing a batch and records it in provenance.json, and "
-        "1 is exact",
+        "`train` times a batch to choose the number, and records it in provenance.json",
     ),
     ALLOW_MODULE,
     flag("--sharded", "divide the weights among the processes of torchrun (FSDP2)"),
@@ -102,9 +101,11 @@ def audit(arguments: Namespace) -> None:
 def train(arguments: Namespace) -> None:
     """Train the model of a task, or a variant, a member or a job of its sweep.
 
-    Variants are baselines and controls. On a terminal a bar shows the progress, otherwise a line
-    about every ten seconds. If a training was interrupted, the same command continues from the last
-    checkpoint in model.checkpoints.
+    Variants are baselines and controls, members repeat the training with other random numbers
+    ([training] seeds), and jobs are the settings that [sweep] tries. On a terminal a bar shows the
+    progress, otherwise a line about every ten seconds. If a training was interrupted, the same
+    command continues from the last checkpoint in model.checkpoints. An earlier model stays until
+    the new one is complete.
 
     With --dry-run, three steps with the longest records, an evaluation and a checkpoint are
     measured. Printed are the number of parameters, the peak memory, the time per step, the steps
@@ -212,10 +213,11 @@ def explain(arguments: Namespace) -> None:
 def motifs(arguments: Namespace) -> None:
     """Find motifs in the attributions of train and valid, and test the evidence on test records.
 
-    Seqlets are grouped into motifs by the [interpret] caller (modisco, or clusters for proteins).
-    Motifs are compared with the [interpret] database by Tomtom. On test records, the hits of
-    each motif are tested for enrichment in positives, for their effect on the model when their
-    bases are shuffled, and more (docs/interpretation_evidence.md).
+    Attributions are the scores that `explain` gives to positions, and neighbours with high scores
+    are a seqlet. Seqlets are grouped into motifs by the [interpret] caller (modisco, or clusters
+    for proteins). Motifs are compared with the [interpret] database by Tomtom. On test records, the
+    hits of each motif are tested for enrichment in positives, for their effect on the model when
+    their bases are shuffled, and more (docs/interpretation_evidence.md).
 
     Writes motifs.meme, motifs.tsv, seqlets.bed (hits in test positives that the model relies on),
     marginals.tsv (effects of the motifs alone in shuffled negatives, by position and strand),
@@ -255,7 +257,8 @@ def report(arguments: Namespace) -> None:
     """Write the report of a task: one self-contained HTML page, and its plots as files.
 
     Reads the results of the other steps, and writes report.html and plots/*.svg and *.png to the
-    results folder.
+    results folder. Results of an earlier model, corpus or split are refused. A run file that was
+    edited after the training is reported.
 
     example: selfattn-bio report mine
     """

@@ -110,6 +110,7 @@ def read_results(study: Study) -> Results:
     metrics, provenance = study.read(layout, "metrics"), study.read(layout, "provenance")
     study.check_source(layout, "provenance", provenance)
     study.check_source(layout, "metrics", metrics)
+    study.warn_if_edited()
     explained, *others = (
         member.explanation if member.files.attribution.exists() else None
         for member in study.members

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.data.ingest import ENOUGH
 from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import Ascii
@@ -109,12 +108,11 @@ def read_inputs(
         inputs = _of_file(policy, Path(sequences), k, ids or _AnyIds())
     else:
         inputs = _of_list(policy, _listed(policy, sequences), k)
-    looks_dna, length = policy.alphabet.name == "protein", 0
+    letters: set[int] = set()  # of proteins
     for each in inputs:
-        looks_dna = looks_dna and not each.letters.tobytes().translate(None, b"ACGTUN")
-        length += len(each.letters)
+        letters.update(each.letters.tobytes() if policy.alphabet.name == "protein" else b"")
         yield each
-    if looks_dna and length >= ENOUGH:
+    if {*b"ACG"} <= letters <= {*b"ACGTUN"}:
         LOG.warning("only A, C, G, T, U and N: sequences look like DNA, but are read as protein")
 
 

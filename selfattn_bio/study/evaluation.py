@@ -154,6 +154,7 @@ def evaluate(study: Study) -> Evaluation:
     records = EvaluationRecords.read(task, corpus, path)
     LOG.info(", ".join(records.counts(task)))
     check_candidates(candidates, task, records, path)
+    study.warn_if_edited()
     records = records.in_windows(task)
     evaluated = candidates["model"]
     objective = objective_of(evaluated.runs()[0].objective)
@@ -278,8 +279,9 @@ def _candidates(study: Study) -> dict[str, Candidate]:
     found = {"model": Candidate([each.existing(each.files, "model") for each in study.members])}
     for name, variant in study.variants.items():
         if variant.files.provenance.exists():
-            members = [each.existing(each.files, "model") for each in variant.members]
-            found[name] = Candidate(members)
+            found[name] = Candidate(
+                [each.existing(each.files, "model") for each in variant.members]
+            )
         else:
             LOG.warning(f"variant {name} is left out, because it was not trained")
     return found

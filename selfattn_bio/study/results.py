@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import read_with, sha256_of
 from selfattn_bio.layout import Layout
+from selfattn_bio.log import LOG
 from selfattn_bio.study.address import Address
 
 if TYPE_CHECKING:  # imported where they are needed: most steps need neither torch nor matplotlib
@@ -24,6 +25,9 @@ if TYPE_CHECKING:  # imported where they are needed: most steps need neither tor
     from selfattn_bio.study.leakage import Leakage
     from selfattn_bio.study.training import Ranking
 
+# sections of the run file that determine the weights, with [objective], which is compared elsewhere
+LEARNT = ("tokens", "partner", "model", "training", "transfer", "privacy", "stack")
+
 
 class StudyResults:
     """The results of a study as properties.
@@ -33,6 +37,7 @@ class StudyResults:
     """
 
     task: RunFile
+    run: RunFile
     address: Address
     root: Layout
     files: Layout
@@ -141,6 +146,16 @@ class StudyResults:
                 message = f"this is the result of another {what}"
                 hint = f"Run `{self.command(layout, name)}` again"
                 ResultsError.fail(message, getattr(layout, name), hint)
+
+    def warn_if_edited(self) -> None:
+        """Warn if the run file was edited after the training, in a section that it depends on."""
+        runs = self.run, self.read(self.files, "run_file", read_run_file)
+        # the training replaces precision "auto"
+        precision = {"training": {"precision"}}
+        wanted, trained = (run.model_dump(include={*LEARNT}, exclude=precision) for run in runs)
+        if edited := [name for name in LEARNT if wanted.get(name) != trained.get(name)]:
+            again = f"run `{self.command(self.files, 'model')}` again, or undo the change"
+            LOG.warning(f"[{'], ['.join(edited)}] changed after the training: {again}")
 
     def read(self, layout: Layout, name: str, reader: Callable[[Path], Any] | None = None) -> Any:
         """Read a file of a layout of this study with `reader`, by default as JSON or TSV.

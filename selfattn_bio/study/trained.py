@@ -90,6 +90,7 @@ class TrainedModel:
         search_folder_of(task)
         folder = study.existing(study.files, "model")
         check_trained_on(folder, corpus.fingerprint, sha256_of(split))
+        study.warn_if_edited()
         scorer = load_single(folder)
         check_objective(scorer.run.objective, task, folder)
         records = corpus.records.reset_index(drop=True)

@@ -160,12 +160,11 @@ def propose(
             text, _ = draft(request, contents, _choose_recipe(task))
         except CorpusError as error:  # keep [model] and [training] of the draft
             LOG.info(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
-        else:
-            if (members := run_file_of(text, path).model.members) > 1:
-                LOG.info(
-                    f"{members} networks are averaged, which is more accurate than one and takes "
-                    f"{members} times as long ([model] members)"
-                )
+    if (members := run_file_of(text, path).model.members) > 1:
+        LOG.info(
+            f"{members} networks are averaged, which is more accurate than one and takes "
+            f"{members} times as long ([model] members)"
+        )
     return Proposal(DIRECTIVE + text, path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections import Counter
@@ -12,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from selfattn_bio.config import SplitValues
+from selfattn_bio.config import SplitValues, did_you_mean
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -45,7 +44,6 @@ SPLIT_HINT = (
 )
 # pairs of values that objective "multilabel" reads
 LABELS = [f"{positive} and {negative}" for positive, negative in LABEL_WORDS.items()]
-LONGEST = 20  # characters of a value in a message
 REPEATED = 5  # records per value, on average, that whole numbers or words need to be classes
 
 
@@ -64,7 +62,7 @@ class TargetColumn:
     classes
         Labels of a column with one label per residue or base.
     counts
-        Number of records of each class, as text; empty for numbers and labels of positions.
+        Number of records of each class, and without a value, as text.
     notes
         Messages about missing values and whole numbers.
     """
@@ -101,16 +99,15 @@ class SplitColumn:
 
 def no_column(name: str, option: str, columns: Mapping[str, Texts]) -> str:
     """Describe that the column of an option is missing, with the columns that exist."""
-    message, shown = f"found no column {name!r} ({option})", with_values(columns)
-    if near := difflib.get_close_matches(name, columns, n=1):
-        return f"{message}. Did you mean {near[0]!r}? The columns are {shown}"
-    return f"{message}; the columns are {shown}" if columns else message
+    near = did_you_mean(name, list(columns))
+    message = f"found no column {name!r} ({option}{near and f'; {near}'})"
+    return f"{message}; the columns are {with_values(columns)}" if columns else message
 
 
 def with_values(columns: Mapping[str, Texts]) -> str:
     """Return the names of columns, each with its first value: `family (kinase), length (90)`."""
     first = {name: next(filter(None, texts), "") for name, texts in columns.items()}
-    return ", ".join(f"{name} ({value[:LONGEST]})" for name, value in first.items())
+    return ", ".join(f"{name} ({value[:20]})" for name, value in first.items())
 
 
 def find_split(
@@ -311,13 +308,12 @@ def target_of(
         return _labels(name, values, alphabet)
     missing = len(texts) - len(known)
     gaps = "empty, NA, n.d., . or -" if known is present else "empty"
-    counts = _count_classes(values, missing, gaps)
+    empty = f"{counted(missing, 'missing value')} ({gaps})" if missing else ""
+    counts = _count_classes(values, empty)
     if len(numbers) == len(values):
         target = _numeric(name, values, numbers, is_complete=not missing)
-        if target and target.kind != "regression":
-            return replace(target, counts=counts)
-        note = f"column {name!r} has {counted(missing, 'missing value')} ({gaps})"
-        return replace(target, notes=(note, *target.notes)) if target and missing else target
+        is_class = target and target.kind != "regression"
+        return target and replace(target, counts=counts if is_class else empty)
     if labels and missing:
         return TargetColumn(name, "multilabel", f"{labels}, or missing", counts=counts)
     if len(values) == 2 and not missing:
@@ -330,13 +326,12 @@ def target_of(
     return None
 
 
-def _count_classes(values: Counter[str], missing: int, gaps: str) -> str:
+def _count_classes(values: Counter[str], empty: str) -> str:
     """Count the largest classes, so that one with a wrong or incomplete name is noticed."""
     odd = "".join(f"; {value!r} is a class" for value in values if value.lower() in MISSING)
-    empty = f"; {counted(missing, 'missing value')} ({gaps})" if missing else ""
     named = [f"{value!r} ({number:,})" for value, number in values.most_common(MOST_NUMBERED)]
     more = len(values) - len(named)
-    return f"{', '.join(named)}{f' and {more} more' if more else ''}{odd}{empty}"
+    return f"{', '.join(named)}{f' and {more} more' if more else ''}{odd}{empty and f'; {empty}'}"
 
 
 def _are_few(values: Collection[object], num_records: int) -> bool:

@@ -7,7 +7,7 @@ import itertools
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -56,7 +56,7 @@ class Contents:
     keys
         Hash of each sequence, the same for both strands; empty for intervals.
     attributes
-        Values of all attributes in the headers of the first records, by name.
+        An example of each attribute in the headers of the first records, by name.
     sequence_column, id_column
         Columns of the sequences and ids in tables.
     id_notes
@@ -137,9 +137,10 @@ def _read_sequences(request: Request) -> Contents:
     column = next(iter(names.values()), "sequence")
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
     first = {path: _first_records(path, column, path in heads) for path in paths}
+    headers = [(each.targets or {}).get("header") or "" for of in first.values() for each in of]
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     fields = Fields(
-        header="" if has_targets else _header_pattern(first.values()),
+        header="" if has_targets else _header_pattern(headers),
         columns={"sequence": column} | ({"id": request.id_column} if request.id_column else {}),
         attributes=tuple(dict.fromkeys([*request.columns, split_column or "split"])),
     )
@@ -158,21 +159,14 @@ def _read_sequences(request: Request) -> Contents:
         ]
     contents.sequence_column, contents.is_table = column, bool(heads)
     contents.id_column = request.id_column or "id"
-    contents.attributes = _attributes(first.values())
+    contents.attributes = {
+        name: [value] for header in headers for name, value in re.findall(ATTRIBUTE, header)
+    }
     if heads and not any(contents.id_column in head for head in heads.values()):
         _find_ids(contents, request)
     if alphabet.is_nucleic and not any(contents.chromosomes):
         _find_coordinates(contents)
     return contents
-
-
-def _attributes(first: Iterable[Sequence[Record]]) -> dict[str, list[str]]:
-    """Return the values of all attributes in the headers of the first records."""
-    found: dict[str, list[str]] = {}
-    for record in itertools.chain.from_iterable(first):
-        for name, value in re.findall(ATTRIBUTE, (record.targets or {}).get("header") or ""):
-            found.setdefault(name, []).append(value)
-    return found
 
 
 def _find_coordinates(contents: Contents) -> None:
@@ -325,12 +319,11 @@ def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
     return PROTEIN if "protein" in found else RNA if is_rna else DNA
 
 
-def _header_pattern(first: Iterable[Sequence[Record]]) -> str:
+def _header_pattern(headers: Sequence[str]) -> str:
     """Return the pattern of FASTA headers that end in `|label` or `|label|split`.
 
     It is empty if they do not, or if labels have fewer than `REPEATED` records on average.
     """
-    headers = [(record.targets or {}).get("header") or "" for of in first for record in of]
     for pattern in HEADERS:
         found = [re.search(pattern, header) for header in headers]
         labels = {match["label"] for match in found if match}

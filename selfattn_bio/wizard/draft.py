@@ -85,11 +85,10 @@ def draft(
         sections.interpret_lines(request, contents, recipe.method if recipe else ""),
     ]
     text = "\n\n".join("\n".join(section) for section in written if section) + "\n"
-    several = len(targets) > 1  # a single one is counted in the first message
     messages = [
         f"{request.place}: {_recognised(request, contents, targets)}",
         f"split: {split_words}",
-        *(f"column {each.column!r}: {each.counts}" for each in targets if each.counts and several),
+        *(f"column {each.column!r}: {each.counts}" for each in targets if each.counts),
         *(note for target in targets for note in target.notes),
     ]
     messages += _unused(request, contents, table, targets, split)
@@ -195,9 +194,8 @@ def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn
         return contents.files
     if not targets or targets[0].kind != "binary":
         return ["records"] * len(contents.files)
-    positive = targets[0].positive or ("1",)
     return [
-        "positives" if (text or "").strip() in positive else "negatives"
+        "positives" if (text or "").strip() in (targets[0].positive or ("1",)) else "negatives"
         for text in contents.columns[targets[0].column]
     ]
 
@@ -222,9 +220,7 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
         if targets[0].kind == "regression"
         else f"{targets[0].what} in {column}"
     )
-    if len(targets) == 1 and targets[0].counts:
-        found += f": {targets[0].counts}"
-    if len(targets[0].positive) == 1:
+    if targets[0].kind == "binary" and len(targets[0].positive) == 1:
         found += f"; {targets[0].positive[0]!r} is the positive class"
     if len(targets) > 1 and not (request.columns or request.genome):
         found += "; choose others with `columns`"

@@ -77,5 +77,5 @@ def test_further_members_reuse_parts_of_first(finished):
     for parts, trainings in (([], 1), (["kmer6_logistic"], 2)):
         text = f"{SEEDS}[stack]\nparts = {parts}\n"
         (project / "workflows" / "tasks" / "stacked.toml").write_text(text)
-        jobs = planned(project, "results/stacked/members/2/model/train.json")
+        jobs = planned(project, "results/stacked/members/2/model/history.csv")
         assert jobs == {"ingest": 1, "split": 1, "train": trainings}

@@ -151,18 +151,18 @@ def test_bad_sequence_file_error_names_line(fresh):
 # a stop
 def test_earlier_model_stays_until_the_new_one_is_complete(fresh):
     task, model = fresh / "workflows/tasks/tiny.toml", fresh / "results/tiny/model"
-    task.write_text(f"interpret.targets = ['1']\n{TINY}")
-    target = "results/tiny/model/train.json"
+    task.write_text(f"interpret.targets = ['positive']\n{TINY}")
+    target = "results/tiny/model/history.csv"
     assert snakemake(fresh, target).returncode == 0
     before = (model / "model.safetensors").read_bytes()
     replace(task, "max_steps = 4", "max_steps = 5")
-    replace(task, "targets = ['1']", "targets = ['none']")  # is refused when the training starts
+    replace(task, "targets = ['positive']", "targets = ['none']")  # refused by the training
     failed = snakemake(fresh, target)
     assert failed.returncode == 1
     assert "none" in failed.stdout.splitlines()[-1]
     assert (model / "model.safetensors").read_bytes() == before
     assert sb.score_sequences(model, ["ACGT" * 20])["logit"].notna().all()
-    replace(task, "targets = ['none']", "targets = ['1']")
+    replace(task, "targets = ['none']", "targets = ['positive']")
     assert snakemake(fresh, target).returncode == 0
     assert (model / "model.safetensors").read_bytes() != before
 
@@ -174,7 +174,7 @@ def test_kill_9_names_unlock_and_training_resumes(fresh):
     replace(run_file, "checkpoint_every = 50", "checkpoint_every = 5")
     replace(run_file, 'parts = ["kmer6_positional_logistic"]', "parts = []")
     checkpoints = fresh / "results/smoke/model.checkpoints"
-    process = start(fresh, "results/smoke/model/train.json")
+    process = start(fresh, "results/smoke/model/history.csv")
     # complete: it is written under another name first
     wait_for(lambda: any(checkpoints.glob("step-*.safetensors")), process)
     for folder in Path("/proc").glob("[0-9]*"):
@@ -183,14 +183,14 @@ def test_kill_9_names_unlock_and_training_resumes(fresh):
                 os.kill(int(folder.name), signal.SIGKILL)
     process.communicate()
 
-    locked = snakemake(fresh, "results/smoke/model/train.json")
+    locked = snakemake(fresh, "results/smoke/model/history.csv")
     assert locked.returncode == 1
     message = "error: another run in this folder makes the same results. "
     assert locked.stdout.splitlines()[-1].startswith(message)
     assert "run the command once with --unlock at its end" in locked.stdout
 
-    assert snakemake(fresh, "results/smoke/model/train.json", "--unlock").returncode == 0
-    assert snakemake(fresh, "results/smoke/model/train.json").returncode == 0
+    assert snakemake(fresh, "results/smoke/model/history.csv", "--unlock").returncode == 0
+    assert snakemake(fresh, "results/smoke/model/history.csv").returncode == 0
     log = (fresh / "results/smoke/logs/train.log").read_text()
     assert re.search("model: resuming from the checkpoint of step [1-9]", log)
 

@@ -12,7 +12,7 @@ rule train:
         stack_database,
         first_member,
     output:
-        PART.cost,
+        PART.history,
     log:
         "results/{task}{variant}{part}/logs/train.log",
     benchmark:
@@ -32,7 +32,7 @@ rule train:
 
 use rule train as train_variant with:
     output:
-        "results/{task}{variant,/variants/[a-z0-9_]+}{part}/model/train.json",
+        "results/{task}{variant,/variants/[a-z0-9_]+}{part}/model/history.csv",
     priority: 0
 
 

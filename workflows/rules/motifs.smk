@@ -9,7 +9,7 @@ rule explain:
     input:
         TASK.corpus,
         TASK.split,
-        PART.cost,
+        PART.history,
     output:
         directory(PART.attribution),
     log:
@@ -37,7 +37,7 @@ rule motifs:
     input:
         TASK.corpus,
         TASK.split,
-        PART.cost,
+        PART.history,
         PART.attribution,
         database_file,
     output:
@@ -75,7 +75,7 @@ rule interactions:
     input:
         TASK.corpus,
         TASK.split,
-        VARIANT.cost,
+        VARIANT.history,
         VARIANT.matrices,
         VARIANT.motifs,
         VARIANT.discovery_sites,

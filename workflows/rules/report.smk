@@ -3,7 +3,7 @@ rule report:
         TASK.corpus,
         TASK.split,
         TASK.audit_counts,
-        TASK.cost,
+        TASK.history,
         TASK.metrics,
         interpreted,
         database_file,

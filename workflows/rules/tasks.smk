@@ -165,7 +165,7 @@ def first_member(wildcards) -> list[Path]:
     """Return the model of the first member: the stacks of further members take their fitted parts from it."""
     study = study_at(wildcards)
     first = study.member(1) if study.address.member > 1 else study
-    return [first.files.cost] if first.files != study.files and study.run.stack.parts else []
+    return [first.files.history] if first.files != study.files and study.run.stack.parts else []
 
 
 def stack_database(wildcards) -> list[str]:
@@ -198,7 +198,7 @@ def model_of(transfer, wildcards) -> str:
             f"error: {run_file(wildcards)}: transfer.parent {parent!r} is both a model that ships and a task; {hint}"
         )
     is_result = transfer.folder.parts[0] == "results"  # others are not trained by this workflow
-    return str(transfer.folder / TASK.cost.name if is_result else transfer.folder)
+    return str(transfer.folder / TASK.history.name if is_result else transfer.folder)
 
 
 def data_files(wildcards) -> list[str]:
@@ -255,8 +255,8 @@ def existing(files: list[str], wildcards) -> list[str]:
 def models_of(wildcards) -> list[Path]:
     """Return the models that `evaluate` compares: members of the task and of its variants."""
     study = study_of(wildcards.task)
-    return [each.files.cost for of in (study, *study.variants.values()) for each in of.members]
+    return [each.files.history for of in (study, *study.variants.values()) for each in of.members]
 
 
 def sweep_models(wildcards) -> list[Path]:
-    return [job.files.cost for job in study_of(wildcards.task).jobs]
+    return [job.files.history for job in study_of(wildcards.task).jobs]

@@ -154,7 +154,7 @@ def test_targets_follow_record_order(files, tmp_path):
     assert targets.drop(index=["a", "b"]).isna().all().all()
     lines, empty = list(describe(corpus.summary)), len(ids) - 2
     x, kind = (
-        f"'2.5' 1, '1' 1, empty for {empty} records",
+        f"'1' 1, '2.5' 1, empty for {empty} records",
         f"'old' 1, empty for {empty + 1} records",
     )
     assert f"targets: x ({x}), kind ({kind})" in lines

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import tomli_w
 
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.attribution.readout import AttentionMap, MappedSequence
@@ -244,7 +245,8 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     pairs: dict[str, Any] = {"interactions.tsv": PAIRS, "interactions.distances.tsv": by_distance}
     pairs["interactions.json"] = belonging(folder)
     write_files(folder, pairs | {"marginals.tsv": curves})
-    (folder / "model" / "run.toml").write_text('title = "A small task"\n')
+    run_file = TASK.model_dump(mode="json", exclude_none=True)
+    (folder / "model" / "run.toml").write_text(tomli_w.dumps(run_file))
     ppms = dict.fromkeys(motifs["name"], PPM)
     (folder / "motifs.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 20)))
     test = records[split == "test"]

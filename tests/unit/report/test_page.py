@@ -24,7 +24,7 @@ from selfattn_bio.report.tables import leakage_tables, stability_table
 from selfattn_bio.sequence.tables import BED_COLUMNS, read_table
 
 
-def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text):
+def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, caplog):
     make_results(tmp_path)
     weights = {"network": 0.08, "exact_positions": 1.27, "composition": 0.5}
     stored = {"weights": weights, "bias": -0.4, "weights_sha256": ""}
@@ -32,6 +32,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text):
     (tmp_path / "model" / "stack" / "weights.json").write_text(json.dumps(stored))
     stack = StackSection(parts=("exact_positions", "composition"))
     of = read(tmp_path, TASK.model_copy(update={"stack": stack}))
+    assert "[stack] changed after the training: run `selfattn-bio train " in caplog.text
     of.metrics["valid"]["baselines"]["network"] = {"auroc": {"value": 0.999}}
     of.metrics["privacy"] = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500}
     changed = page_of(replace(of, history=of.history.drop(columns="train_loss")))

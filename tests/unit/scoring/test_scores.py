@@ -21,7 +21,7 @@ from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.paired_scorer import PairedScorer, _numbers, read_partners
 from selfattn_bio.scoring.table import score_batches, score_sequences
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import tokenizer_of
 from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 from selfattn_bio.sequence.readers import read_records
@@ -47,6 +47,21 @@ def texts(*inputs, policy=PLAIN):
     """Return the id and text of each input."""
     read = read_inputs(policy, inputs[0], 3, *inputs[1:])
     return [(each.id, each.letters.tobytes().decode()) for each in read]
+
+
+def test_dna_read_as_protein_is_reported_once(caplog):
+    protein = SequencePolicy(PROTEIN)
+    for given, number in (
+        (SEQUENCES, 1),
+        (["ACGUACGU"], 1),
+        ([*SEQUENCES, "MKV"], 0),
+        (["GAG"], 0),
+    ):
+        caplog.clear()
+        texts(given, policy=protein)
+        assert caplog.text.count("sequences look like DNA, but are read as protein") == number
+    texts(SEQUENCES)
+    assert "look like DNA" not in caplog.text
 
 
 def turned(text):

@@ -304,3 +304,15 @@ def test_interactions_use_calibrated_log_odds_of_both_strands(study, monkeypatch
     expected = mean_of_strands(study.model, study.model.log_odds)(letters)
     np.testing.assert_allclose(log_odds(letters), expected)
     assert abs(log_odds(letters) * 4 - study.model.logits(letters)).max() > 1e-6
+
+
+def test_run_file_edited_after_training_is_reported(study, caplog):
+    study.explain()
+    assert "changed after" not in caplog.text
+    training = study.task.training.model_copy(update={"max_steps": 7})
+    edited = with_section(study, training=training)
+    line = "[training] changed after the training: run `selfattn-bio train .` again"
+    for command in (edited.explain, edited.find_motifs, edited.evaluate):
+        caplog.clear()
+        command()
+        assert line in caplog.text

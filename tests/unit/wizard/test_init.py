@@ -56,8 +56,9 @@ def test_one_table_with_labels_is_enough(here, capsys):
     found = run.objective.kind, run.data.sequences, run.data.label
     assert found == ("binary", ("all.csv",), "label")
     lines = capsys.readouterr().out.splitlines()
-    content = "1 and 0 in column 'label': '0' (80), '1' (40)"
+    content = "1 and 0 in column 'label'"
     assert lines[0] == f"init: all.csv: 120 records of DNA, 40 bp; {content}"
+    assert "init: column 'label': '0' (80), '1' (40)" in lines
     few = "only 40 positives and 80 negatives: metrics on held-out records will have wide intervals"
     assert f"init: {few}" in lines
     assert """label = "label"  # '0' (80), '1' (40)""" in TASK.read_text()
@@ -74,7 +75,7 @@ def halves(_, row):
         (
             lambda i, _: ["bound", "unbound"][i % 2],
             "binary",
-            "bound and unbound in column 'y': 'bound' (60), 'unbound' (60); 'bound' is the",
+            "bound and unbound in column 'y'; 'bound' is the positive class",
         ),
         (lambda i, _: i % 4, "multiclass", "4 classes in column 'y'"),
         (lambda i, _: [0, 1, None][i % 3], "multilabel", "0, 1 and missing values in column 'y'"),

@@ -57,6 +57,11 @@ mine --train a.fa
 mine --sequences a.fa
     a.fa: the sequences have no labels or numbers to learn. Give a table, or --targets TABLE with \
 ids, or --column NAME
+mine --sequences family.fa
+    family.fa: the headers have family (kinase), species (9606). Choose what to learn with --column
+mine --sequences family.fa --column famly
+    family.fa: found no column 'famly' (--column; did you mean 'family'?); the columns are family \
+(kinase), species (9606). Choose what to learn with --column NAME
 mine --sequences a.fa --column famly
     a.fa: found no column 'famly' (--column). Give a table, or --targets TABLE with ids, or \
 --column NAME for a header attribute
@@ -111,6 +116,7 @@ LINES = [line.strip() for line in ERRORS.strip().splitlines()]
 def test_init_errors_are_one_line(here, capsys, words, message):
     write("a.fa")
     write("b.fa")
+    write("family.fa", header=lambda i: "family=kinase species=9606")
     Path("u.tsv").write_text("id\tx\nz\t1\n")
     Path("v.tsv").write_text("name\tx\nz\t1\n")
     Path("words.txt").write_text("hello\n")

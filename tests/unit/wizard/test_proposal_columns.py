@@ -248,13 +248,13 @@ def test_missing_words_are_noted():
 def test_missing_and_whole_numbers_are_noted():
     whole = [str(i % 12) for i in range(NUMBER)]
     target = target_of("x", ["NA", None, *whole[2:]], [LENGTH] * NUMBER, DNA)
+    assert target.counts == "2 missing values (empty, NA, n.d., . or -)"
     assert target.notes == (
-        "column 'x' has 2 missing values (empty, NA, n.d., . or -)",
         "column 'x' has 12 different whole numbers, which are taken as numbers to predict; for "
         "classes, write kind = 'multiclass' and column = 'x' in [objective]",
     )
     one = target_of("x", ["NA", *(f"{i / 7}" for i in range(1, NUMBER))], [LENGTH] * NUMBER, DNA)
-    assert one.notes == ("column 'x' has 1 missing value (empty, NA, n.d., . or -)",)
+    assert (one.counts, one.notes) == ("1 missing value (empty, NA, n.d., . or -)", ())
     (note,) = target_of("x", cycle("1", "2", "3"), [LENGTH] * NUMBER, DNA).notes
     assert note.endswith("write kind = 'regression' and columns = ['x'] in [objective]")
 
