@@ -67,6 +67,7 @@ bench: .venv/.dev .venv/.warm
 	$(BIN)/python benchmarks/leakage.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/scan_memory.py
+	$(BIN)/python benchmarks/scan_speed.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/attention_speed.py $(ARGS)

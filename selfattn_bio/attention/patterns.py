@@ -177,9 +177,9 @@ class AttentionPattern(ABC):
             allowed = allowed | part.covers(query, key, length)
         return allowed
 
-    def dense_mask(self, length: int, device: torch.device | None = None) -> Tensor:
+    def dense_mask(self, length: int) -> Tensor:
         """Return a (length, length) bool mask, True = may attend; rows are queries."""
-        at = torch.arange(length, device=device)
+        at = torch.arange(length)
         return self.allows(at[:, None], at[None, :], length)
 
     def block_mask(self, length: int, block: int, device: torch.device | None = None) -> Tensor:

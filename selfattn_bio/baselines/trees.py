@@ -181,9 +181,8 @@ class Trees:
             "min_data_in_leaf": fewest,
             "seed": seed,
             "num_threads": threads,
+            "num_class": answer.size,
         }
-        if answer.kind == "class":
-            parameters["num_class"] = answer.size
         data = lightgbm.Dataset(*train, params=parameters)
         on_valid = lightgbm.Dataset(*valid, reference=data)
         rounds = self.rounds * 3 // (2 + answer.size)

@@ -7,6 +7,7 @@ allowed (`model.user_module`), so a model folder from elsewhere cannot run code.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -281,25 +282,21 @@ def _load_network(run: RunFile, path: Path) -> Network:
     ModelFolderError
         If a weight has another type or values that are not finite.
     """
-    weights, meta = load_file(path), not isinstance(run.model, ModuleModel)
-    if meta:
-        with _WithoutMemory():
-            network = build_network(run)
-    else:
+    weights, is_of_user = load_file(path), isinstance(run.model, ModuleModel)
+    with nullcontext() if is_of_user else _WithoutMemory():
         network = build_network(run)
     wanted = network.state_dict()
     for name in sorted(weights.keys() | wanted.keys()):
         shapes = [tuple(of[name].shape) if name in of else "none" for of in (weights, wanted)]
         if shapes[0] != shapes[1]:
             raise RuntimeError(f"{name} has shape {shapes[0]}, not {shapes[1]}")
-        tensor, message = weights[name], ""
+        tensor = weights[name]
         if tensor.dtype != wanted[name].dtype:
             message = f"weight {name} has type {tensor.dtype}, not {wanted[name].dtype}"
-        elif not tensor.isfinite().all():
-            message = f"weight {name} has values that are not finite"
-        if message:
-            raise ModelFolderError(message, place=str(path), hint=RETRAIN)
-    network = build_network(run) if meta else network
+            ModelFolderError.fail(message, path, RETRAIN)
+        if not tensor.isfinite().all():
+            ModelFolderError.fail(f"weight {name} has values that are not finite", path, RETRAIN)
+    network = network if is_of_user else build_network(run)
     network.load_state_dict(weights)
     return network
 

@@ -108,15 +108,20 @@ class _RowSum(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Map the gradient of the sums, (B, N, D), to that of the products, (K, V, D)."""
         (padded,) = ctx.saved_tensors
-        kernel, _, dim = ctx.shape
-        result = gradient.new_zeros(ctx.shape)
-        # (K, B N, 1), the token at each position of the kernel
-        tokens = padded.unfold(1, gradient.shape[1], 1).transpose(0, 1).reshape(kernel, -1, 1)
-        flat, size = gradient.reshape(-1, dim).contiguous(), max(1, CACHED // dim)
-        for rows, of_rows in zip(flat.split(size), tokens.split(size, 1), strict=True):
-            for sums, each in zip(result, of_rows, strict=True):
-                sums.scatter_add_(0, each.expand(-1, dim), rows)
-        return result, None
+        kernel, size, dim = ctx.shape
+        # each sequence after kernel - 1 rows of 0, which are read for positions beyond its ends
+        rows = gradient.new_zeros(padded.numel() + kernel - 1, dim)
+        rows[kernel - 1 :].view(*padded.shape, dim)[:, : gradient.shape[1]] = gradient
+        result = gradient.new_zeros(kernel * size, dim)
+        back = torch.arange(kernel)[:, None]
+        step = max(1, CACHED // dim)
+        for start in range(0, padded.numel(), step):
+            tokens, order = padded.flatten()[start : start + step].sort(stable=True)
+            first = torch.searchsorted(tokens, torch.arange(size)) + len(tokens) * back  # (K, V)
+            at = order + kernel - 1 - back  # (K, n), the rows of each token in turn
+            near = rows[start : start + step + kernel - 1]
+            result += embedding_bag(at.flatten(), near, first.flatten(), mode="sum")
+        return result.view(ctx.shape), None
 
 
 def pool_mask(mask: Tensor, pool: int) -> Tensor:

@@ -164,8 +164,8 @@ class EncoderBlock(nn.Module):
         attention: SelfAttention,
         feedforward_dim: int,
         *,
-        dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
+        dropout: float,
+        stochastic_depth: float,
     ) -> None:
         super().__init__()
         embed_dim = attention.out.out_features
@@ -191,7 +191,6 @@ class EncoderBlock(nn.Module):
     def _can_fuse(self, x: Tensor) -> bool:
         """Return whether one kernel may compute `forward` of x, if it supports the attention."""
         attention, mixer = self.attention, self.attention.mixer
-        sizes = (x.shape[-1], self.feedforward[0].out_features)
         return not (
             self.training
             or not isinstance(mixer, Softmax)
@@ -199,8 +198,9 @@ class EncoderBlock(nn.Module):
             or mixer.kernel not in ("auto", "band")
             or type(attention.position).rotate is not RelativePosition.rotate
             or len(set(attention.qkv.heads)) > 1
-            or x.shape[1] > FUSED_TOKENS
-            or any(size % 32 for size in sizes)
+            or not 0 < x.shape[1] <= FUSED_TOKENS
+            or x.shape[-1] % 32 > 0
+            or self.feedforward[0].out_features % 32 > 0
             or {x.dtype, attention.out.weight.dtype} != {torch.float32}
             or torch.is_autocast_enabled(x.device.type)
             # hooks read or change what a module of the block computes

@@ -182,27 +182,9 @@ def build_module(
         RunFileError.fail(message, place, "Change its parameters, or [model] settings")
     with _errors_of(repr(section.module), source):
         module = function(**arguments)
-        if not isinstance(module, nn.Module) or not any(True for _ in module.parameters()):
-            raise RunFileError(
-                f"{section.module!r} returned {type(module).__name__}; expected an nn.Module with "
-                "parameters",
-                place=place,
-            )
-        methods = (getattr(module, name, None) for name in ("embed", "classify", "forward"))
-        if any(map(inspect.iscoroutinefunction, methods)):
-            message = "returned a module with an async method; use plain ones"
-            raise RunFileError(f"{section.module!r} {message}", place=place)
-        if any(map(is_lazy, module.parameters())):
-            message = "returned a module with lazy weights, which have no shape yet"
-            hint = "Give each layer its sizes"
-            raise RunFileError(f"{section.module!r} {message}", place=place, hint=hint)
-        if shared := _shared_weights(module):
-            raise RunFileError(
-                f"{section.module!r} returned a module whose weights {' and '.join(shared)} are "
-                "the same tensor, which model.safetensors cannot store",
-                place=place,
-                hint="Keep one of them, and use it in both places of forward",
-            )
+        problem, hint = _problem_of(module)
+        if problem:
+            RunFileError.fail(f"{section.module!r} returned {problem}", place, hint)
         return ModuleNetwork(module, num_outputs, section.module, source)
 
 
@@ -344,6 +326,22 @@ def _line_of(error: BaseException, source: Path | None) -> str:
         if not source or Path(frame.filename).resolve().parent == source.parent
     ]
     return lines[-1] if lines else str(source)
+
+
+def _problem_of(module: object) -> tuple[str, str]:
+    """Return why an object that a user's function returned cannot be trained, and a hint."""
+    if not isinstance(module, nn.Module) or not any(True for _ in module.parameters()):
+        return f"{type(module).__name__}; expected an nn.Module with parameters", ""
+    methods = (getattr(module, name, None) for name in ("embed", "classify", "forward"))
+    if any(map(inspect.iscoroutinefunction, methods)):
+        return "a module with an async method; use plain ones", ""
+    if any(map(is_lazy, module.parameters())):
+        return "a module with lazy weights, which have no shape yet", "Give each layer its sizes"
+    if shared := _shared_weights(module):
+        named = f"a module whose weights {' and '.join(shared)} are the same tensor"
+        hint = "Keep one of them, and use it in both places of forward"
+        return f"{named}, which model.safetensors cannot store", hint
+    return "", ""
 
 
 def _shared_weights(module: nn.Module) -> list[str]:

@@ -100,7 +100,8 @@ def find_hits(
     # drop hits that reach into the padding or the next record
     hits = hits[hits["end"].to_numpy() <= lengths[hits["record"].to_numpy()]]
     hits = hits.sort_values("p_value", kind="stable")
-    shifts = hits["name"].map({name: palindrome_shift(ppm) for name, ppm in ppms.items()})
+    # without hits the names are text, which has to become numbers
+    shifts = hits["name"].map({n: palindrome_shift(ppm) for n, ppm in ppms.items()}).astype(int)
     for shift in (0, shifts.where(hits["strand"] == "-", 0)):
         site = hits.assign(start=hits["start"] - shift)[["name", "record", "start"]]
         hits = hits[~site.duplicated()]  # keeps the better strand

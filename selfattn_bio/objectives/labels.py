@@ -26,13 +26,8 @@ from selfattn_bio.objectives.base import (
     Predictions,
     Reader,
 )
-from selfattn_bio.objectives.loss import UNKNOWN, Batch, without_unknown
-from selfattn_bio.objectives.multiclass import (
-    ClassLoss,
-    class_metrics,
-    confusion,
-    confusion_metrics,
-)
+from selfattn_bio.objectives.loss import UNKNOWN, Batch, ClassLoss, without_unknown
+from selfattn_bio.objectives.multiclass import class_metrics, confusion, confusion_metrics
 from selfattn_bio.objectives.outputs import NumberOutput, Output, Track, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
 

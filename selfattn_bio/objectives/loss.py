@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio.arrays import Bools, Floats
+from selfattn_bio.config import Training
 from selfattn_bio.data.collation import TokenBatch, to_device
 
 # Unknown class in integer targets; torch's cross-entropy ignores this value
@@ -111,3 +112,25 @@ def cross_entropy_sum(
         )
         / members
     )
+
+
+class ClassLoss(Loss):
+    """Cross-entropy with label smoothing; targets without a class are ignored."""
+
+    weights: Tensor | None = None  # of the classes
+
+    def __init__(self, objective: Any, training: Training) -> None:
+        self.objective, self.smoothing = objective, training.label_smoothing
+
+    def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of outputs (B, M, ..., C) with targets (B, ...) int."""
+        weights = None if self.weights is None else self.weights.to(outputs.device)
+        return cross_entropy_sum(outputs, targets, self.smoothing, weights)
+
+    def measure_outputs(self, outputs: Any, targets: NDArray) -> dict[str, float]:
+        known = targets != UNKNOWN
+        loss = cross_entropy(
+            torch.from_numpy(outputs[known]), torch.from_numpy(targets[known])
+        ).item()
+        predictions = self.objective.predictions(outputs)
+        return {"loss": loss, **self.objective.measure(predictions, targets)}

@@ -11,22 +11,13 @@ import pandas as pd
 import scipy
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import (
-    Answer,
-    Array,
-    Calibrated,
-    Objective,
-    OutputMeasurer,
-    Predictions,
-)
+from selfattn_bio.objectives.base import Answer, Array, Calibrated, OutputMeasurer, Predictions
 from selfattn_bio.objectives.binary import PredictionSets
-from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum, without_unknown
+from selfattn_bio.objectives.loss import UNKNOWN, Batch, ClassLoss, without_unknown
 from selfattn_bio.objectives.outputs import ClassOutput, Output, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -114,28 +105,6 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
 
     def answers(self, targets: NDArray) -> list[Answer]:
         return [Answer("class", without_unknown(targets), len(self.section.classes))]
-
-
-class ClassLoss(Loss):
-    """Cross-entropy with label smoothing; targets without a class are ignored."""
-
-    weights: Tensor | None = None  # of the classes
-
-    def __init__(self, objective: Objective[Any], training: config.Training) -> None:
-        self.objective, self.smoothing = objective, training.label_smoothing
-
-    def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of outputs (B, M, ..., C) with targets (B, ...) int."""
-        weights = None if self.weights is None else self.weights.to(outputs.device)
-        return cross_entropy_sum(outputs, targets, self.smoothing, weights)
-
-    def measure_outputs(self, outputs: Any, targets: NDArray) -> dict[str, float]:
-        known = targets != UNKNOWN
-        loss = cross_entropy(
-            torch.from_numpy(outputs[known]), torch.from_numpy(targets[known])
-        ).item()
-        predictions = self.objective.predictions(outputs)
-        return {"loss": loss, **self.objective.measure(predictions, targets)}
 
 
 class MulticlassLoss(ClassLoss):

@@ -81,13 +81,13 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
     if counts := known_counts(metrics):
         yield f"test records with a known target: {counts}"
     yield " ".join(words.baseline_sentence(metrics, objective))
-    yield from network_sentences(metrics, objective)
     yield from _members(test)
     if privacy := metrics.get("privacy"):
         yield (
             f"private: epsilon {privacy['epsilon']:.2f} was spent at delta "
             f"{privacy['delta']:g} (docs/privacy.md)"
         )
+    yield from network_sentences(metrics, objective)
 
 
 def _others(name: str, entry: Metrics, objective: Objective[Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The results of which the page shows figures, and a figure with its caption."""
+"""Figures of the report with their captions, and the test results that they show."""
 
 from __future__ import annotations
 

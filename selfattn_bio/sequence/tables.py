@@ -86,12 +86,9 @@ def on_chromosome(intervals: pd.DataFrame, records: pd.DataFrame) -> pd.DataFram
             "name": interval["name"],
             "score": interval["score"].to_numpy(dtype=np.int64),
             "strand": interval["strand"].where(~is_reversed, flipped),
-        },
-        columns=BED_COLUMNS,
+        }
     )
-    rows = pd.concat(
-        [rows, interval.drop(columns=["record", *BED_COLUMNS], errors="ignore")], axis=1
-    )
+    rows = rows.join(interval.drop(columns=["record", *BED_COLUMNS], errors="ignore"))
     return rows.sort_values(["chrom", "start", "end", "name", "strand"], ignore_index=True)
 
 

@@ -62,9 +62,9 @@ def take_dry_run(
     split_path: Path,
     *,
     threads: int,
-    name: str = "model",
-    members: int = 1,
-    sharded: bool = False,
+    name: str,
+    members: int,
+    sharded: bool,
 ) -> DryRun:
     """Take steps with the longest records, evaluate, and save a checkpoint in a temporary folder.
 

@@ -155,13 +155,12 @@ def _fit_stack(
     for name in data.run.stack.parts:
         if part := parts.get(name):
             log(f"stack: reusing {part.title} of another member")
-            fitted.append(part)
-            continue
-        start = time.monotonic()
-        part = fit_part(setup, name, letters, targets)
-        seconds = time.monotonic() - start
-        found = worth(part.read(letters["valid"]))
-        log(f"stack: {part.title} fitted in {seconds:.0f} s, validation {metric} {found:.4f}")
+        else:
+            start = time.monotonic()
+            part = fit_part(setup, name, letters, targets)
+            seconds = time.monotonic() - start
+            found = worth(part.read(letters["valid"]))
+            log(f"stack: {part.title} fitted in {seconds:.0f} s, validation {metric} {found:.4f}")
         fitted.append(part)
         # with several processes, the others would wait for this one
         if trainer.signals.received and trainer.fabric.world_size == 1:

@@ -38,10 +38,9 @@ class Trial:
     value: float
     draws: NDArray[np.float64]
 
-    def beats(self, other: Trial | float) -> bool:
+    def beats(self, other: Trial) -> bool:
         """Return whether the metric is higher in at least `CONFIDENCE` of the resamples."""
-        least = other.draws if isinstance(other, Trial) else other
-        return float(np.mean(self.draws > least)) >= CONFIDENCE
+        return float(np.mean(self.draws > other.draws)) >= CONFIDENCE
 
     def __str__(self) -> str:
         low, high = np.quantile(self.draws, [0.025, 0.975])

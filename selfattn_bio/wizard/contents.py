@@ -16,21 +16,19 @@ from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.compression import open_blocks
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.log import logging_from
 from selfattn_bio.objectives.points import points_of
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters
-from selfattn_bio.sequence.policy import SequencePolicy, at
-from selfattn_bio.sequence.readers import SequenceFile, kind_of, sequence_files
-from selfattn_bio.sequence.readers.table import SEQUENCE_NAMES, rows_of_parquet, rows_of_text
+from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.readers import SequenceFile, sequence_files
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pattern
 from selfattn_bio.sequence.split_table import strand_keys
-from selfattn_bio.sequence.tables import check_names
-from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, Texts, no_column, target_of
+from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, no_column, target_of
 from selfattn_bio.wizard.request import Request
+from selfattn_bio.wizard.tables import HEAD, are_sequences, find_sequence_column, table_head
 
 DNA_SHARE = 0.9  # smallest fraction of A, C, G, T, U and N in DNA; proteins have much less
 # patterns of headers with a label, and perhaps a split
@@ -41,10 +39,7 @@ HEADERS = (
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
 ATTRIBUTE = rf"(?:^|\s)([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, in a header
-SHORT = 8  # characters; a column whose median is shorter has no sequences
-LONG = 15  # characters; a longer column name may be a sequence of a table without column names
 READ = 1114  # bp; windows for a profile of 1,000 bp, with context on both sides
-HEAD = 1000  # records or rows read to recognise alphabet and columns
 SHOWN = 12  # characters of a sequence in a message
 
 
@@ -209,7 +204,7 @@ def _find_ids(contents: Contents, request: Request) -> None:
         for name, texts in contents.columns.items()
         if name not in request.columns
         and all(text and text.isprintable() and re.search(r"[^\d\s.,+-]", text) for text in texts)
-        and not _are_sequences(texts)
+        and not are_sequences(texts)
         and not target_of(name, texts, contents.lengths, contents.alphabet)
     }
     fit = [name for name, texts in words.items() if len(set(texts)) == len(texts)]
@@ -228,63 +223,6 @@ def _find_ids(contents: Contents, request: Request) -> None:
     contents.id_notes.append(
         f"ids of tables are file name and row, because {why}; choose a column with `id_column`"
     )
-
-
-def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
-    """Return the column with the sequences, recognised by its name or else by its content.
-
-    Raises
-    ------
-    RunFileError
-        If there is none, or if several fit.
-    """
-    fit = [name for name, texts in columns.items() if _are_sequences(texts)]
-    named = [
-        name
-        for known in SEQUENCE_NAMES
-        for name, texts in columns.items()
-        if name.strip().lower() == known and _are_letters(texts)
-    ]
-    data = [name for name in columns if len(name) > LONG and _are_sequences([name])]
-    if data and not named and set(fit) <= set(data):
-        shown = ", ".join(
-            f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4]
-        )
-        raise RunFileError(
-            f"the first row looks like data, not like column names: {shown}",
-            place=f"{place}:1",
-            hint="Add a row of names above it, such as sequence,label. If it has names, choose "
-            "the sequences with `sequence_column`",
-        )
-    # A column `protein` may hold names of proteins; a column `sequence` holds sequences, also
-    # short or repeated ones.
-    certain = [name for name in named if name in fit or "seq" in name.lower()]
-    if certain or len(fit) == 1:
-        return (certain or fit)[0]
-    hint = "Name the column of the sequences with `sequence_column`"
-    if fit:
-        RunFileError.fail(f"several columns hold sequences: {', '.join(fit)}", place, hint)
-    # the reader names the line of a wrong letter
-    usual = [name for name in columns if name.strip().lower() in SEQUENCE_NAMES]
-    if named or len(usual) == 1:
-        return (named or usual)[0]
-    if len(columns) == 1:
-        hint = "The header has one column; separate columns by comma, semicolon or tab"
-    RunFileError.fail(f"none of the columns holds sequences: {', '.join(columns)}", place, hint)
-
-
-def _are_sequences(texts: Texts) -> bool:
-    """Return whether most texts are different, have sequence letters only, and are long enough."""
-    known = [text.strip() for text in texts if text and text.strip()]
-    if 2 * len(set(known)) <= len(known) or not _are_letters(known):
-        return False  # words such as `promoter` are repeated; sequences are not
-    return sorted(map(len, known))[len(known) // 2] >= SHORT
-
-
-def _are_letters(texts: Texts) -> bool:
-    """Return whether all texts have only the letters of sequences, whatever their length."""
-    letters = set("".join(text.strip().upper() for text in texts if text))
-    return bool(letters) and letters <= set(PROTEIN.letters + PROTEIN.ambiguous + "*-.")
 
 
 def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
@@ -392,31 +330,6 @@ def _header_pattern(headers: Sequence[str]) -> str:
         if all(found) and len(labels) * REPEATED <= len(headers):
             return pattern
     return ""
-
-
-def table_head(path: Path) -> dict[str, list[str | None]] | None:
-    """Read the first rows of a table as text by column; None for another kind of file.
-
-    Raises
-    ------
-    SequenceFileError
-        If the file is missing, empty, or contains no sequences, a row is malformed, or a column
-        name has a line break or control character.
-    """
-    with open_blocks(path) as blocks:
-        kind = kind_of(blocks, Fields())
-        if kind == "Parquet":
-            rows = rows_of_parquet(blocks)
-        elif kind == "table" or (kind == "FASTA" and not blocks.head.lstrip().startswith(b">")):
-            rows = rows_of_text(blocks, Fields())
-        else:
-            return None
-        (line, header), *cells = itertools.islice(rows, HEAD + 1)
-    if kind == "FASTA" and len(header) < 2:  # sequences without a header: the reader's error
-        return None
-    names = list(map(str, header))
-    check_names(names, at(blocks.name, line))
-    return {name: [row[i] for _, row in cells] for i, name in enumerate(names)}
 
 
 def _read_intervals(request: Request) -> Contents:

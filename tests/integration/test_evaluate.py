@@ -82,7 +82,7 @@ def test_metrics_and_predictions_are_written(capsys):
         assert ((table["label"] == 1) == table["id"].str.startswith("p")).all()
     said = capsys.readouterr().out
     assert "  shuffled (control: shuffled labels)\n" in said
-    assert "  exact_positions (logistic regression on 1-mers at exact positions (DNA, RNA" in said
+    assert "  exact_positions (logistic regression on exact positions, of DNA and RNA also " in said
     best, model = metrics["differences"]["best_baseline"], metrics["test"]["model"]
     called = [line for line in said.splitlines() if line.startswith("evaluate: test MCC ")]
     assert [line.rpartition("  ")[2] for line in called] == ["model", "model", best, best]

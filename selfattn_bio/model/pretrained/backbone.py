@@ -90,18 +90,17 @@ class Backbone(nn.Module, ABC):
         ids, mask, number = pieces.ids, pieces.mask, pieces.ids.shape[1]
         if self.longest is None or number <= self.longest:
             return self.encode(ids, mask, vectors)
-        step = self.longest // 2
-        found = None
-        for start in range(0, number - step, step):
-            part = slice(start, start + self.longest)
+        longest, step = self.longest, self.longest // 2
+
+        def tile(start: int) -> Tensor:
+            part = slice(start, start + longest)
             own = None if vectors is None else vectors[:, part]
-            of_part = self.encode(ids[:, part], mask[:, part], own)
-            if found is None:
-                found = of_part.new_zeros(*ids.shape, of_part.shape[-1])
+            return self.encode(ids[:, part], mask[:, part], own)
+
+        found = tile(0)
+        for start in range(step, number - step, step):
             # the second half of the overlap replaces that of the tile before
-            skipped = step // 2 if start else 0
-            found = torch.cat((found[:, : start + skipped], of_part[:, skipped:]), 1)
-        assert found is not None  # there is at least one tile
+            found = torch.cat((found[:, : start + step // 2], tile(start)[:, step // 2 :]), 1)
         return found
 
 

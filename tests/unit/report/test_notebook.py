@@ -13,6 +13,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.figure import DisplayedFigure
+from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -72,14 +73,17 @@ def modelled(request, tmp_path):
     run = RunFile.model_validate({"data": data, "tokens": {"k": 1}, "model": model})
     provenance = {"calibration": {"slope": 1.0, "threshold": 0.5}}
     save_model(folder / "model", run, build_network(run).state_dict(), provenance)
-    explain(folder / "model", SEQUENCES[alphabet]).save(folder / "attribution")
     test = pd.read_csv(folder / "predictions" / "test.tsv", sep="\t")
     first, second = (f">{name}\n{SEQUENCES[alphabet][0]}" for name in test["id"][:2])
     (tmp_path / "test.fa").write_text(f"{first}A\n{second}C\n")
     for file in (folder / "corpus").iterdir():
         file.unlink()
     rules = RecordRules(get_alphabet(alphabet))
-    build_corpus([SequenceFile(tmp_path / "test.fa", 1)], folder / "corpus", rules)
+    corpus = build_corpus([SequenceFile(tmp_path / "test.fa", 1)], folder / "corpus", rules)
+    explanation = explain(folder / "model", SEQUENCES[alphabet])
+    explanation.source["corpus_fingerprint"] = corpus.fingerprint
+    explanation.source["split_sha256"] = sha256_of(folder / "split.tsv")
+    explanation.save(folder / "attribution")
     return folder, alphabet, model["kind"]
 
 

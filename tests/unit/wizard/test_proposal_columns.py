@@ -7,7 +7,7 @@ import pytest
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.wizard.columns import choose_targets, find_split, split_of_file, target_of
-from selfattn_bio.wizard.contents import find_sequence_column
+from selfattn_bio.wizard.tables import find_sequence_column
 
 NUMBER, LENGTH = 60, 30
 

@@ -143,7 +143,7 @@ def encode(inputs: AttentionInputs, layers: Sequence[Any], x: Tensor) -> Tensor:
     layout = BandLayout(replace(inputs, pattern=pattern), library().band_tile(), backward=False)
     call, y = _call(inputs, inputs.q, x, layout), torch.empty_like(x)
     call.hidden_size, call.eps = layers[-1].in_features, layers[0].eps
-    weights = (each for layer in layers for each in (layer.weight, layer.bias))
+    weights = [each.contiguous() for layer in layers for each in (layer.weight, layer.bias)]
     call.layers = tuple(each.data_ptr() for each in (x, y, *weights))
     _run("band_encode", call)
     return y

@@ -81,6 +81,39 @@ class Layer {
   Buffer<float> weights_;
 };
 
+// Attention over all pairs of one sequence.
+template <class Format, int D>
+class AllPairs {
+ public:
+  explicit AllPairs(const Call& c)
+      : columns_(up(c.length, W)), band_size_(Shape(c, true).band_size), keys_(columns_), scores_(columns_ * T), tile_(c) {}
+
+  void run(const Call& c) {
+    for (int64_t h = 0; h < c.heads; ++h) {
+      for (int64_t at = 0; at < columns_; at += W) keys_.pack(c, 0, h, at, at, 0, c.length);
+      for (int64_t first = 0; first < c.length; first += T) {
+        tile_.load_rows(c, 0, h, first, 0, c.length);
+        const Blocks blocks(tile_.labels, keys_.labels, 0, columns_ / W);
+        tile_.score_all(keys_, blocks, c.band_bias + h * band_size_ + T + c.left - first, scores_);
+        for (int64_t r = 0; r < T; ++r) {
+          const float peak = largest(load(tile_.peaks + r * W));
+          totals_[r] = sum(exponentiate<Format>(c, scores_ + r * W, blocks.end - blocks.begin, peak == -INFINITY ? 0.0f : peak, 0, 0));
+        }
+        tile_.add_values(keys_, blocks, scores_);
+        for (int64_t r = 0; r < T && first + r < c.length; ++r)
+          tile_.store_row(c, 0, h, r, first + r, totals_[r] == 0.0f ? 0.0f : 1.0f / totals_[r]);
+      }
+    }
+  }
+
+ private:
+  const int64_t columns_, band_size_;
+  Keys<Format, D> keys_;
+  Buffer<float> scores_;
+  QueryTile<Format, D> tile_;
+  float totals_[T];
+};
+
 template <class Format, int D>
 void encode(const Call& batch) {
   const Block& block = batch.layers;
@@ -90,15 +123,13 @@ void encode(const Call& batch) {
   Buffer<float> x(rows * size), normed(rows * size), qkv(rows * 3 * size), mixed(rows * size), hidden(rows * batch.hidden_size);
   std::fill(x + count, x + rows * size, 0.0f);  // rows beyond the end
   std::fill(mixed + count, mixed + rows * size, 0.0f);
-  int64_t heads_done;
   Call c = batch;  // attention of one sequence
   c.batches = 1;
-  c.next = &heads_done;
-  c.lse = nullptr;
   c.q = {qkv, 0, D, 3 * size};
   c.k = {qkv + size, 0, D, 3 * size};
   c.v = {qkv + 2 * size, 0, D, 3 * size};
   c.out = {mixed, 0, D, size};
+  AllPairs<Format, D> attention(c);
   const auto add = [&](int64_t at, vec values) { store(x + at, load(x + at) + values); };
   auto* next = reinterpret_cast<std::atomic<int64_t>*>(batch.next);
   for (int64_t b; (b = next->fetch_add(1)) < batch.batches;) {
@@ -107,8 +138,7 @@ void encode(const Call& batch) {
     qkv_layer.apply(normed, rows, [&](int64_t at, vec values) { store(qkv + at, values); });
     if (batch.query_label) c.query_label = batch.query_label + b * length;
     if (batch.key_label) c.key_label = batch.key_label + b * length;
-    heads_done = 0;
-    forward_spans<Format, D>(c);
+    attention.run(c);
     joined.apply(mixed, rows, add);
     normalise(block.feedforward_norm, batch.eps, x, rows, size, normed);
     widened.apply(normed, rows, [&](int64_t at, vec values) { store(hidden + at, gelu(values)); });

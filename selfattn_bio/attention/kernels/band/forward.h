@@ -244,7 +244,7 @@ void forward_spans(const Call& c) {
                                                    each.key + each.blocks.begin * W);
         const float total = sum(weights);
         factors[r] = total == 0.0f ? 0.0f : c.keep_scale / total;
-        if (c.lse) c.lse[(b * c.heads + h) * c.length + first + r] = total == 0.0f ? INFINITY : peak + std::log2(total);
+        c.lse[(b * c.heads + h) * c.length + first + r] = total == 0.0f ? INFINITY : peak + std::log2(total);
       }
       for (const auto& each : segments) tile.add_values(each.keys, each.blocks, each.scores);
       for (int64_t r = begin; r < T && first + r < stop; ++r) tile.store_row(c, b, h, r, first + r, factors[r]);

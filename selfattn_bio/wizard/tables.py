@@ -1,0 +1,103 @@
+"""Read the first rows of a table, and find its column of sequences."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+from selfattn_bio.compression import open_blocks
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.sequence.alphabet import PROTEIN
+from selfattn_bio.sequence.policy import at
+from selfattn_bio.sequence.readers import kind_of
+from selfattn_bio.sequence.readers.table import SEQUENCE_NAMES, rows_of_parquet, rows_of_text
+from selfattn_bio.sequence.records import Fields
+from selfattn_bio.sequence.tables import check_names
+from selfattn_bio.wizard.columns import Texts
+
+SHORT = 8  # characters; a column whose median is shorter has no sequences
+LONG = 15  # characters; a longer column name may be a sequence of a table without column names
+HEAD = 1000  # records or rows read to recognise alphabet and columns
+
+
+def table_head(path: Path) -> dict[str, list[str | None]] | None:
+    """Read the first rows of a table as text by column; None for another kind of file.
+
+    Raises
+    ------
+    SequenceFileError
+        If the file is missing, empty, or contains no sequences, a row is malformed, or a column
+        name has a line break or control character.
+    """
+    with open_blocks(path) as blocks:
+        kind = kind_of(blocks, Fields())
+        if kind == "Parquet":
+            rows = rows_of_parquet(blocks)
+        elif kind == "table" or (kind == "FASTA" and not blocks.head.lstrip().startswith(b">")):
+            rows = rows_of_text(blocks, Fields())
+        else:
+            return None
+        (line, header), *cells = itertools.islice(rows, HEAD + 1)
+    if kind == "FASTA" and len(header) < 2:  # sequences without a header: the reader's error
+        return None
+    names = list(map(str, header))
+    check_names(names, at(blocks.name, line))
+    return {name: [row[i] for _, row in cells] for i, name in enumerate(names)}
+
+
+def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
+    """Return the column with the sequences, recognised by its name or else by its content.
+
+    Raises
+    ------
+    RunFileError
+        If there is none, or if several fit.
+    """
+    fit = [name for name, texts in columns.items() if are_sequences(texts)]
+    named = [
+        name
+        for known in SEQUENCE_NAMES
+        for name, texts in columns.items()
+        if name.strip().lower() == known and _are_letters(texts)
+    ]
+    data = [name for name in columns if len(name) > LONG and are_sequences([name])]
+    if data and not named and set(fit) <= set(data):
+        shown = ", ".join(
+            f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4]
+        )
+        raise RunFileError(
+            f"the first row looks like data, not like column names: {shown}",
+            place=f"{place}:1",
+            hint="Add a row of names above it, such as sequence,label. If it has names, choose "
+            "the sequences with `sequence_column`",
+        )
+    # A column `protein` may hold names of proteins; a column `sequence` holds sequences, also
+    # short or repeated ones.
+    certain = [name for name in named if name in fit or "seq" in name.lower()]
+    if certain or len(fit) == 1:
+        return (certain or fit)[0]
+    hint = "Name the column of the sequences with `sequence_column`"
+    if fit:
+        RunFileError.fail(f"several columns hold sequences: {', '.join(fit)}", place, hint)
+    # the reader names the line of a wrong letter
+    usual = [name for name in columns if name.strip().lower() in SEQUENCE_NAMES]
+    if named or len(usual) == 1:
+        return (named or usual)[0]
+    if len(columns) == 1:
+        hint = "The header has one column; separate columns by comma, semicolon or tab"
+    RunFileError.fail(f"none of the columns holds sequences: {', '.join(columns)}", place, hint)
+
+
+def are_sequences(texts: Texts) -> bool:
+    """Return whether most texts are different, have sequence letters only, and are long enough."""
+    known = [text.strip() for text in texts if text and text.strip()]
+    if 2 * len(set(known)) <= len(known) or not _are_letters(known):
+        return False  # words such as `promoter` are repeated; sequences are not
+    return sorted(map(len, known))[len(known) // 2] >= SHORT
+
+
+def _are_letters(texts: Texts) -> bool:
+    """Return whether all texts have only the letters of sequences, whatever their length."""
+    letters = set("".join(text.strip().upper() for text in texts if text))
+    return bool(letters) and letters <= set(PROTEIN.letters + PROTEIN.ambiguous + "*-.")
