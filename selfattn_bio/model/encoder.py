@@ -200,7 +200,7 @@ class EncoderBlock(nn.Module):
             or len(set(attention.qkv.heads)) > 1
             or not 0 < x.shape[1] <= FUSED_TOKENS
             or x.shape[-1] % 32 > 0
-            or self.feedforward[0].out_features % 32 > 0
+            or self.feedforward[0].out_features % 32 > 0  # type: ignore[operator]
             or {x.dtype, attention.out.weight.dtype} != {torch.float32}
             or torch.is_autocast_enabled(x.device.type)
             # hooks read or change what a module of the block computes
