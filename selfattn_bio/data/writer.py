@@ -287,7 +287,7 @@ class Targets:
         table.to_parquet(folder / TARGETS, index=False)
         targets = table.drop(columns=self._split_column, errors="ignore")
         counts = {name: targets[name].value_counts().to_dict() for name in targets}
-        few = {name: of for name, of in counts.items() if sum(map(len, of)) <= COUNTED}
+        few = {name: of for name, of in counts.items() if len("".join(map(str, of))) <= COUNTED}
         empty = targets.isna().sum().to_dict()
         return {"columns": list(targets.columns), "empty": empty, "counts": few}
 
