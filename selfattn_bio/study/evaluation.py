@@ -278,10 +278,9 @@ def _candidates(study: Study) -> dict[str, Candidate]:
     """Return the model and its trained variants by name; warn about others."""
     found = {"model": Candidate([each.existing(each.files, "model") for each in study.members])}
     for name, variant in study.variants.items():
-        if variant.files.provenance.exists():
-            found[name] = Candidate(
-                [each.existing(each.files, "model") for each in variant.members]
-            )
+        if any(variant.files.model.glob("*")):  # Snakemake makes the folder before a training
+            members = [each.existing(each.files, "model") for each in variant.members]
+            found[name] = Candidate(members)
         else:
             LOG.warning(f"variant {name} is left out, because it was not trained")
     return found

@@ -1,5 +1,6 @@
 """Run the code of the notebooks as scripts; tests/workflow runs them as notebooks."""
 
+import json
 from pathlib import Path
 
 import matplotlib as mpl
@@ -15,7 +16,7 @@ from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
-from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.checkpoint import WEIGHTS, save_model
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import SequenceFile
 
@@ -81,9 +82,15 @@ def modelled(request, tmp_path):
     rules = RecordRules(get_alphabet(alphabet))
     corpus = build_corpus([SequenceFile(tmp_path / "test.fa", 1)], folder / "corpus", rules)
     explanation = explain(folder / "model", SEQUENCES[alphabet])
-    explanation.source["corpus_fingerprint"] = corpus.fingerprint
-    explanation.source["split_sha256"] = sha256_of(folder / "split.tsv")
+    explanation.source.update(
+        corpus_fingerprint=corpus.fingerprint,
+        split_sha256=sha256_of(folder / "split.tsv"),
+        weights_sha256=sha256_of(folder / "model" / WEIGHTS),
+    )
     explanation.save(folder / "attribution")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics |= explanation.source | {"weights": {"model": explanation.source["weights_sha256"]}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder, alphabet, model["kind"]
 
 
