@@ -28,7 +28,7 @@ from selfattn_bio import config
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.dropout import dropout
 from selfattn_bio.attention.inputs import AttentionMask, as_mask, prepare, work_dtype
-from selfattn_bio.attention.patterns import AttentionPattern, Full, Window, build_pattern, num_pairs
+from selfattn_bio.attention.patterns import AttentionPattern, Full, Window, build_pattern
 from selfattn_bio.attention.positions import RelativePosition, Terms, look_up, relative_index
 
 NEAR = 3  # blocks of `Dynamic`: the query's own and one on either side
@@ -75,13 +75,6 @@ class Mixer(nn.Module, ABC):
             If shapes do not fit.
         """
 
-    @abstractmethod
-    def num_pairs(self, length: int) -> int:
-        """Return the work per head for `length` tokens, as a number of pairs of query and key.
-
-        One pair takes 2 Dh multiplications: Dh for the score and Dh for the value.
-        """
-
 
 class Softmax(Mixer):
     """Mean of the values weighted by a softmax over the pairs that a pattern allows."""
@@ -93,10 +86,6 @@ class Softmax(Mixer):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, **settings: Any) -> Tensor:
         """Compute attention with `attend`; see `Mixer.forward`."""
         return attend(q, k, v, pattern=self.pattern, kernel=self.kernel, **settings)
-
-    def num_pairs(self, length: int) -> int:
-        """Return the number of pairs of the pattern."""
-        return num_pairs(self.pattern, length)
 
 
 class Hierarchical(Mixer):
@@ -145,10 +134,6 @@ class Hierarchical(Mixer):
         far = attend(q, k, v, position=_Coarse(position, self.pool), mask=coarse, dropout=dropout)
         far = far.repeat_interleave(self.pool, dim=2)[:, :, :length]
         return near + self.gate.sigmoid().to(near.dtype)[:, None, None] * (far - near)
-
-    def num_pairs(self, length: int) -> int:
-        """Return the pairs of the window plus all pairs of coarse tokens."""
-        return num_pairs(self.window, length) + (-(-length // self.pool)) ** 2
 
     def _pooled(self, x: Tensor) -> Tensor:
         """Sum groups of `pool` tokens in at least float32.
@@ -289,14 +274,6 @@ class Dynamic(Mixer):
             estimate.scatter_(2, best, -float("inf"))
             found.append(best)
         return torch.cat(found, -1)
-
-    def num_pairs(self, length: int) -> int:
-        """Return the pairs in the chosen blocks, plus one pair per query and block.
-
-        The latter are the estimates, which take 2 Dh + 1 multiplications each.
-        """
-        num_blocks = -(-length // self.block)
-        return length * (min(self.top + NEAR, num_blocks) * self.block + num_blocks)
 
     def _bias(self, bias: Tensor, tiles: _Tiles, length: int, num_blocks: int) -> Tensor:
         """Return the bias for the distance of each query and key of a tile, (n, c, size)."""

@@ -19,7 +19,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -50,15 +49,6 @@ class Band:
             covered &= distance % self.dilation == 0
         return covered & (query // self.block == key // self.block) if self.block else covered
 
-    def num_pairs(self, length: int) -> int:
-        """Return the number of covered pairs in a sequence of `length` tokens."""
-        if self.block:
-            (complete, rest), unbroken = divmod(length, self.block), replace(self, block=0)
-            return complete * unbroken.num_pairs(self.block) + unbroken.num_pairs(rest)
-        steps = (length - 1) // self.dilation if length else -1
-        sides = [min(side, steps) for side in (self.left, self.right)]
-        return sum(n * length - self.dilation * n * (n + 1) // 2 for n in sides) + length
-
 
 @dataclass(frozen=True)
 class GlobalKeys:
@@ -71,11 +61,6 @@ class GlobalKeys:
         """Return whether each pair is covered, as a bool tensor of the broadcast shape."""
         covered = (key < self.count) & (query >= 0)
         return covered & (key <= query) if self.causal else covered
-
-    def num_pairs(self, length: int) -> int:
-        """Return the number of covered pairs in a sequence of `length` tokens."""
-        count = min(self.count, length)
-        return count * length - (count * (count - 1) // 2 if self.causal else 0)
 
 
 @dataclass(frozen=True)
@@ -97,14 +82,6 @@ class SampledBlocks:
             -1
         )
         return covered & (key <= query) if self.causal else covered
-
-    def num_pairs(self, length: int) -> int:
-        """Return the number of covered pairs in a sequence of `length` tokens.
-
-        An upper bound: it assumes complete blocks, no block sampled twice and no causal
-        restriction.
-        """
-        return length * self.count * self.block
 
     def sampled(self, query_block: Tensor, length: int | Tensor) -> Tensor:
         """Return the key blocks of each query block, (..., count) int64.
@@ -348,18 +325,6 @@ class CausalPattern(AttentionPattern):
             replace(part, right=0) if isinstance(part, Band) else replace(part, causal=True)
             for part in self.pattern.parts(length)
         )
-
-
-@cache
-def num_pairs(pattern: AttentionPattern, length: int) -> int:
-    """Return the number of allowed pairs of query and key in `length` tokens.
-
-    Pairs covered by two parts are counted twice, but the result is at most `length` squared.
-    """
-    pairs = (
-        sum(part.num_pairs(length) for part in pattern.parts(length)) + pattern.num_global * length
-    )
-    return min(pairs, length * length)
 
 
 def check_minimum(low: int, **values: int) -> None:

@@ -191,7 +191,7 @@ class Trainer:
         if run.adaptation:
             adapt(network, run.adaptation)
         average = copy.deepcopy(network).to(fabric.device).eval()
-        self.meter = Meter(network, fabric.device, training.precision)
+        self.meter = Meter()
         self.network: Any = fabric.setup_module(network)
         self.mean = RunningMean(network, average)
         self.optimizer: Any = fabric.setup_optimizers(

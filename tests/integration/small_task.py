@@ -30,7 +30,7 @@ from selfattn_bio.training.hardware import gather, open_fabric
 from selfattn_bio.training.trainer import Trainer
 
 # these differ from run to run
-TIMED = ["seconds", "letters_per_second", "tokens_per_second", "gemm_fraction", "peak_memory_mb"]
+TIMED = ["seconds", "letters_per_second", "tokens_per_second", "peak_memory_mb"]
 DATA = {"positives": "positives.fa", "negatives": "negatives.fa"}
 SMALL = """
 variants = {}

@@ -117,7 +117,6 @@ def test_runs_are_reproducible_and_seeds_differ(planted, tmp_path):
     row = pd.read_csv(a / "history.csv").iloc[-1]
     # A 3-mer adds a base at each end: 50 to 69 bases per record, minus a shift of up to 4.
     assert 0.94 < row["tokens_per_second"] / row["letters_per_second"] < 0.98
-    assert 0 < row["gemm_fraction"] < 1
     assert row["peak_memory_mb"] > 10
 
 

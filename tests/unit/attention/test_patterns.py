@@ -128,17 +128,6 @@ def test_each_kind_is_built(section, expected):
     assert build_pattern(section) == expected
 
 
-@pytest.mark.parametrize("length", [1, 7, 50])
-@pytest.mark.parametrize(
-    "pattern",
-    [each for each in PATTERNS if "Union" not in str(each) and "RandomBlocks" not in str(each)],
-    ids=str,
-)
-def test_pairs_of_a_part_are_counted(pattern, length):
-    (part,) = pattern.parts(length)
-    assert part.num_pairs(length) == pattern.dense_mask(length).sum()
-
-
 def test_invalid_positions_are_refused():
     with pytest.raises(ValueError, match="head_dim is 7; rotary positions need an even number"):
         positions.Rotary(7)
