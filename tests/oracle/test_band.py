@@ -20,6 +20,7 @@ import torch
 from band_here import assert_agrees, band_attention, dense, drawn, dropout_mask, needs_band, results
 from torch.testing import assert_close
 
+from selfattn_bio import Encoder
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.kernels import band
 from selfattn_bio.attention.kernels.band import build as native
@@ -88,6 +89,17 @@ def test_each_build_equals_dense_attention(build, monkeypatch):
         assert_agrees(projection, bias, grad_out, **rule)
     projection, bias, grad_out = drawn(70, 32, radius=10)
     assert_agrees(projection * 4, bias * 20, grad_out, left=8, right=8)  # weights down to exp(-200)
+
+
+def test_block_of_each_build_equals_its_modules(build):
+    encoder = Encoder(64, 1, 4, position=T5Bias(4), feedforward_dim=96).eval()
+    x, mask = torch.randn(3, 41, 64), torch.ones(3, 41, dtype=torch.bool)
+    mask[1, 12:] = False
+    with torch.no_grad():
+        expected = encoder.double()(x.double(), mask)
+    with torch.inference_mode():
+        found = encoder.float()(x, mask)
+    assert (found.double() - expected)[mask].abs().max() < 1e-5
 
 
 def test_nan_is_kept_by_each_build(build):
