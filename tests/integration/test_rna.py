@@ -89,6 +89,7 @@ def test_rna_sites_of_pairs_are_on_the_given_strand(results, monkeypatch):
 
 def test_rna_effect_is_that_of_the_given_strand(results):
     model = sb.load(results / "model")
+    assert 50 >= model.longest_record > model.record_length
     texts = random_texts(np.random.default_rng(1), 20, 40, letters="ACGU")
     found = sb.marginalize(model, texts, WORD, starts=[16], shuffle=False)
     inserted = [[text[:16] + word + text[24:] for text in texts] for word in (WORD, REVERSE)]
