@@ -159,8 +159,11 @@ def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
     )
 
 
-def motif_lines(table: pd.DataFrame, significance: float) -> Iterator[str]:
-    """Yield one line per motif of a table with evidence, and the number of supported motifs."""
+def motif_lines(table: pd.DataFrame, significance: float, enlarge: str) -> Iterator[str]:
+    """Yield one line per motif of a table with evidence, and the number of supported motifs.
+
+    `enlarge` says how to get a larger test split, in which more effects can be measured.
+    """
     for row in table.to_dict("records"):
         effect = with_interval(row["effect"], row["effect_low"], row["effect_high"])
         unit = row["unit"] if pd.notna(row["effect"]) else f"({words.unmeasured_reason(row)})"
@@ -172,7 +175,7 @@ def motif_lines(table: pd.DataFrame, significance: float) -> Iterator[str]:
             f"{f' ({lacks})' if lacks else ''}"
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
-    if unmeasured := words.unmeasured_sentence(table):
+    if unmeasured := words.unmeasured_sentence(table, enlarge):
         yield unmeasured
 
 
@@ -254,4 +257,4 @@ def _summary(study: Study) -> Iterator[str]:
     if (motifs := both_inputs(*found)) is not None:
         explained = study.read_optional(layout, "explained", pd.read_parquet)
         outputs = [] if explained is None else explained["target"].unique()
-        yield words.motif_sentence(motifs, list(outputs))
+        yield words.motif_sentence(motifs, study.task.split.enlarge, list(outputs))

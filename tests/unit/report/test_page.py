@@ -165,8 +165,10 @@ def test_motifs_show_the_evidence(page_text):
         "effect +0.81 +0.62 to +1.01 log-odds; q = 0.002",
     ]
     assert last[0] == "motif_03 inconclusive enrichment not shown; effect not measured"
-    reason = "9 of 80 test records have a site; 30 are needed, in about 267 test records"
-    assert last[-1] == f"effect not measured {reason}"
+    assert last[-1] == (
+        "effect not measured 9 of 80 test records with a known target have a site; 30 are needed, "
+        "in about 267 such records"
+    )
 
 
 def test_page_without_motifs(tmp_path):
