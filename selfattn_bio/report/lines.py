@@ -11,7 +11,7 @@ from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.display import counted, shortened, with_interval
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
-from selfattn_bio.evidence.verdicts import NULL_P, USES
+from selfattn_bio.evidence.verdicts import shortfall
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
@@ -177,37 +177,6 @@ def motif_lines(table: pd.DataFrame, significance: float, enlarge: str) -> Itera
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
     if unmeasured := words.unmeasured_sentence(table, enlarge):
         yield unmeasured
-
-
-def shortfall(row: Mapping[Any, Any], significance: float) -> str:
-    """Return what an inconclusive motif lacks for support; empty for other verdicts."""
-    if row["verdict"] != "inconclusive":
-        return ""
-    reasons = []
-    if not row["enrichment_q"] < significance:  # also true if missing
-        reasons.append("enrichment not shown")
-    elif not row["matched_q"] < significance:
-        reasons.append("no enrichment over matched records")
-    smallest = min(row["effect"], row["necessity"], key=abs)
-    ends = [row[f"{name}_{end}"] for name in USES for end in ("low", "high")]
-    if pd.isna(row["effect_q"]):
-        reasons.append("effect not measured")
-    elif not row["effect_q"] < significance:
-        reasons.append("effect not shown")
-    elif abs(smallest) < row["min_effect"]:
-        reasons.append(f"effect smaller than {row['min_effect']:.2g}")
-    elif min(ends) <= 0 <= max(ends):
-        reasons.append("interval of the effect includes 0")
-    if not reasons:
-        if not row["support_q"] < significance:
-            reasons.append("not shown by all tests together")
-        elif pd.isna(row["null_p"]):  # not compared, because the records have no clear direction
-            reasons.append("unclear whether records with a site have higher or lower numbers")
-        elif 1 / (1 + row["null_motifs"]) > NULL_P:
-            reasons.append("too few sites of permuted motifs to compare with")
-        else:
-            reasons.append("permuted motifs have such effects")
-    return "; ".join(reasons)
 
 
 def _match(row: Mapping[Hashable, Any]) -> str:
