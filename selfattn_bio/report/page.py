@@ -156,6 +156,7 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         # smallest two-sided p; the data count as one of the sign flips
         "min_p": 2 / (RESAMPLES + 1),
         "has_motifs": motifs is not None,
+        "has_effects": motifs is not None and motifs["effect"].notna().any(),
         "explained": outputs,
         "no_pair": NO_PAIR,
         "pair_sentence": figures.pair_sentence(pairs),
