@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
 
 Metrics = Mapping[str, Any]
-MOST_COUNTED = 10  # outputs whose records are counted
+MOST_COUNTED = 10  # outputs whose metrics and records are printed
 
 
 def mean_of(objective: Objective[Any]) -> str:
@@ -78,6 +79,9 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
                 f"AUROC by {words.GROUPS.get(by, by)}: worst {found['worst']!r} "
                 f"{worst['auroc']['value']:.3f}, {words.gap(gap['auroc'])}"
             )
+    for name, of in islice(metrics.get("outputs", {}).get("model", {}).items(), MOST_COUNTED):
+        metric = next(iter(of))
+        yield f"test {title_of(metric)} {words.estimate(of[metric])}  model, {name}"
     if counts := known_counts(metrics):
         yield f"test records with a known target: {counts}"
     yield " ".join(words.baseline_sentence(metrics, objective))

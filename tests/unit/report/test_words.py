@@ -383,7 +383,10 @@ def test_known_targets_of_each_output_are_counted(make):
     assert f"test records with a known target: {known}" in lines
     page = page_of(of)
     assert f"same 80 records, with a known target in {known}. Intervals" in page
-    means = [line for line in lines if line.startswith("test AU")]
+    of_labels = of.metrics["outputs"]["model"]
+    for name, entry in of_labels.items():
+        assert f"test AUROC {words.estimate(entry['auroc'])}  model, {name}" in lines
+    means = [line for line in lines if line.startswith("test AU") and "model, " not in line]
     assert len(means) == 4
     assert all("(mean of 2 labels)" in line for line in means)
     outputs = {f"c{number}": {"n": 75} for number in range(12)} | {"all": {"n": 80}}
