@@ -370,13 +370,15 @@ class MotifSet:
                 write_bed(temporary, rows)
         return rows
 
-    def plot(self) -> DisplayedFigure:
-        """Draw all logos in bits, one below the other, with name and match."""
-        rows = max(1, len(self.motifs))
+    def plot(self, names: Sequence[str] = ()) -> DisplayedFigure:
+        """Draw the logos of all motifs, or of those with these names, one below the other.
+
+        They are in bits, with name and match. Raises KeyError if a motif does not exist.
+        """
+        shown = [self[name] for name in names] or self.motifs
+        rows = max(1, len(shown))
         figure = DisplayedFigure(figsize=(6, 1.4 * rows), layout="constrained")
-        for axes, motif in zip(
-            figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
-        ):
+        for axes, motif in zip(figure.subplots(rows, 1, squeeze=False)[:, 0], shown, strict=False):
             motif.logo.draw(axes)
             title = f"{motif.name}  {match_label(self.row(motif.name))}"
             axes.set_title(title, loc="left", fontsize=9)
