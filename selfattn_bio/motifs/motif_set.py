@@ -119,7 +119,11 @@ class MotifSet:
     def __repr__(self) -> str:
         if not len(self):
             return "MotifSet without motifs"
-        names = ", ".join(f"{motif.name} {motif.consensus}" for motif in self)
+        verdicts = self.table.get("verdict", [""] * len(self))
+        names = ", ".join(
+            f"{motif.name} {motif.consensus}{f' ({verdict})' if verdict else ''}"
+            for motif, verdict in zip(self, verdicts, strict=True)
+        )
         supported = f", {num_supported(self.table)} supported" if "verdict" in self.table else ""
         return f"MotifSet of {counted(len(self), 'motif')}{supported}: {names}"
 
@@ -371,14 +375,19 @@ class MotifSet:
         return rows
 
     def plot(self) -> DisplayedFigure:
-        """Draw all logos in bits, one below the other, with name and match."""
+        """Draw all logos in bits, one below the other, with name, output and match.
+
+        The output is named if the motifs are of several.
+        """
         rows = max(1, len(self.motifs))
         figure = DisplayedFigure(figsize=(6, 1.4 * rows), layout="constrained")
         for axes, motif in zip(
             figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
         ):
             motif.logo.draw(axes)
-            title = f"{motif.name}  {match_label(self.row(motif.name))}"
+            row = self.row(motif.name)
+            of = f" of {row['target']}" if len({*self.table["target"]}) > 1 else ""
+            title = f"{motif.name}{of}  {match_label(row)}"
             axes.set_title(title, loc="left", fontsize=9)
         return figure
 
