@@ -141,11 +141,15 @@ def network_sentences(metrics: Metrics, objective: Objective[Any]) -> list[str]:
 
 
 def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
-    """Say on which records the network alone is better than with simple models; empty if on none.
+    """Say on which records the network alone is better than with simple models.
 
-    Values that are equal with three digits count as equal.
+    Empty unless the interval of the paired difference on the test records excludes 0.
     """
     main, sign = objective.main_metric, 1 if objective.higher_is_better else -1
+    lead = metrics["differences"]["baselines"].get(NETWORK, {}).get(main, {})
+    end = lead.get("high" if objective.higher_is_better else "low")
+    if end is None or sign * end >= 0:
+        return ""
     better = []
     for split, name in (("valid", "validation"), ("test", "test")):
         alone = metrics[split]["baselines"].get(NETWORK, {}).get(main, {}).get("value")

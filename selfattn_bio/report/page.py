@@ -20,6 +20,7 @@ from markupsafe import Markup
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.display import dotted
 from selfattn_bio.evaluation.card import used_files
+from selfattn_bio.evaluation.leakage import missed_relatives
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evidence.interactions import NO_PAIR
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
@@ -64,6 +65,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             metrics=metrics,
             classifier_name=words.classifier_name,
             audit=results.audit,
+            missed_relatives=missed_relatives(alphabet.name),
             **(tables.leakage_tables(results.audit, alphabet) if results.audit else {}),
             alphabet=alphabet,
             corpus=results.corpus,

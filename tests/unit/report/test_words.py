@@ -398,13 +398,18 @@ def test_a_network_that_is_better_alone_is_named():
     model, better = ({"auroc": {"value": value}} for value in (0.9, 0.95))
     equal = {"model": model, "baselines": {"network": {"auroc": {"value": 0.9004}}}}
     worse = {"model": model, "baselines": {"network": better}}
-    sentence = network_wins_sentence({"valid": equal, "test": worse}, Binary)
+    lead = {"value": -0.05, "low": -0.08, "high": -0.02}
+    clear = {"differences": {"baselines": {"network": {"auroc": lead}}}}
+    unclear = {"differences": {"baselines": {"network": {"auroc": lead | {"high": 0.02}}}}}
+    sentence = network_wins_sentence({"valid": equal, "test": worse} | clear, Binary)
     start = "The network alone has a better AUROC than with the simple models: "
     assert sentence.startswith(f"{start}0.950 instead of 0.900 on test records. If validation ")
-    both = network_wins_sentence({"valid": worse, "test": worse}, Binary)
+    both = network_wins_sentence({"valid": worse, "test": worse} | clear, Binary)
     assert "0.900 on validation records and 0.950" in both
+    assert network_wins_sentence({"valid": worse, "test": worse} | unclear, Binary) == ""
+    absent = {"differences": {"baselines": {}}}
     alone = {"model": model, "baselines": {}}
-    assert network_wins_sentence({"valid": equal, "test": alone}, Binary) == ""
+    assert network_wins_sentence({"valid": equal, "test": alone} | absent, Binary) == ""
 
 
 def test_printed_odds_ratios_are_readable():
