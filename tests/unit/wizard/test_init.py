@@ -446,3 +446,10 @@ def test_unused_columns_that_are_almost_numbers_are_named(here, capsys):
     made(table(y=lambda i, _: "failed" if i == 3 else i / 7, **numbers))
     cause = "Most values are numbers, but 'failed' of record 4 is not: correct it or leave it empty"
     assert f"init: not used: y\ninit: column 'y': {cause}\n" in capsys.readouterr().out
+
+
+def test_shuffled_negatives_explain_chance(here, capsys):
+    made(f"--positives {write('a.fa', number=300, letters=PROTEIN)} --negatives shuffled")
+    out = capsys.readouterr().out
+    assert "Shuffled negatives have the same 2-mer counts as their positives" in out
+    assert "nothing can be learned" not in out
