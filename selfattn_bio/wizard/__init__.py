@@ -13,13 +13,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
-from selfattn_bio.config import (
-    PretrainedModel,
-    RunFile,
-    ShuffledNegatives,
-    check_files,
-    run_file_of,
-)
+from selfattn_bio.config import PretrainedModel, RunFile, check_files, run_file_of
+from selfattn_bio.config.genome import ShuffledNegatives
 from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import write_text

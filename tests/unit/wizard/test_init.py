@@ -221,6 +221,13 @@ def test_header_attributes_are_columns(here, capsys):
     assert (run.data.label, run.data.positive) == ("kind", ("promoter",))
 
 
+def test_id_is_no_attribute(here, capsys):
+    write("a.fa", header=lambda i: "y=1")
+    Path("a.fa").write_text(Path("a.fa").read_text().replace(">a", ">kinase=a"))
+    assert exit_code("init my_task --sequences a.fa") == 1
+    assert "the headers have y (1)." in capsys.readouterr().err
+
+
 def test_labels_after_a_bar_are_recognised(here, capsys):
     """As in `>chr9:77703978-77704078|1`, and in the format of iLearn, `>name|1|training`."""
     for splits in (("", ""), ("|training", "|testing")):
