@@ -85,7 +85,7 @@ def build_corpus(
     )
     counted, files = ReadSummary(), []
     with whole_folder(output) as folder:
-        with CorpusWriter(folder, rules, wanted.digests(rules.learnt)) as writer:
+        with CorpusWriter(folder, rules, wanted.digests()) as writer:
             of_dna: dict[bool, str] = {}  # is a source only DNA? -> first such source
             for source in sources:
                 before, kept, letters = counted.read, writer.num_records, writer.num_letters
@@ -178,7 +178,7 @@ def _with_counts(name: str, targets: Mapping[str, Any]) -> str:
     counts = targets.get("counts", {}).get(name, {})
     found = [f"{value!r} {number:,}" for value, number in counts.items()]
     if empty := targets["empty"][name]:
-        found.append(f"empty for {counted(empty, 'record')}")
+        found.append(f"missing for {counted(empty, 'record')}")
     return f"{name} ({', '.join(found)})" if found else name
 
 

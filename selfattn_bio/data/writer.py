@@ -25,7 +25,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import PIECE, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.readers.table import WIDE, targets_table
+from selfattn_bio.sequence.readers.table import WIDE, is_missing, targets_table
 from selfattn_bio.sequence.records import Fields, Record
 
 LETTERS, MASKED = "letters.bin", "masked.bin"
@@ -61,7 +61,10 @@ class RecordRules:
         ("count"), or kept ("keep"), for example because one of two inputs may repeat.
     learnt
         The target columns that are learnt. Repeated sequences are counted separately if these or
-        the labels differ. None means all columns.
+        the labels differ. A record without a value in them does not replace its copies. None means
+        all columns.
+    numbers
+        Those of the columns in which words such as NA are missing values.
     split_column
         The column with the split, which is stored with the targets but is none of them.
     place
@@ -84,6 +87,7 @@ class RecordRules:
     gaps: Literal["refuse", "remove"] = "refuse"
     repeats: Literal["drop", "count", "keep"] = "drop"
     learnt: tuple[str, ...] | None = ()
+    numbers: tuple[str, ...] = ()
     split_column: str = ""
     place: str = ""
     named: frozenset[str] = frozenset()
@@ -157,7 +161,9 @@ class CorpusWriter:
         if reason := self._reason(record, key):
             self.dropped[reason] += 1
             return
-        self._answers.setdefault(key, self._answer(record))
+        answer = self._answer(record)
+        if answer is not None or not self.rules.learnt:
+            self._answers.setdefault(key, answer)
         if self.rules.alphabet.name == "protein":
             self.looks_dna = self.looks_dna and not record.letters.tobytes().translate(
                 None, b"ACGTUN"
@@ -201,7 +207,7 @@ class CorpusWriter:
         if key in self._answers and rules.repeats != "keep":
             differs = (
                 ""
-                if self._answers[key] == self._answer(record)
+                if self._answer(record) in (None, self._answers[key])
                 else f"same sequence, different {self._learnt(record)}"
             )
             if rules.repeats == "drop":
@@ -210,11 +216,19 @@ class CorpusWriter:
         return ""
 
     def _answer(self, record: Record) -> int | None:
+        """Return the label, or a hash of label and targets; None if the record has no value."""
         if self.rules.learnt == ():
             return record.label
         targets = record.targets or {}
         columns = sorted(targets) if self.rules.learnt is None else self.rules.learnt
-        return hash((record.label, self._digests.get(record.id), *map(targets.get, columns)))
+        texts = (
+            None
+            if name in self.rules.numbers and is_missing(targets.get(name))
+            else targets.get(name)
+            for name in columns
+        )
+        values = record.label, self._digests.get(record.id), *texts
+        return None if set(values) == {None} else hash(values)
 
     def _learnt(self, record: Record) -> str:
         if self.rules.learnt == ():
@@ -239,19 +253,21 @@ class Targets:
     def __init__(
         self, path: Path | None, sources: Sequence[SequenceFile], rules: RecordRules
     ) -> None:
-        self._path, self._split_column = path, rules.split_column
+        self._path, self._rules = path, rules
         fields = next((source.fields for source in sources), Fields())
         self._table = None if path is None else targets_table(path, fields, rules.named)
 
-    def digests(self, columns: Sequence[str] | None) -> dict[str, int]:
-        """Return a digest of the columns (None: all) of each row by id; empty without a table."""
+    def digests(self) -> dict[str, int]:
+        """Return a digest of what is learnt of each row with a value, by id."""
         if self._table is None:
             return {}
-        table = (
-            self._table
-            if columns is None
-            else self._table[[column for column in columns if column in self._table]]
+        learnt = self._rules.learnt
+        columns = (
+            self._table.columns
+            if learnt is None
+            else self._table.columns.intersection(list(learnt))
         )
+        table = self._known(self._table[columns]).dropna(how="all")
         return dict(
             zip(table.index, map(hash, table.fillna("").itertuples(index=False)), strict=True)
         )
@@ -285,11 +301,18 @@ class Targets:
 
     def _write(self, folder: Path, table: pd.DataFrame) -> dict[str, Any]:
         table.to_parquet(folder / TARGETS, index=False)
-        targets = table.drop(columns=self._split_column, errors="ignore")
+        targets = self._known(table.drop(columns=self._rules.split_column, errors="ignore"))
         counts = {name: targets[name].value_counts().to_dict() for name in targets}
         few = {name: of for name, of in counts.items() if len("".join(map(str, of))) <= COUNTED}
         empty = targets.isna().sum().to_dict()
         return {"columns": list(targets.columns), "empty": empty, "counts": few}
+
+    def _known(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the table with missing values for words such as NA in columns of numbers."""
+        numbers = [name for name in table if name in self._rules.numbers]
+        return table.assign(
+            **{name: table[name].mask(table[name].map(is_missing)) for name in numbers}
+        )
 
 
 def _own(ids: pd.Series, own: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:

@@ -198,6 +198,11 @@ def targets_table(path: Path, fields: Fields, named: Collection[str] = ()) -> pd
     return table.set_index(by)
 
 
+def is_missing(cell: object) -> bool:
+    """Return whether a cell of a column of numbers or labels is empty or a word such as NA."""
+    return str(cell).strip().lower() in MISSING  # an empty cell is None or nan
+
+
 def separator_of(head: bytes, fields: Fields) -> str:
     """Return the separator of a table that starts with `head`.
 
