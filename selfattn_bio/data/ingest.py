@@ -85,7 +85,7 @@ def build_corpus(
     )
     counted, files = ReadSummary(), []
     with whole_folder(output) as folder:
-        with CorpusWriter(folder, rules, wanted.digests()) as writer:
+        with CorpusWriter(folder, rules, wanted.digests(rules.learnt)) as writer:
             of_dna: dict[bool, str] = {}  # is a source only DNA? -> first such source
             for source in sources:
                 before, kept, letters = counted.read, writer.num_records, writer.num_letters

@@ -64,7 +64,7 @@ class RecordRules:
         the labels differ. A record without a value in them does not replace its copies. None means
         all columns.
     numbers
-        Those of the columns in which words such as NA are missing values.
+        The columns in which words such as NA are counted as missing values.
     split_column
         The column with the split, which is stored with the targets but is none of them.
     place
@@ -221,14 +221,8 @@ class CorpusWriter:
             return record.label
         targets = record.targets or {}
         columns = sorted(targets) if self.rules.learnt is None else self.rules.learnt
-        texts = (
-            None
-            if name in self.rules.numbers and is_missing(targets.get(name))
-            else targets.get(name)
-            for name in columns
-        )
-        values = record.label, self._digests.get(record.id), *texts
-        return None if set(values) == {None} else hash(values)
+        values = record.label, self._digests.get(record.id), *map(targets.get, columns)
+        return None if all(map(is_missing, values)) else hash(values)
 
     def _learnt(self, record: Record) -> str:
         if self.rules.learnt == ():
@@ -257,17 +251,19 @@ class Targets:
         fields = next((source.fields for source in sources), Fields())
         self._table = None if path is None else targets_table(path, fields, rules.named)
 
-    def digests(self) -> dict[str, int]:
-        """Return a digest of what is learnt of each row with a value, by id."""
+    def digests(self, columns: Sequence[str] | None) -> dict[str, int]:
+        """Return a digest of the columns (None: all) of each row with a value, by id.
+
+        It is empty without a table.
+        """
         if self._table is None:
             return {}
-        learnt = self._rules.learnt
-        columns = (
-            self._table.columns
-            if learnt is None
-            else self._table.columns.intersection(list(learnt))
+        table = (
+            self._table
+            if columns is None
+            else self._table[[column for column in columns if column in self._table]]
         )
-        table = self._known(self._table[columns]).dropna(how="all")
+        table = table[~table.map(is_missing).all(axis=1)]
         return dict(
             zip(table.index, map(hash, table.fillna("").itertuples(index=False)), strict=True)
         )
@@ -301,18 +297,13 @@ class Targets:
 
     def _write(self, folder: Path, table: pd.DataFrame) -> dict[str, Any]:
         table.to_parquet(folder / TARGETS, index=False)
-        targets = self._known(table.drop(columns=self._rules.split_column, errors="ignore"))
+        targets = table.drop(columns=self._rules.split_column, errors="ignore")
+        for name in targets.columns.intersection(list(self._rules.numbers)):
+            targets[name] = targets[name].mask(targets[name].map(is_missing))
         counts = {name: targets[name].value_counts().to_dict() for name in targets}
         few = {name: of for name, of in counts.items() if len("".join(map(str, of))) <= COUNTED}
         empty = targets.isna().sum().to_dict()
         return {"columns": list(targets.columns), "empty": empty, "counts": few}
-
-    def _known(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return the table with missing values for words such as NA in columns of numbers."""
-        numbers = [name for name in table if name in self._rules.numbers]
-        return table.assign(
-            **{name: table[name].mask(table[name].map(is_missing)) for name in numbers}
-        )
 
 
 def _own(ids: pd.Series, own: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:

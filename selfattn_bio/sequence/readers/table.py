@@ -25,7 +25,7 @@ from selfattn_bio.sequence.records import LABEL, LOCATION, NUMBER_THEM, Fields, 
 from selfattn_bio.sequence.tables import check_names
 
 # Cells that mean a missing number, in lower case; empty cells are always missing
-MISSING = ("na", "n/a", "n.a.", "#n/a", "nan", "nd", "n.d.", "null", "none", ".", "-")
+MISSING = ("", "na", "n/a", "n.a.", "#n/a", "nan", "nd", "n.d.", "null", "none", ".", "-")
 # Words that mean label 1 in a column of several labels, with those that mean 0
 LABEL_WORDS = {
     **{"1": "0", "yes": "no", "y": "n", "true": "false", "t": "f", "active": "inactive"},
