@@ -53,7 +53,7 @@ def ingest(study: Study) -> Corpus:
         named=frozenset(re.findall('"([^"]*)"', task.model_dump_json())),
     )
     partners = Partners(task.partner, task.data) if task.partner else None
-    sources = sources_of(task.data, task.split)
+    sources = sources_of(task.data, task.split, task.objective.target_columns)
     return _build(sources, study.root.corpus, rules, task.data.targets, partners)
 
 

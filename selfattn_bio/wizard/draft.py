@@ -181,10 +181,6 @@ def _targets(
     targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # their labels stay in `targets`, also for two classes
         return tuple(map(in_table, targets))
-    unnamable = [target.column for target in targets if not target.column.isidentifier()]
-    if not contents.is_table and targets[0].kind != "binary" and unnamable:
-        message = f"header attribute {unnamable[0]!r} cannot be used as a column"
-        RunFileError.fail(message, place, "Rename it with letters, digits and _ only")
     return targets
 
 

@@ -6,7 +6,6 @@ it does not set follows from the records and the objective.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.sequence.records import value_pattern
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SplitColumn, TargetColumn
 from selfattn_bio.wizard.contents import Contents
@@ -65,16 +63,10 @@ def data_lines(
         lines += [setting("columns", others)]
     if contents.is_numbered:
         lines += [setting("ids", "numbered", "ids are repeated or missing in the files")]
-    header = contents.header
     if request.targets:
         lines += [setting("targets", request.targets)]
-    elif contents.columns and targets and not contents.is_table and targets[0].kind != "binary":
-        known = re.compile(header).groupindex
-        named = [target.column for target in targets if target.column not in known]
-        before = r'(?=(?>"[^"]*"|.)*?(?<!\S)'  # skips text in quotes
-        header = "".join(f"{before}{name}={value_pattern(name)})" for name in named) + header
-    if header:
-        lines += [setting("header", header, "how to read columns from headers or ids")]
+    if contents.header:
+        lines += [setting("header", contents.header, "how to read columns from headers or ids")]
     if targets and targets[0].kind == "binary" and not request.targets:
         lines += [setting("label", targets[0].column, targets[0].counts)]
         lines += [setting("positive", targets[0].positive)] if targets[0].positive else []

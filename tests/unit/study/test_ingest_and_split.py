@@ -299,6 +299,27 @@ def test_steps_before_training_import_no_torch(two_classes):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("name", ["s.fa", "s.csv"])
+def test_headers_without_a_value_are_as_empty_cells(here, caplog, name):
+    caplog.set_level("INFO", "selfattn_bio")
+    rng, rows = np.random.default_rng(0), []
+    for i in range(60):
+        species = f"sp{i % 2}" if i > 3 else ""
+        rows.append((f"r{i}", species, "".join(rng.choice(list("ACGT"), 30))))
+    headers = [f">{record} {species and f'species={species}'}" for record, species, _ in rows]
+    fasta = "".join(f"{head}\n{row[2]}\n" for head, row in zip(headers, rows, strict=True))
+    pd.DataFrame(rows, columns=["id", "species", "sequence"]).to_csv("s.csv", index=False)
+    (here / "s.fa").write_text(fasta)
+    (here / "run.toml").write_text(
+        f'[data]\nsequences = "{name}"\n[objective]\nkind = "multiclass"\ncolumn = "species"\n'
+        '[split]\nkind = "random"\n'
+    )
+    study = sb.Study(".")
+    study.ingest()
+    assert study.split().counts["dropped"] == 4
+    assert "removed: 4 records without a value to learn" in caplog.messages
+
+
 @pytest.mark.parametrize("letters", ["ACGT", "ACDEFGHIKLMNPQRSTVWY"])
 @pytest.mark.parametrize("kind", ["random", "cluster"])
 def test_split_keeps_shuffles_with_their_positives(here, letters, kind):
