@@ -233,7 +233,8 @@ class ProfileHead(Head):
         self.profile = nn.Conv1d(embed_dim, outputs, self.KERNEL, padding=self.KERNEL // 2)
         last = nn.Linear(embed_dim, self.num_tracks)
         if section.scale:  # the counts start at the median of the training records
-            last.bias.data = torch.tensor(section.scale).log1p()
+            with torch.no_grad():
+                last.bias.copy_(torch.tensor(section.scale).log1p())
         self.count = nn.Sequential(nn.Linear(2 * embed_dim, embed_dim), nn.GELU(), last)
 
     def forward(

@@ -210,15 +210,24 @@ class EvaluationRecords:
         """Return the number of records of each split as text, and of positives if there are any."""
         if not objective_of(task.objective).is_labelled:
             return [f"{split} {counted(len(rows), 'record')}" for split, rows in self.rows.items()]
-        labels = {split: self.table(split)["label"] for split in self.rows}
         return [
-            f"{split} {counted(len(of), 'record')} ({int(of.sum())} positive)"
-            for split, of in labels.items()
+            f"{split} {counted(len(labels), 'record')} ({int(labels.sum())} positive)"
+            for split, labels in self.labels().items()
         ]
 
     def origin(self, split: Path) -> dict[str, str]:
         """Return the source of the records, which saved baselines name."""
         return {"corpus_fingerprint": self.corpus.fingerprint, "split_sha256": sha256_of(split)}
+
+    def labels(self) -> dict[str, NDArray[np.int64]]:
+        """Return the labels of the records, 0 or 1, (n,) for each split."""
+        return {split: self.table(split)["label"].to_numpy(dtype="int64") for split in self.rows}
+
+    def units(self) -> dict[str, Units]:
+        """Return the records that are resampled together, for the validation and test splits."""
+        return {
+            split: Units.of(self.keys[self.rows[split]], self.unit) for split in EVALUATED_SPLITS
+        }
 
     def units_of(self, examples: Examples, split: str) -> Units:
         """Return the examples that are resampled together; bins are by blocks of chromosomes.
@@ -232,7 +241,7 @@ class EvaluationRecords:
             If the bins with a point are in fewer than two blocks, so that there is no interval.
         """
         if "chrom" not in examples.table:
-            return Units.of(self.keys[self.rows[split]], self.unit)
+            return self.units()[split]
         blocks, block = blocks_of(examples.table, self.block), f"{self.block:,} bp"
         if (number := len(np.unique(blocks[examples.targets == 1]))) < 2:
             message = (

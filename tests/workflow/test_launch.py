@@ -21,7 +21,7 @@ def project(tmp_path_factory) -> Path:
 
 
 def dry_run(project: Path, *arguments: str) -> subprocess.CompletedProcess:
-    requested = ("results/smoke/model", "--dry-run", "--printshellcmds", "--cores", "4")
+    requested = ("results/smoke/model/history.csv", "--dry-run", "--printshellcmds", "--cores", "4")
     return snakemake(project, *requested, *arguments)
 
 

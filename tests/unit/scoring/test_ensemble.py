@@ -171,7 +171,7 @@ def test_score_sequences_with_a_baseline(folder):
 
 
 def test_network_functions_refuse_a_baseline(folder):
-    name = r"this is a baseline \(logistic regression on 1-mers at exact .*\) without a network"
+    name = r"this is a baseline \(logistic regression on exact positions.*\) without a network"
     for ask in (
         *(partial(each, folder, WITH_AND_WITHOUT) for each in (explain, embed, read_attention)),
         *(partial(load_dna_model, folder), partial(selfattn_bio.load, [folder, folder])),

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from selfattn_bio.arrays import object_array
 from selfattn_bio.attribution.explain import explain_letters
-from selfattn_bio.attribution.methods import Saturation
+from selfattn_bio.attribution.methods import Saturation, build_method
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import Interpret, RegressionObjective, RunFile, run_file_of
@@ -304,7 +304,7 @@ def test_agreement_of_networks_leaves_out_shared_parts():
     table = pd.DataFrame({"id": list("abcd")}).reindex(columns=COLUMNS)
     (output,) = scorer.objective.outputs
     scorers, how = (scorer, dataclasses.replace(scorer, stack=None)), {"kind": "saturation"}
-    more = letters, table, Interpret(method=how)
+    more = letters, table, build_method(Interpret(method=how).method)
     both, alone = (_member_correlation(each, output, *more) for each in scorers)
     assert both == alone < 0.9
 
