@@ -193,6 +193,7 @@ def _pairs(
         ppms,
         letters,
         lambda sequences: importance_of(scorer, output, sequences),
+        scorer.alphabet,
         settings.hit_p,
         settings.seed,
     )
