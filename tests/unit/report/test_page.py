@@ -175,21 +175,6 @@ def test_motifs_show_the_evidence(page_text):
     )
 
 
-def test_effects_are_introduced_only_if_measured(results, page_text):
-    assert "Several effects are measured" in page_text
-    unmeasured = results.motifs.assign(effect=np.nan)
-    assert "Several effects are measured" not in page_of(replace(results, motifs=unmeasured))
-
-
-def test_motifs_of_several_outputs_refer_to_each_other(results, page_text):
-    assert "Also found for" not in page_text
-    shared = results.motifs.assign(target=["liver", "heart", "heart"], consensus="TTCC")
-    shared.loc[2, "consensus"] = "GGAA"
-    page = page_of(replace(results, motifs=shared))
-    found = re.findall("Also found for .*?<", page)
-    assert found == ["Also found for heart (motif_02).<", "Also found for liver (motif_01).<"]
-
-
 def test_page_without_motifs(tmp_path):
     make_results(tmp_path, MOTIFS[:0])
     assert "No motif was found" in page_of(read(tmp_path))
