@@ -1,6 +1,6 @@
 """[split] and [audit]: how records are divided into train, valid and test.
 
-`enlarge` of each kind says how to get a larger test split.
+`enlarge` of each kind is the way to a larger test split.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
 def motif_lines(table: pd.DataFrame, significance: float, enlarge: str) -> Iterator[str]:
     """Yield one line per motif of a table with evidence, and the number of supported motifs.
 
-    `enlarge` says how to get a larger test split, in which more effects can be measured.
+    `enlarge` is the way to a larger test split, in which more effects can be measured.
     """
     for row in table.to_dict("records"):
         effect = with_interval(row["effect"], row["effect_low"], row["effect_high"])

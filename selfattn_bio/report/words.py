@@ -339,10 +339,8 @@ def motif_sentence(motifs: pd.DataFrame | None, enlarge: str, outputs: Sequence[
     ----------
     motifs
         motifs.tsv, or None if there was no search.
-    enlarge
-        How to get a larger test split.
-    outputs
-        All outputs that were explained, to name those without a supported motif.
+    enlarge, outputs
+        How to get a larger test split, and the explained outputs, to name those without support.
     """
     if motifs is None:
         return "Motifs were not searched for: interpretation has not been run for this task."
@@ -423,7 +421,6 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     """Explain why the effect of a motif, a row of motifs.tsv, was not measured.
 
     The number of test records is an estimate: the fraction with a site is that of these records.
-    Records without a known target do not count.
     """
     found = int(row["effect_records"])
     if found >= MIN_RECORDS:

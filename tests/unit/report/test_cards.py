@@ -1,5 +1,6 @@
 """Test the cards of motifs, and the page of motifs of numbers with effects in their unit."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -255,3 +256,18 @@ def test_page_of_numbers_has_no_words_about_classes(several):
     assert "effect of at least 0.20 expression" in shown
     for word in ("positives", "negatives", "log-odds", "logit", "unlabelled"):
         assert word not in shown
+
+
+def test_effects_are_introduced_only_if_measured(results, page_text):
+    assert "Several effects are measured" in page_text
+    unmeasured = results.motifs.assign(effect=np.nan)
+    assert "Several effects are measured" not in page_of(replace(results, motifs=unmeasured))
+
+
+def test_motifs_of_several_outputs_refer_to_each_other(results, page_text):
+    assert "Also found for" not in page_text
+    shared = results.motifs.assign(target=["liver", "heart", "heart"], consensus="TTCC")
+    shared.loc[2, "consensus"] = "GGAA"
+    page = page_of(replace(results, motifs=shared))
+    found = re.findall("Also found for .*?<", page)
+    assert found == ["Also found for heart (motif_02).<", "Also found for liver (motif_01).<"]
