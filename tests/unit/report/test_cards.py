@@ -1,10 +1,11 @@
 """Test the cards of motifs, and the page of motifs of numbers with effects in their unit."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import page_of
+from pages import page_of, section_of
 from small_results import TASK
 
 from selfattn_bio.errors import DatabaseError
@@ -255,3 +256,16 @@ def test_page_of_numbers_has_no_words_about_classes(several):
     assert "effect of at least 0.20 expression" in shown
     for word in ("positives", "negatives", "log-odds", "logit", "unlabelled"):
         assert word not in shown
+
+
+def test_rate_of_false_support_is_that_of_the_documentation(page_text):
+    docs = Path(__file__).parents[3] / "docs" / "interpretation_evidence.md"
+    rate = "2 of 1,440 motifs without a signal were supported"
+    assert rate in docs.read_text(encoding="utf-8")
+    assert rate in section_of(page_text, "motifs")
+
+
+def test_motifs_of_one_strand_have_no_strand(results):
+    motifs = results.motifs.assign(marginal_strand_q=np.nan)
+    shown = section_of(page_of(replace(results, motifs=motifs)), "marginals")
+    assert "The effect depends on the position for 1." in shown
