@@ -171,8 +171,8 @@ def score_substitutions(
     """Score all substitutions in a region, in one window if the region fits into it.
 
     In a longer region, each position has a window around it. In a protein, the window is the
-    complete sequence. A warning is logged if the genome is
-    named differently from the assembly of the training records.
+    complete sequence, as in RNA that is not longer than the longest training record. A warning is
+    logged if the genome is named differently from the assembly of the training records.
 
     Parameters
     ----------

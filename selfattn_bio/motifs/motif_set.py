@@ -372,16 +372,16 @@ class MotifSet:
                 write_bed(temporary, rows)
         return rows
 
-    def plot(self) -> DisplayedFigure:
-        """Draw all logos in bits, one below the other, with name, output and match.
+    def plot(self, names: Sequence[str] = ()) -> DisplayedFigure:
+        """Draw the logos of all motifs, or of those with these names, one below the other.
 
-        The output is named if the motifs are of several.
+        They are in bits, with name and match, and the output if the motifs are of several. Raises
+        KeyError if a motif does not exist.
         """
-        rows = max(1, len(self.motifs))
+        shown = [self[name] for name in names] or self.motifs
+        rows = max(1, len(shown))
         figure = DisplayedFigure(figsize=(6, 1.4 * rows), layout="constrained")
-        for axes, motif in zip(
-            figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
-        ):
+        for axes, motif in zip(figure.subplots(rows, 1, squeeze=False)[:, 0], shown, strict=False):
             motif.logo.draw(axes)
             row = self.row(motif.name)
             of = f" of {row['target']}" if len({*self.table["target"]}) > 1 else ""

@@ -21,12 +21,11 @@ from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
 from selfattn_bio.evidence.associations import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
-from selfattn_bio.evidence.verdicts import NULL_P
+from selfattn_bio.evidence.verdicts import NULL_P, shortfall
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.logos import logo
 from selfattn_bio.motifs.matching import alignment, match_label
 from selfattn_bio.report import figures, tables, words
-from selfattn_bio.report.lines import shortfall
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.sequence.alphabet import get_alphabet
 

@@ -41,7 +41,7 @@ class Request:
         Files of signal along the genome: their means, or their counts per base, are learned.
     columns
         Columns to learn; empty for the obvious one.
-    sequence_column, id_column, split_column, feature, points, pretrained
+    alphabet, sequence_column, id_column, split_column, feature, points, pretrained
         Empty if not named.
     organism
         A key of `DATABASES`; empty if not named.
@@ -54,6 +54,7 @@ class Request:
     profile: Sequence[str] = ()
     targets: str = ""
     columns: tuple[str, ...] = field(default=())
+    alphabet: str = ""
     sequence_column: str = ""
     id_column: str = ""
     split_column: str = ""

@@ -217,6 +217,9 @@ def test_motif_set_can_be_queried_and_written(tmp_path):
     lines = "b\t0\t5\tmotif_01\t1000\t-\nchr1\t112\t117\tmotif_01\t1000\t-\n"
     assert (tmp_path / "m.bed").read_text() == lines
     assert motifs.plot().axes[0].get_title(loc="left").startswith("motif_01  ")
+    assert len(motifs.plot(["motif_01", "motif_01"]).axes) == 2
+    with pytest.raises(KeyError, match="no motif 'motif_02'"):
+        motifs.plot(["motif_02"])
 
 
 def test_outputs_and_verdicts_of_several_motifs_are_named():

@@ -249,6 +249,13 @@ def test_ablation_of_an_interval():
     assert repr(alike).startswith("Ablation in 2 sequences: effect ")
     assert alike.unit == "log-odds"
     assert isinstance(alike.plot(), Figure)
+    one = sb.ablate(scorer, TEXTS[:1], 10, 40, shuffles=3)
+    assert one.effect == pytest.approx(one.table["effect"].item())
+    assert np.isnan([one.low, one.high]).all()
+    assert repr(one) == f"Ablation in 1 sequence: effect {one.effect:+.2f} log-odds"
+    alone = sb.marginalize(scorer, TEXTS[:1], TEXT, shuffle=False).table  # one background
+    assert np.isfinite(alone["marginal"]).all()
+    assert alone["marginal_strand_p"].isna().all()
     with pytest.raises(ArgumentError, match=r"\[10, 70\) is not an interval of sequence '0'"):
         sb.ablate(scorer, TEXTS, 10, 70)
     with pytest.raises(ArgumentError, match="there are no sequences"):

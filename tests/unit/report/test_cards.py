@@ -9,9 +9,9 @@ from pages import page_of, section_of
 from small_results import TASK
 
 from selfattn_bio.errors import DatabaseError
+from selfattn_bio.evidence.verdicts import shortfall
 from selfattn_bio.report import cards, plots
 from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows
-from selfattn_bio.report.lines import shortfall
 from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"

@@ -44,6 +44,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         "Differentially private training: epsilon 2.99 at delta 1e-05 after 1,500 steps.",
         "Private runs do not report the training loss.",
         "These curves show the network only.",
+        "fitted on it as well, so the validation metrics of the model are optimistic.",
         "The score combines the network with simple models: 0.08 * network + 1.27 * "
         f"exact_positions + 0.50 * composition {words.MINUS} 0.40.</p>",
         "the network alone has a better AUROC than with the simple models: 0.999 instead of ",
@@ -65,7 +66,10 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         ("motifs", "of 20 meaningless motifs"),
         ("motifs", "best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)"),
         ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive ("),
-        ("interactions", "inconclusive (no q value, because fewer than 6 pairs were tested: 1)."),
+        (
+            "interactions",
+            "inconclusive (no q value, because fewer than 6 pairs (four motifs) were tested: 1).",
+        ),
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
@@ -169,8 +173,10 @@ def test_motifs_show_the_evidence(page_text):
         "effect +0.81 +0.62 to +1.01 log-odds; q = 0.002",
     ]
     assert last[0] == "motif_03 inconclusive enrichment not shown; effect not measured"
-    reason = "9 of 80 test records have a site; 30 are needed, in about 267 test records"
-    assert last[-1] == f"effect not measured {reason}"
+    assert last[-1] == (
+        "effect not measured 9 of 80 test records with a known target have a site; 30 are needed, "
+        "in about 267 such records"
+    )
 
 
 def test_page_without_motifs(tmp_path):
@@ -252,7 +258,7 @@ def test_motif_pairs_are_reported(page_text, results):
     rows, unclear = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert [list(rows), list(unclear)] == [names[:1], names[1:]]
-    lacks = "no q value, because fewer than 6 pairs were tested"
+    lacks = "no q value, because fewer than 6 pairs (four motifs) were tested"
     assert unclear[names[1]]["verdict"] == f"inconclusive {lacks}"
     assert rows[names[0]] == {
         **{"records tested": "62 of 62", "epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},
