@@ -96,14 +96,12 @@ class Substitutions(TableResult):
             If the region is not within the substitutions, there is no such output, or there are
             several and none is chosen.
         """
-        names = list(self.units)
-        if output is None and len(names) > 1:
-            raise no_output_chosen(names, "output")
-        output = names[0] if output is None else output
-        if output not in names:
-            raise unknown_output(output, names)
-        effect, of = column("effect", output), f" on {output}" if output else ""
-        unit = self.units[output]
+        if output is None and len(self.units) > 1:
+            raise no_output_chosen(list(self.units), "output")
+        output = next(iter(self.units)) if output is None else output
+        if output not in self.units:
+            raise unknown_output(output, list(self.units))
+        unit, effect = self.units[output], column("effect", output)
         effects = self.table.groupby("pos")[effect].mean()  # NaN: not scored
         effects = effects.reindex(range(effects.index[0], effects.index[-1] + 1)).fillna(0.0)
         chrom, first = self.table["chrom"].iloc[0], int(effects.index[0]) - 1
@@ -137,7 +135,8 @@ class Substitutions(TableResult):
         heat.set_yticks(np.arange(len(known)) + 0.5, known)
         heat.set_xlabel("position (1-based, as in the table)")
         number_positions(heat, start + 1, end + 1)
-        figure.colorbar(image, ax=[letters, heat], label=f"effect{of} ({unit})", shrink=0.8)
+        label = f"effect{output and f' on {output}'} ({unit})"
+        figure.colorbar(image, ax=[letters, heat], label=label, shrink=0.8)
         return figure
 
     def save(self, prefix: str | Path) -> None:

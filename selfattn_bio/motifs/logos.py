@@ -24,8 +24,6 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
 from numpy.typing import ArrayLike
 
-from selfattn_bio.sequence.alphabet import DNA
-
 BASES = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#D55E00", "U": "#D55E00"}
 OF_CHEMISTRY = {"KRH": "#0072B2", "DE": "#D55E00", "GSTYC": "#009E73", "NQ": "#CC79A7"}
 RESIDUES = {letter: colour for group, colour in OF_CHEMISTRY.items() for letter in group}
@@ -78,7 +76,7 @@ class LetterPlot:
 
     def colour(self, index: int) -> str:
         """Return the colour of a letter, given its index in the alphabet."""
-        colours = BASES if len(self.letters) == len(DNA.letters) else RESIDUES
+        colours = BASES if len(self.letters) == 4 else RESIDUES
         return colours.get(self.letters[index], OTHER_COLOUR)
 
     def stacked(self) -> Iterator[tuple[int, int, float, float]]:

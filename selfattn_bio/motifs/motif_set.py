@@ -120,10 +120,8 @@ class MotifSet:
         if not len(self):
             return "MotifSet without motifs"
         verdicts = self.table.get("verdict", [""] * len(self))
-        names = ", ".join(
-            f"{motif.name} {motif.consensus}{f' ({verdict})' if verdict else ''}"
-            for motif, verdict in zip(self, verdicts, strict=True)
-        )
+        pairs = zip(self, verdicts, strict=True)
+        names = ", ".join(f"{each.name} {each.consensus} {of}".strip() for each, of in pairs)
         supported = f", {num_supported(self.table)} supported" if "verdict" in self.table else ""
         return f"MotifSet of {counted(len(self), 'motif')}{supported}: {names}"
 

@@ -142,19 +142,17 @@ def unread(row: Mapping[Any, Any], task: RunFile, alphabet: str = "dna") -> str:
 
     Empty for other motifs. Arguments are those of `findings`.
     """
-    low, high = row.get("marginal_low", np.nan), row.get("marginal_high", np.nan)
-    has_effect_alone = low > 0 or (high < 0 and pd.notna(row["difference"]))
-    is_used = row["effect_q"] < task.interpret.significance
-    is_needed = not abs(row["necessity"]) < row["min_effect"]
-    if row["verdict"] != "inconclusive" or is_used or is_needed or not has_effect_alone:
+    is_raised, is_number = row.get("marginal_low", np.nan) > 0, pd.notna(row["difference"])
+    acts_alone = is_raised or (is_number and row.get("marginal_high", np.nan) < 0)
+    is_unused = row["effect_q"] >= task.interpret.significance
+    if not (acts_alone and is_unused and abs(row["necessity"]) < row["min_effect"]):
         return ""
-    unit = row["unit"]
     alone = words.estimate(words.of_row(row, "marginal"), 2, sign=True)
     return (
-        f"Inserted alone it changes {unit} by {alone}, but shuffling its sites changes it by less "
-        f"than {row['min_effect']:.2g}: the model may count its {get_alphabet(alphabet).letter}s "
-        "elsewhere in the sequence rather than read the motif. More training records or steps may "
-        "help."
+        f"Inserted alone it changes {row['unit']} by {alone}, but shuffling its sites changes it "
+        f"by less than {row['min_effect']:.2g}: the model may count its "
+        f"{get_alphabet(alphabet).letter}s elsewhere in the sequence rather than read the motif. "
+        "More training records or steps may help."
     )
 
 

@@ -141,29 +141,25 @@ def network_sentences(metrics: Metrics, objective: Objective[Any]) -> list[str]:
 
 
 def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
-    """Say on which records the network alone is better than with simple models.
+    """Say that the network alone is better on test records than with simple models.
 
     Empty unless the interval of the paired difference on the test records excludes 0.
     """
-    main, sign = objective.main_metric, 1 if objective.higher_is_better else -1
-    lead = metrics["differences"]["baselines"].get(NETWORK, {}).get(main, {})
-    end = lead.get("high" if objective.higher_is_better else "low")
-    if end is None or sign * end >= 0:
+    main = objective.main_metric
+    lead = metrics["differences"]["baselines"].get(NETWORK, {}).get(main, {"low": None})
+    if lead["low"] is None or (
+        lead["high"] >= 0 if objective.higher_is_better else lead["low"] <= 0
+    ):
         return ""
-    better = []
-    for split, name in (("valid", "validation"), ("test", "test")):
-        alone = metrics[split]["baselines"].get(NETWORK, {}).get(main, {}).get("value")
-        model = metrics[split]["model"][main]["value"]
-        if None not in (alone, model) and round(sign * (alone - model), 3) > 0:
-            better.append(
-                f"{words.figure(alone)} instead of {words.figure(model)} on {name} records"
-            )
-    if not better:
-        return ""
+    valid, test = (
+        f"{words.figure(metrics[split]['baselines'][NETWORK][main]['value'])} instead of "
+        f"{words.figure(metrics[split]['model'][main]['value'])}"
+        for split in ("valid", "test")
+    )
     return (
-        f"The network alone has a better {title_of(main)} than with the simple models: "
-        f"{' and '.join(better)}. If validation records show it, remove [stack] from the run file "
-        "and train again."
+        f"On test records the network alone has a better {title_of(main)} than with the simple "
+        f"models: {test} (validation: {valid}). If validation records show it as well, remove "
+        "[stack] from the run file and train again."
     )
 
 

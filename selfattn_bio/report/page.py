@@ -20,7 +20,6 @@ from markupsafe import Markup
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.display import dotted
 from selfattn_bio.evaluation.card import used_files
-from selfattn_bio.evaluation.leakage import missed_relatives
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evidence.interactions import NO_PAIR
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
@@ -39,6 +38,7 @@ from selfattn_bio.report.performance import draw_performance
 from selfattn_bio.report.results import Results, both_inputs
 from selfattn_bio.report.tested import Tested
 from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.clusters import missed_relatives
 
 
 def write_page(results: Results, name: str) -> None:
@@ -65,7 +65,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             metrics=metrics,
             classifier_name=words.classifier_name,
             audit=results.audit,
-            missed_relatives=missed_relatives(alphabet.name),
+            missed_relatives=missed_relatives(alphabet),
             **(tables.leakage_tables(results.audit, alphabet) if results.audit else {}),
             alphabet=alphabet,
             corpus=results.corpus,

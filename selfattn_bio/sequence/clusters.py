@@ -41,6 +41,11 @@ ORDERS, NEIGHBOURS = 16, 4
 COVERAGE = 0.8  # minimum fraction of the shorter record that an alignment must cover
 
 
+def missed_relatives(alphabet: Alphabet) -> str:
+    """Say which relatives a search by shared k-mers can miss, at the default settings."""
+    return f"relatives below about {90 if alphabet.is_nucleic else 85} % identity can be missed"
+
+
 def cluster_records(
     letters: Sequence[NDArray[np.uint8]],
     alphabet: Alphabet,

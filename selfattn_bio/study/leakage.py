@@ -16,20 +16,13 @@ from selfattn_bio.config import Audit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, LeakageError
-from selfattn_bio.evaluation.leakage import (
-    Part,
-    counts_of,
-    find_leaks,
-    missed_relatives,
-    shifts_of,
-    tells_label,
-)
+from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
 from selfattn_bio.files import whole_file, write_text
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.result import TableResult
 from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.clusters import SIMILARITY
+from selfattn_bio.sequence.clusters import SIMILARITY, missed_relatives
 from selfattn_bio.sequence.split_table import read_split
 from selfattn_bio.sequence.tables import read_table
 from selfattn_bio.study.study import Study
@@ -285,14 +278,14 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
         f"{count:,} of {name}" for name, count in summary["records"].items() if name != "test"
     )
     fraction, other = summary["near"] / len(leaks), summary["near_other_label"]
-    missed = missed_relatives(summary["alphabet"])
+    alphabet = get_alphabet(summary["alphabet"])
     lines = [
-        f"compared {len(leaks):,} test records with {records}, by shared k-mers"
-        f"{missed and f'; {missed}'}",
+        f"compared {len(leaks):,} test records with {records}, by shared k-mers; "
+        f"{missed_relatives(alphabet)}",
         f"test records with a near neighbour (at least {summary['similarity']:g} of the k-mers "
         f"shared): {summary['near']} ({fraction:.2%})"
         + ("" if other is None else f", {other} of them with another label"),
-        f"test records with the same sequence{get_alphabet(summary['alphabet']).either_strand}: "
+        f"test records with the same sequence{alphabet.either_strand}: "
         f"{summary['duplicates']}, with an overlapping interval: {summary['overlaps']}, "
         f"seen by a parent model: {summary['seen']}, "
         f"with a group that is also in train: {sum(summary['shared'].values())}",

@@ -232,8 +232,7 @@ def test_outputs_and_verdicts_of_several_motifs_are_named():
     )
     both = MotifSet(motifs, table, first.records)
     assert repr(both) == (
-        "MotifSet of 2 motifs, 1 supported: motif_01 AGNYA (inconclusive), "
-        "motif_02 AGNYA (supported)"
+        "MotifSet of 2 motifs, 1 supported: motif_01 AGNYA inconclusive, motif_02 AGNYA supported"
     )
     titles = [axes.get_title(loc="left") for axes in both.plot().axes]
     assert titles == ["motif_01 of kinase  ", "motif_02 of zinc  "]

@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import page_of
+from pages import page_of, section_of
 from small_results import TASK
 
 from selfattn_bio.errors import DatabaseError
@@ -271,3 +272,16 @@ def test_motifs_of_several_outputs_refer_to_each_other(results, page_text):
     page = page_of(replace(results, motifs=shared))
     found = re.findall("Also found for .*?<", page)
     assert found == ["Also found for heart (motif_02).<", "Also found for liver (motif_01).<"]
+
+
+def test_rate_of_false_support_is_that_of_the_documentation(page_text):
+    docs = Path(__file__).parents[3] / "docs" / "interpretation_evidence.md"
+    rate = "2 of 1,440 motifs without a signal were supported"
+    assert rate in docs.read_text(encoding="utf-8")
+    assert rate in section_of(page_text, "motifs")
+
+
+def test_motifs_of_one_strand_have_no_strand(results):
+    motifs = results.motifs.assign(marginal_strand_q=np.nan)
+    shown = section_of(page_of(replace(results, motifs=motifs)), "marginals")
+    assert "The effect depends on the position for 1." in shown

@@ -1,7 +1,6 @@
 """Test init: the run file fits the data, and records, negatives and organism are recognised."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -104,8 +103,6 @@ def test_labels_of_residues(here):
     run = made(table(letters=PROTEIN, number=200, ss3=states))
     assert (run.data.alphabet, run.objective.classes, run.tokens.k) == ("protein", "CEH", 1)
     assert (run.training.shift, run.model.stem.pool, run.split.kind) == (0, 1, "cluster")
-    note = re.sub(r"\s*# ", " ", TASK.read_text())
-    assert 'Similarity is that of k-mers, not identity; method = "mmseqs2" finds more' in note
     assert run.stack.parts == ("window_logistic", "window_trees")
 
 
@@ -152,14 +149,6 @@ def test_negatives_are_generated(here, kind):
     records, splits = ingested()
     assert (len(records), records["label"].sum()) == (120, 60)
     assert splits["valid"] == splits["test"] == 24
-
-
-def test_generated_negatives_of_proteins_are_described(here):
-    write("a.fa", letters=PROTEIN, number=200)
-    made("--positives a.fa --negatives shuffled")
-    text = TASK.read_text()
-    assert "dinucleotide" not in text
-    assert "with the same pairs of neighbouring bases or residues" in text
 
 
 def test_features_of_gff_files(here):

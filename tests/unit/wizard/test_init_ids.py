@@ -1,11 +1,12 @@
 """Test init: ids and coordinates of records are recognised."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from commands import exit_code
-from init_files import both, ingested, label, made, table, write
+from init_files import TASK, both, ingested, label, made, table, write
 
 from selfattn_bio import Study
 
@@ -166,3 +167,12 @@ def test_header_values_without_quotes_are_named(here, capsys):
     write("a.fa", header=lambda i: f"class={names[i % 2 * 2]}")
     made("--sequences a.fa --column class")
     assert "quote values" not in capsys.readouterr().out
+
+
+def test_comments_of_run_files_fit_proteins(here):
+    write("a.fa", letters="ACDEFGHIKLMNPQRSTVWY", number=200)
+    made("--positives a.fa --negatives shuffled")
+    text = re.sub(r"\s*\n# ", " ", TASK.read_text(encoding="utf-8"))
+    assert "dinucleotide" not in text
+    assert "with the same pairs of neighbouring bases or residues" in text
+    assert 'Similarity is that of k-mers, not identity; method = "mmseqs2" finds more' in text
