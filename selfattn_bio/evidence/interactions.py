@@ -62,7 +62,7 @@ MAX_SEARCHED = 1000
 NO_PAIR = (
     "no pair of motifs was tested. A pair needs two motifs of the same output, and at least "
     f"{MIN_RECORDS} test records in which the model relies on a site of each, at most {MAX_GAP} "
-    "positions apart"
+    f"positions apart. For support, {MIN_PAIRS} pairs (four motifs) of an output have to be tested"
 )
 # described in docs/interpretation_interactions.md
 COLUMNS = [  # order in interactions.tsv
@@ -291,7 +291,7 @@ def shortfall(row: Mapping[Any, Any], least: float, significance: float) -> str:
         else f"no difference from {others} shown"
         for p, few, others in (
             ("sites_p", f"{MIN_RECORDS} records have random positions", "random positions"),
-            ("pairs_p", f"{MIN_PAIRS} pairs were tested", "a curve over all motifs"),
+            ("pairs_p", f"{MIN_PAIRS} pairs (four motifs) were tested", "a curve over all motifs"),
         )
         if not row[p] < significance
     ]

@@ -87,7 +87,7 @@ def find_motifs(study: Study, input: str) -> MotifSet:
         seed=settings.seed,
     )
     motifs.save(layout.folder)
-    log_lines(motif_lines(motifs.table, settings.significance))
+    log_lines(motif_lines(motifs.table, settings.significance, study.task.split.enlarge))
     LOG.info(f"wrote {layout.motifs} in {time.monotonic() - start:.0f} s")
     return motifs
 

@@ -165,6 +165,7 @@ def test_few_hits_and_no_motif():
     unknown = ["effect", "sufficiency", "stability", "position_p", "window_p", "strand_plus"]
     assert table[unknown].isna().all(axis=None)
     assert table["verdict"].tolist() == ["inconclusive"]
+    assert table["lacks"].str.endswith("; effect not measured").all()
     assert table["effect_records"].tolist() == [2]
     assert list(table) == ["name", *verdicts.COLUMNS]
     assert weigh_evidence({}, {}, few[:0], scored, hit_p=1e-4).empty

@@ -248,7 +248,9 @@ def test_two_motifs_cannot_be_told_from_a_curve():
     letters, sites = planted(num=60)
     two = sites[sites["name"].isin(["alpha", "beta"])]
     table = evaluate_interactions(two, letters, BOTH, no_attention)
-    assert table["lacks"].tolist() == ["no q value, because fewer than 6 pairs were tested"]
+    assert table["lacks"].tolist() == [
+        "no q value, because fewer than 6 pairs (four motifs) were tested"
+    ]
 
 
 def test_sites_are_taken_out_by_span():
@@ -276,7 +278,7 @@ def test_the_verdict_needs_both_comparisons():
         "",
         "not significant over all pairs",
         "no difference from a curve over all motifs shown",
-        "no q value, because fewer than 6 pairs were tested",
+        "no q value, because fewer than 6 pairs (four motifs) were tested",
     ]
 
 

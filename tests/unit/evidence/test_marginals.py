@@ -1,5 +1,6 @@
 """Test that inserted motifs recover planted dependences, and the functions that insert them."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -215,7 +216,11 @@ def test_motifs_and_defaults():
     assert len(found.curves) == 2 * 2 * NUM_POSITIONS
     again = sb.marginalize(scorer_of(), TEXTS, motifs)
     pd.testing.assert_frame_equal(found.curves, again.curves)
-    assert found.plot("matrix").axes[0].get_title() == "matrix"
+    (axes,) = found.plot("matrix").axes
+    assert axes.get_title() == "matrix"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["+", "-"]
+    one_strand = replace(found, curves=found.curves[found.curves["strand"] == "+"])
+    assert one_strand.plot("matrix").axes[0].get_legend() is None
     with pytest.raises(ArgumentError, match="no curve of 'other'; there are those of"):
         found.plot("other")
 

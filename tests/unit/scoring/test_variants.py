@@ -225,6 +225,8 @@ def test_substitutions_of_a_protein(tmp_path, kind):
     few = score_substitutions(scorer, path, "p2:3-4", VariantOptions(background=5)).table
     assert len(few) == 2 * 19
     assert few[f"effect_percentile_{name}" if name else "effect_percentile"].between(0, 100).all()
+    stopped = write_genome(tmp_path / "s.fa", {**proteins, "p2": "MNWWYQEDAS*"})  # as from genes
+    assert len(score_substitutions(scorer, stopped, "p2").table) == 10 * 19
     with pytest.raises(GenomeError, match=r"no sequence 'q' in the file \(it has p\|1, p2\)"):
         score_substitutions(scorer, path, "q")
     with pytest.raises(ArgumentError, match="rc cannot be used with protein, which has no reverse"):
