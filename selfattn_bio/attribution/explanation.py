@@ -29,6 +29,7 @@ from selfattn_bio.attribution.plot_regions import (
 )
 from selfattn_bio.attribution.readout import MappedSequence, read_maps, write_maps
 from selfattn_bio.attribution.rules import importance
+from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.data.corpus import PARTNER
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
@@ -233,6 +234,8 @@ class Explanation:
             )
         searched = database_of(database, alphabet)
         known = open_database(searched, alphabet) if searched else {}
+        if not searched and database not in ("", None, NO_DATABASE):
+            LOG.warning(f"motifs are not matched: {database!r} has no {alphabet.title} motifs")
         caller = caller or build_caller(None, alphabet)
         patterns: list[SeqletPattern] = []
         targets: list[str] = []

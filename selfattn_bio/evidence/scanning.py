@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from selfattn_bio.motifs import alphabet_of, matrix_of, open_database
 from selfattn_bio.motifs.matching import HIT_P, NUM_SITES, best_p, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.scoring.inputs import read_inputs
-from selfattn_bio.sequence.alphabet import DNA, Alphabet, get_alphabet
+from selfattn_bio.sequence.alphabet import DNA, RNA, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
@@ -30,6 +32,9 @@ from selfattn_bio.sequence.tables import BED_COLUMNS, on_chromosome, write_bed, 
 
 CHUNK_LETTERS = 8_000_000  # letters per chunk, padding included: 32 MB of DNA in one-hot coding
 MAX_SCORE = 1000  # of BED
+# keeps U, which alphabets of DNA read as T
+_EITHER = replace(DNA, ambiguous=DNA.ambiguous + "U", synonyms=(), complements="")
+HEAD = 100  # records that are searched for U
 PLACE = ["chrom", "start", "end", "strand"]
 
 
@@ -57,8 +62,8 @@ def hits(
         p-value threshold in (0, 1). The p-value is the probability that a uniformly random sequence
         scores at least as high.
     alphabet
-        dna, rna, ssdna (one strand of DNA) or protein; by default that of the motifs, and dna for
-        a mapping.
+        dna, rna, ssdna (one strand of DNA) or protein. By default that of the motifs, and dna for
+        a mapping, but rna for motifs of DNA if the first sequences have U and no T.
 
     Returns
     -------
@@ -84,6 +89,8 @@ def hits(
         own, num_sites, motifs = motifs.alphabet, motifs.num_sites, motifs.ppms
     elif not isinstance(motifs, Mapping):
         own = alphabet_of(motifs)
+    if own is DNA and not alphabet and _are_rna(sequences):
+        own = RNA
     letters = get_alphabet(alphabet) if alphabet else own
     if not isinstance(motifs, Mapping):
         motifs = open_database(str(motifs), letters)
@@ -156,6 +163,13 @@ def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Itera
             Record(each.id, each.letters)
             for each in read_inputs(SequencePolicy(alphabet), sequences, 1)
         )
+
+
+def _are_rna(sequences: Sequence[str] | str | Path) -> bool:
+    """Return whether the first records have U and no T."""
+    first = islice(_records(sequences, _EITHER), HEAD)
+    found = set[int]().union(*(record.letters.tobytes() for record in first))
+    return ord("U") in found and ord("T") not in found
 
 
 def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explanation
-from selfattn_bio.config import Interpret
+from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
@@ -123,7 +123,7 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
         return build_motifs([], explanation.records, {}, source=explanation.source)
     if database := database_of(settings.database, alphabet):
         LOG.info(f"motifs are matched with {database}, the [interpret] database")
-    else:
+    elif settings.database in ("", NO_DATABASE):  # for others, `find_motifs` has a warning
         LOG.info(f"motifs are not matched with known ones: no database of {alphabet.title} motifs")
     caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
     return explanation.find_motifs(settings.database, caller=caller, max_motifs=settings.max_motifs)

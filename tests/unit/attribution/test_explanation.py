@@ -168,6 +168,14 @@ def test_dna_motifs_need_a_database_by_name():
     assert explanation.find_motifs(None).table.empty
 
 
+def test_database_of_other_letters_is_a_warning(caplog):
+    explanation = explain(scorer_of(alphabet="rna", k=1), ["ACGUACGU"])
+    explanation.find_motifs("none")
+    assert "not matched" not in caplog.text
+    explanation.find_motifs("jaspar:insects")
+    assert "motifs are not matched: 'jaspar:insects' has no RNA motifs" in caplog.text
+
+
 def test_protein_is_explained_and_its_motifs_have_no_match(caplog):
     caplog.set_level("INFO", "selfattn_bio")
     explanation = explain(scorer_of(alphabet="protein", k=1), ["MKVLAAGIV", "MKV"])

@@ -48,6 +48,19 @@ def test_strings():
     assert selfattn_bio.hits({"m": PPM}, ["ACGT" * 5]).empty
 
 
+def test_records_with_u_have_one_strand(tmp_path):
+    motifs = tmp_path / "dna.meme"
+    motifs.write_text(meme_text({"m": PPM}, {"m": 100}))
+    texts = [padded(word, 5, 20).replace("T", "U") for word in (WORD, TURNED)]
+    fasta = tmp_path / "rna.fa"
+    fasta.write_text("".join(f">{i}\n{text}\n" for i, text in enumerate(texts)))
+    for sequences in (texts, fasta):
+        found = selfattn_bio.hits(motifs, sequences, hit_p=1e-5)
+        assert places(found) == [["0", 5, 14, "+"]]
+    assert len(selfattn_bio.hits(motifs, texts, hit_p=1e-5, alphabet="dna")) == 2
+    assert len(selfattn_bio.hits(motifs, [*texts, "ACGT"], hit_p=1e-5)) == 2
+
+
 def test_motif_as_consensus(caplog):
     table = selfattn_bio.hits({"T": "TATAWAAG"}, ["CCCTATATAAGCC", "CCCTATACAAGCC"], hit_p=5e-5)
     assert places(table) == [["0", 3, 11, "+"]]

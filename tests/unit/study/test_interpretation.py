@@ -270,9 +270,10 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert "one and two of positive: epistasis" in caplog.text
     assert "), 10 records, preferred distance" in caplog.text
     missing = (
-        "no difference from random positions shown; no q value, because fewer than 6 pairs were"
+        "no difference from random positions shown; no q value, because fewer than 6 pairs (four "
+        "motifs) were tested"
     )
-    assert f": inconclusive ({missing} tested)" in caplog.text
+    assert f": inconclusive ({missing})" in caplog.text
     assert repr(pairs) == "Interactions of 1 pair of motifs, 0 supported"
     supported = dataclasses.replace(pairs, table=pairs.table.assign(verdict="supported"))
     assert repr(supported) == "Interactions of 1 pair of motifs, 1 supported: one and two"
