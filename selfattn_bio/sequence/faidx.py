@@ -83,8 +83,10 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _check_head(path: Path) -> bool:
     """Return whether the file is bgzip; raise if it is not FASTA that allows random access."""
-    if not path.is_file():
-        _fail("this is a folder, not a FASTA file" if path.is_dir() else "no such file", path)
+    if not os.path.isfile(path):  # also of a text that is too long for a name
+        hint = "Write a sequence to a FASTA file, and pass its path" if str(path).isalpha() else ""
+        is_folder = os.path.isdir(path)
+        _fail("this is a folder, not a FASTA file" if is_folder else "no such file", path, hint)
     with path.open("rb") as handle:
         zipped = (head := handle.read(4)) == _BGZF
         if zipped:

@@ -202,7 +202,7 @@ class Genome:
 
     def _unknown(self, name: str) -> NoReturn:
         near = difflib.get_close_matches(name, self.names, 1)
-        is_dna = self.alphabet.is_nucleic
+        is_dna = self.alphabet.has_complement
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
         other = "Is it the same assembly?" if is_dna else ""
         message = f"no {where} (it has {shortened(self.names, _SHOWN)})"

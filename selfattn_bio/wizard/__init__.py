@@ -69,6 +69,9 @@ class InitOptions(TypedDict, total=False):
     ----------
     targets
         Table with a column id and columns to learn, if the sequences have none.
+    alphabet
+        dna, rna, ssdna or protein. By default that of the letters, with which RNA or
+        single-stranded DNA written with T is "dna".
     sequence_column
         Column of the sequences. By default the obvious one.
     id_column
@@ -91,6 +94,7 @@ class InitOptions(TypedDict, total=False):
     """
 
     targets: str
+    alphabet: str
     sequence_column: str
     id_column: str
     split_column: str
@@ -158,7 +162,13 @@ def propose(
     log_lines(messages)
     if not request.pretrained and suits_recipes(task, contents.lengths):
         try:
-            text, _ = draft(request, contents, _choose_recipe(task))
+            recipe = _choose_recipe(task)
+            text, _ = draft(request, contents, recipe)
+            if recipe.name == "one strand" and task.data.alphabet == "dna" and not request.alphabet:
+                LOG.info(
+                    "if these are RNA or single-stranded, use `alphabet` rna (or ssdna); otherwise "
+                    "motifs are searched on both strands"
+                )
         except CorpusError as error:  # keep [model] and [training] of the draft
             LOG.info(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
     if (members := run_file_of(text, path).model.members) > 1:

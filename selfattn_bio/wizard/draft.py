@@ -94,7 +94,7 @@ def draft(
     messages += _unused(request, contents, table, targets, split)
     if request.columns and not (contents.is_table or request.genome):
         messages += _unquoted(request)
-    messages += contents.id_notes
+    messages += contents.notes
     answers: Sequence[object] = labels
     if targets and contents.columns and not request.targets:
         answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
@@ -277,7 +277,8 @@ def _copies(contents: Contents, answers: Sequence[object], splits: Sequence[str]
         return
     where = " (on either strand)" if contents.alphabet.has_complement else ""
     if number := _num_repeated(contents.keys, answers):
-        yield f"sequences that occur with different labels or targets{where}: {number:,}"
+        kept = "" if splits else "; one copy with a value is kept"
+        yield f"sequences that occur with different labels or targets{where}: {number:,}{kept}"
     if splits and (number := _num_repeated(contents.keys, splits)):
         yield (
             f"sequences that occur in several splits{where}: {number:,}; their copies are removed "
@@ -316,7 +317,8 @@ def _warnings(
         )
     if sections.interpret_lines(request, contents) and not request.organism:
         yield (
-            "RNA is read on the given strand only, and no motif database is searched"
+            f"{contents.alphabet.title} is read on the given strand only, and no motif database is "
+            "searched"
             if contents.alphabet.one_strand
             else "motifs will be compared with those of vertebrates; choose others with `organism`"
         )

@@ -33,7 +33,7 @@ PROMOTERS, PROMOTER_STEPS = 16_754, 1500
 # bp, or 1,024 positions after the default stem, which pools 8; with longer sequences attention is
 # limited to a window
 LONG = 8192
-STACK = comment("Simple models whose scores are combined with the network's (docs/stacking.md).")
+STACK = comment("Simple models to combine with the network, set by the recipe (docs/stacking.md).")
 UNPOOLED_STEM = {"kind": "conv", "kernel": 5, "pool": 1, "second_kernel": 3}
 
 
@@ -124,7 +124,8 @@ def split_lines(
         words = "at random, because all records are similar, as variants of one sequence"
     elif contents.alphabet.name == "protein":
         why = "keeps similar sequences together; a random split would put relatives of training "
-        why += "records into test"
+        why += 'records into test. Similarity is that of k-mers, not identity; method = "mmseqs2" '
+        why += "finds more relatives (docs/leakage.md)"
         line, words = setting("kind", "cluster", why), "by clusters of similar sequences"
     else:
         hint = (
@@ -200,7 +201,7 @@ def objective_lines(
 
 
 def interpret_lines(request: Request, contents: Contents, method: str = "") -> list[str]:
-    """Write [interpret] with the database to match motifs with; RNA and proteins have none.
+    """Write [interpret] with the database to match motifs with; one strand and proteins have none.
 
     `method` is that of a pretrained model that the default cannot explain.
 
@@ -220,7 +221,7 @@ def interpret_lines(request: Request, contents: Contents, method: str = "") -> l
     if not alphabet.is_nucleic:
         return lines if method else []
     if alphabet.one_strand:
-        note = "or the path of a MEME file of RNA motifs, such as those of ATtRACT"
+        note = "or the path of a MEME file of motifs, such as the RNA motifs of ATtRACT"
         return [*lines, setting("database", "none", note)]
     database = DATABASES[request.organism or "vertebrates"]
     known = (
