@@ -261,7 +261,8 @@ def _joined(parts: list[Integers]) -> Integers:
 def _hint(around: bytes, foreign: bytes, policy: SequencePolicy) -> str:
     """Return a hint about letters outside the alphabet, guessed from the record."""
     if foreign[:1] in (b"-", b"."):
-        return policy.hint("Remove the alignment gaps", 'set gaps = "remove"')
+        text = "Remove the alignment gaps, in FASTA with sed '/^>/!s/[-.]//g' old.fa > new.fa"
+        return policy.hint(text, 'set gaps = "remove"')
     if foreign[:1] == b"*":
         return "Remove the stop signs; only one at the end of a protein is removed automatically"
     raw = around.translate(None, BLANKS).upper()

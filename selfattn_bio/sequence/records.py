@@ -221,7 +221,7 @@ class ReaderState:
         self, record: str | None, values: dict[str, str | None], line: int, about: str = ""
     ) -> Entry:
         """Start a record with known `values`, or numbered without an id. Hints end in `about`."""
-        number = next(self.numbers)
+        number, given = next(self.numbers), record
         if record is None or self.fields.numbered:
             record = f"{self.stem}_{number}"
         # line breaks and tabs would break tables; invisible marks would hide what the id is
@@ -231,7 +231,7 @@ class ReaderState:
             raise_sequence_error(f"{what} in the record id", at(self.name, line))
         hint = self.policy.hint(f"Rename or remove one{about}", NUMBER_THEM)
         self.summary.claim(record, self.name, line, hint)
-        return Entry(self, record, values, line)
+        return Entry(self, record, values, line, given or record)
 
     def matched(self, text: str, line: int, shown: str) -> dict[str, str | None]:
         """Return what the groups of `header` match in a header, or in the id of a table's row."""
@@ -276,13 +276,13 @@ class ReaderState:
 
 
 class Entry:
-    """A record under construction, whose letters arrive in pieces."""
+    """A record under construction, whose letters arrive in pieces; errors call it `shown`."""
 
     def __init__(
-        self, state: ReaderState, name: str, values: dict[str, str | None], line: int
+        self, state: ReaderState, name: str, values: dict[str, str | None], line: int, shown: str
     ) -> None:
         self._state, self._name, self._values, self._line = state, name, values, line
-        self.body = Body(state.policy, name, state.name)
+        self.body = Body(state.policy, shown, state.name)
 
     def record(self) -> Record:
         """Return the finished record."""

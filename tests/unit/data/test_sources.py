@@ -1,8 +1,10 @@
 """Tests of the sources of [data]: files by split, numbered ids, and splits in FASTA headers."""
 
+import pytest
 from commands import exit_code
 
-from selfattn_bio import config
+from selfattn_bio import config, ingest_files
+from selfattn_bio.errors import SequenceFileError
 
 
 def test_files_of_each_split_may_have_different_formats(ingest, capsys):
@@ -55,6 +57,13 @@ def test_numbered_ids_of_files_with_repeated_and_missing_ids(ingest):
     )
     assert corpus.records["id"].tolist() == ["s_1", "s_2", "s.2_1", "s.2_2", "n_1", "n_2"]
     assert corpus.records["chrom"][1] == "c"
+
+
+def test_errors_of_numbered_records_have_the_id_of_the_file(here):
+    (here / "p.fa").write_text(">a\nACGT\n>a\nAC-T\n")
+    message = r"p\.fa:4: invalid character '-' in record 'a' .* in FASTA with sed "
+    with pytest.raises(SequenceFileError, match=message):
+        ingest_files("p.fa", "corpus", "dna", ids="numbered")
 
 
 def test_numbered_ids_of_partners_in_a_column(ingest):

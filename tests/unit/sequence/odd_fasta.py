@@ -40,7 +40,7 @@ TABLE = r"""
 >b\r\nACGTACGTACGTACGTACGT\r\n\r\nA?GT!\r\n => 4: invalid character '?' and 1 more in record <...>
 >a\nACéGT\n => 2: invalid byte 0xC3 and 1 more in record 'a' (expected IUPAC <...>
 >a\nAC--GT\n => 2: invalid character '-' and 1 more in record 'a' (expected IUPAC DNA codes). Remove
-    the alignment gaps, or set gaps = "remove" in [data]
+    the alignment gaps, <...>, or set gaps = "remove" in [data]
 >a\nACGT..\n => 2: invalid character '.' and 1 more <...>. Remove the alignment gaps, <...>
 >p\nMKVLAAGIVGLLLAQPSFE\n => 2: invalid character 'L' and 8 more <...>. It looks like protein:
     choose a model, or motifs, of protein, or set alphabet = "protein" in [partner] or in [data]
@@ -107,7 +107,7 @@ TABLE = r"""
     Remove the stop signs; only one at the end of a protein is removed automatically
 >p\nMKVL**\n => 2: invalid character '*' and 1 more in record <...>. Remove the stop signs; <...>
 >b\n*\n => 1: record 'b' has no sequence. <...>
->p\nMK-VL\n => 2: invalid character '-' in record 'p' <...>. Remove the alignment gaps
+>p\nMK-VL\n => 2: invalid character '-' in record 'p' <...>. Remove the alignment gaps, <...>
 [rna]
 >r\nacgTU\n == ('ACGUU', {'lower case': 1, 'T in RNA': 1})
 >r\nACGN\n>s\nMKVLAAGI\n => 4: invalid character 'L' and 1 more in record 's' (expected IUPAC RNA

@@ -24,7 +24,7 @@ FASTQ = r"""
 @b\n\n+\n\n => 1: record 'b' has no sequence. Remove the record or add its sequence
 @a\nACGT\n+\nIIII\n@a\nACGT\n+\nIIII\n => 5: record id 'a' is used twice (first in {path}:1). <...>
 @a\nACGT\n+\nIIII\n@b\nAC.T\n+\nIIII\n => 6: invalid character '.' in record 'b' (expected IUPAC DNA
-    codes). Remove the alignment gaps, or set gaps = "remove" in [data]
+    codes). Remove the alignment gaps, <...>, or set gaps = "remove" in [data]
 [counted]
 @a\r\nACGT\r\n+\r\nIIII\r\n == ('ACGT', {'CRLF': 1})
 @a\nACGN\n+\nIII!\n == ('ACGN', {'IUPAC codes': 1})

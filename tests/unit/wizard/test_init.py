@@ -222,13 +222,6 @@ def test_header_attributes_are_columns(here, capsys):
     assert (run.data.label, run.data.positive) == ("kind", ("promoter",))
 
 
-def test_id_is_no_attribute(here, capsys):
-    write("a.fa", header=lambda i: "y=1")
-    Path("a.fa").write_text(Path("a.fa").read_text().replace(">a", ">kinase=a"))
-    assert exit_code("init my_task --sequences a.fa") == 1
-    assert "the headers have y (1)." in capsys.readouterr().err
-
-
 def test_labels_after_a_bar_are_recognised(here, capsys):
     """As in `>chr9:77703978-77704078|1`, and in the format of iLearn, `>name|1|training`."""
     for splits in (("", ""), ("|training", "|testing")):
@@ -479,10 +472,3 @@ def test_unused_columns_that_are_almost_numbers_are_named(here, capsys):
     made(table(y=lambda i, _: "failed" if i == 3 else i / 7, **numbers))
     cause = "Most values are numbers, but 'failed' of record 4 is not: correct it or leave it empty"
     assert f"init: not used: y\ninit: column 'y': {cause}\n" in capsys.readouterr().out
-
-
-def test_shuffled_negatives_explain_chance(here, capsys):
-    made(f"--positives {write('a.fa', number=300, letters=PROTEIN)} --negatives shuffled")
-    out = capsys.readouterr().out
-    assert "Shuffled negatives have the same 2-mer counts as their positives" in out
-    assert "nothing can be learned" not in out

@@ -176,3 +176,18 @@ def test_comments_of_run_files_fit_proteins(here):
     assert "dinucleotide" not in text
     assert "with the same pairs of neighbouring bases or residues" in text
     assert 'Similarity is that of k-mers, not identity; method = "mmseqs2" finds more' in text
+
+
+def test_id_is_no_attribute(here, capsys):
+    write("a.fa", header=lambda i: "y=1")
+    Path("a.fa").write_text(Path("a.fa").read_text().replace(">a", ">kinase=a"))
+    assert exit_code("init my_task --sequences a.fa") == 1
+    assert "the headers have y (1)." in capsys.readouterr().err
+
+
+def test_shuffled_negatives_explain_chance(here, capsys):
+    positives = write("a.fa", number=300, letters="ACDEFGHIKLMNPQRSTVWY")
+    made(f"--positives {positives} --negatives shuffled")
+    out = capsys.readouterr().out
+    assert "Shuffled negatives have the same 2-mer counts as their positives" in out
+    assert "nothing can be learned" not in out
