@@ -184,6 +184,7 @@ def test_split_column_by_name():
         (columns, "c", "column 'c' cannot be used as the split, because '1' names no split; its"),
         (columns, "d", rf"{absent}; the columns are a \(train\), b \(train\), c \(1\)$"),
         ({}, "d", f"{absent}$"),
+        ({"chrom": BASES}, "chrom", "The records can be split by chrom: leave out `split_column`$"),
     ):
         with pytest.raises(RunFileError, match=message):
             find_split(given, "a.csv", name)
@@ -229,8 +230,15 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
             SEVERAL,
             "",
             r"several columns could be learned: a \(numbers\), b \(numbers\), c \(1 and 0\). "
-            r"Choose one with `columns` NAME, or several of numbers or of labels \(1 and 0, yes",
+            r"Choose one with `columns` NAME, or several of numbers or of labels \(1 and 0, yes "
+            r"and no\) with `columns` A B, for example `columns` a b$",
         ),
+        (
+            {"a": FLOATS, "in b": cycle("yes", "no", None), "c": BINARY},
+            "",
+            "several columns could be learned: .* for example `columns` 'in b' c$",
+        ),
+        (SEVERAL, "a,b", r"found no column 'a,b' \(`columns`; separate names with spaces, not"),
         (
             SEVERAL,
             "a c",
