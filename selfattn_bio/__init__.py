@@ -1,4 +1,4 @@
-"""Self-attention for DNA and protein sequences, from FASTA to motifs with evidence.
+"""Self-attention for DNA, RNA and protein sequences, from FASTA to motifs with evidence.
 
 >>> import selfattn_bio
 >>> model = selfattn_bio.load("results/promoter/model")  # doctest: +SKIP

@@ -274,8 +274,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = CommandParser(
         prog="selfattn-bio",
-        description="Self-attention for DNA and protein sequences, from FASTA to motifs with "
-        "evidence.",
+        description="Self-attention for DNA, RNA and protein sequences, from FASTA to motifs "
+        "with evidence.",
         formatter_class=_CommandList,
     )
     parser.add_argument("--version", action="version", version=_versions())

@@ -24,7 +24,7 @@ from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
 FILES = ("positives", "negatives", "sequences", "train", "valid", "test", "tracks", "profile")
 # of `propose`, by the same name
 COLUMNS = ("sequence_column", "id_column", "split_column")
-OPTIONS = ("targets", *COLUMNS, "genome", "feature", "organism", "points", "pretrained")
+OPTIONS = ("targets", "alphabet", *COLUMNS, "genome", "feature", "organism", "points", "pretrained")
 NAMED = {name: f"--{name.replace('_', '-')}" for name in (*FILES, *OPTIONS)} | {
     "columns": "--column"
 }
@@ -92,6 +92,13 @@ def _text(name: str, metavar: str, help: str) -> Option:
             "column of the split (default: one with values such as train and test); 'none' ignores"
             " such columns",
         ),
+    ),
+    option(
+        "--alphabet",
+        choices=("dna", "rna", "ssdna", "protein"),
+        default="",
+        help="alphabet of the sequences (default: that of their letters; RNA and single-stranded "
+        "DNA written with T need rna or ssdna)",
     ),
     _text("points", "BED", "stranded points to find in --sequences WINDOWS.bed of --genome FASTA"),
     _text(

@@ -28,8 +28,6 @@ from selfattn_bio.config.section import (
 from selfattn_bio.files import INTERVAL_FILES
 from selfattn_bio.split_names import SPLITS
 
-BRINGS_COLUMNS = r"\.(csv|tsv|tab|txt|parquet|gb|gbk|gbff|genbank|embl|h5ad)(\.(gz|bgz|zst|zstd))?$"
-
 RecordField = Literal["id", "sequence", "chrom", "start", "end", "strand", "group"]
 
 
@@ -256,13 +254,12 @@ class Data(Section):
 
     @property
     def may_bring_columns(self) -> bool:
-        """Return whether the sequence files may contain target columns, as tables do.
+        """Return whether the files may contain target columns, as all but BED and GFF files do.
 
         This is decided by file names, because the files are not opened here.
         """
-        return bool(self.header or self.tracks) or any(
-            re.search(BRINGS_COLUMNS, path.lower()) for path in self.unlabelled
-        )
+        is_count_matrix = any(path.lower().endswith(".h5ad") for path in self.unlabelled)
+        return bool(self.tracks) or not self.genome or is_count_matrix
 
 
 class SequencePartner(Section):

@@ -169,6 +169,10 @@ class SeveralObjective(ObjectiveSection):
         return tuple(column for part in self.parts.values() for column in part.target_columns)
 
     @property
+    def number_columns(self) -> tuple[str, ...]:
+        return tuple(column for part in self.parts.values() for column in part.number_columns)
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         return tuple(
             f"{name}.{output}" for name, part in self.parts.items() for output in part.output_names

@@ -71,7 +71,12 @@ class ObjectiveSection(Section):
     def target_columns(self) -> tuple[str, ...]:
         """Return the columns of [data] targets that the objective reads."""
         column = getattr(self, "column", None)
-        return (column,) if column else getattr(self, "columns", ())
+        return (column,) if column else self.number_columns
+
+    @property
+    def number_columns(self) -> tuple[str, ...]:
+        """Return the target columns in which words such as NA are missing values, not classes."""
+        return getattr(self, "columns", ())
 
     @property
     def output_names(self) -> tuple[str, ...]:

@@ -178,7 +178,7 @@ def _with_counts(name: str, targets: Mapping[str, Any]) -> str:
     counts = targets.get("counts", {}).get(name, {})
     found = [f"{value!r} {number:,}" for value, number in counts.items()]
     if empty := targets["empty"][name]:
-        found.append(f"empty for {counted(empty, 'record')}")
+        found.append(f"missing for {counted(empty, 'record')}")
     return f"{name} ({', '.join(found)})" if found else name
 
 

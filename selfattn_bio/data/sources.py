@@ -391,14 +391,24 @@ class SplitSource:
         return self.source.about() | {"split": self.split}
 
 
-def sources_of(data: Data, split: AnySplit | None = None) -> list[Source]:
-    """Return the sources in [data]: positives, negatives, sequences, or the files of each split."""
-    attributes = (split.column,) if isinstance(split, ColumnSplit) else ()
+def sources_of(
+    data: Data, split: AnySplit | None = None, columns: tuple[str, ...] = ()
+) -> list[Source]:
+    """Return the sources in [data]: positives, negatives, sequences, or the files of each split.
+
+    The `columns` to learn are read from FASTA headers if there is no table of targets.
+    """
+    attributes = columns if data.targets is None else ()
+    if isinstance(split, ColumnSplit):
+        attributes += (split.column,)
     made: list[Source] = (
         [MadeNegatives(data, attributes)] if isinstance(data.negatives, NegativesSection) else []
     )
     if isinstance(split, FilesSplit):
-        return [SplitSource(source, split.column, name) for name, source in _sources_by_split(data)]
+        return [
+            SplitSource(source, split.column, name)
+            for name, source in _sources_by_split(data, attributes)
+        ]
     if data.genome:
         given = {
             label: [path for path, other in data.files if other == label] for _, label in data.files
@@ -407,10 +417,10 @@ def sources_of(data: Data, split: AnySplit | None = None) -> list[Source]:
     return [*files_of(data, attributes), *made]
 
 
-def _sources_by_split(data: Data) -> list[tuple[str, Source]]:
+def _sources_by_split(data: Data, attributes: tuple[str, ...]) -> list[tuple[str, Source]]:
     if data.genome:
         return [
             (name, GenomeSource(data, paths, None)) for name, paths in data.given_splits.items()
         ]
     names = [name for name, paths in data.given_splits.items() for _ in paths]
-    return list(zip(names, files_of(data), strict=True))
+    return list(zip(names, files_of(data, attributes), strict=True))

@@ -25,7 +25,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import PIECE, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.readers.table import WIDE, targets_table
+from selfattn_bio.sequence.readers.table import WIDE, is_missing, targets_table
 from selfattn_bio.sequence.records import Fields, Record
 
 LETTERS, MASKED = "letters.bin", "masked.bin"
@@ -61,7 +61,10 @@ class RecordRules:
         ("count"), or kept ("keep"), for example because one of two inputs may repeat.
     learnt
         The target columns that are learnt. Repeated sequences are counted separately if these or
-        the labels differ. None means all columns.
+        the labels differ. A record without a value in them does not replace its copies. None means
+        all columns.
+    numbers
+        The columns in which words such as NA are counted as missing values.
     split_column
         The column with the split, which is stored with the targets but is none of them.
     place
@@ -84,6 +87,7 @@ class RecordRules:
     gaps: Literal["refuse", "remove"] = "refuse"
     repeats: Literal["drop", "count", "keep"] = "drop"
     learnt: tuple[str, ...] | None = ()
+    numbers: tuple[str, ...] = ()
     split_column: str = ""
     place: str = ""
     named: frozenset[str] = frozenset()
@@ -157,7 +161,9 @@ class CorpusWriter:
         if reason := self._reason(record, key):
             self.dropped[reason] += 1
             return
-        self._answers.setdefault(key, self._answer(record))
+        answer = self._answer(record)
+        if answer is not None or not self.rules.learnt:
+            self._answers.setdefault(key, answer)
         if self.rules.alphabet.name == "protein":
             self.looks_dna = self.looks_dna and not record.letters.tobytes().translate(
                 None, b"ACGTUN"
@@ -201,7 +207,7 @@ class CorpusWriter:
         if key in self._answers and rules.repeats != "keep":
             differs = (
                 ""
-                if self._answers[key] == self._answer(record)
+                if self._answer(record) in (None, self._answers[key])
                 else f"same sequence, different {self._learnt(record)}"
             )
             if rules.repeats == "drop":
@@ -210,11 +216,13 @@ class CorpusWriter:
         return ""
 
     def _answer(self, record: Record) -> int | None:
+        """Return the label, or a hash of label and targets; None if the record has no value."""
         if self.rules.learnt == ():
             return record.label
         targets = record.targets or {}
         columns = sorted(targets) if self.rules.learnt is None else self.rules.learnt
-        return hash((record.label, self._digests.get(record.id), *map(targets.get, columns)))
+        values = record.label, self._digests.get(record.id), *map(targets.get, columns)
+        return None if all(map(is_missing, values)) else hash(values)
 
     def _learnt(self, record: Record) -> str:
         if self.rules.learnt == ():
@@ -239,12 +247,15 @@ class Targets:
     def __init__(
         self, path: Path | None, sources: Sequence[SequenceFile], rules: RecordRules
     ) -> None:
-        self._path, self._split_column = path, rules.split_column
+        self._path, self._rules = path, rules
         fields = next((source.fields for source in sources), Fields())
         self._table = None if path is None else targets_table(path, fields, rules.named)
 
     def digests(self, columns: Sequence[str] | None) -> dict[str, int]:
-        """Return a digest of the columns (None: all) of each row by id; empty without a table."""
+        """Return a digest of the columns (None: all) of each row with a value, by id.
+
+        It is empty without a table.
+        """
         if self._table is None:
             return {}
         table = (
@@ -252,6 +263,7 @@ class Targets:
             if columns is None
             else self._table[[column for column in columns if column in self._table]]
         )
+        table = table[~table.map(is_missing).all(axis=1)]
         return dict(
             zip(table.index, map(hash, table.fillna("").itertuples(index=False)), strict=True)
         )
@@ -285,7 +297,9 @@ class Targets:
 
     def _write(self, folder: Path, table: pd.DataFrame) -> dict[str, Any]:
         table.to_parquet(folder / TARGETS, index=False)
-        targets = table.drop(columns=self._split_column, errors="ignore")
+        targets = table.drop(columns=self._rules.split_column, errors="ignore")
+        for name in targets.columns.intersection(list(self._rules.numbers)):
+            targets[name] = targets[name].mask(targets[name].map(is_missing))
         counts = {name: targets[name].value_counts().to_dict() for name in targets}
         few = {name: of for name, of in counts.items() if len("".join(map(str, of))) <= COUNTED}
         empty = targets.isna().sum().to_dict()

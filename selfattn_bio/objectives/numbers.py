@@ -41,7 +41,7 @@ from selfattn_bio.objectives.normalisation import quantiles, size_factors, to_qu
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, Output
 from selfattn_bio.objectives.ranking import Counts, label_metrics, number_metrics
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.sequence.readers.table import LABEL_WORDS, MISSING
+from selfattn_bio.sequence.readers.table import LABEL_WORDS, is_missing
 from selfattn_bio.split_names import SPLIT_NAMES
 
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
@@ -80,7 +80,7 @@ class Columns(Objective[ColumnsT]):
 
     def _numbers(self, values: pd.Series, records: pd.DataFrame, place: str) -> Array:
         """Convert a column of text to numbers (n,), NaN where missing."""
-        values = values.mask(values.astype("str").str.strip().str.lower().isin(MISSING))
+        values = values.mask(values.map(is_missing))
         numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
         if (wrong := (values.notna() & ~self.is_valid(numbers)).to_numpy()).any():
             row = int(wrong.argmax())

@@ -47,12 +47,13 @@ def ingest(study: Study) -> Corpus:
         RecordRules.of(task.data),
         repeats=task.repeats,
         learnt=task.objective.target_columns,
+        numbers=task.objective.number_columns,
         split_column=task.split.column if isinstance(task.split, ColumnSplit | FilesSplit) else "",
         place=place_of(task.path, "objective", "columns") if task.path else "",
         named=frozenset(re.findall('"([^"]*)"', task.model_dump_json())),
     )
     partners = Partners(task.partner, task.data) if task.partner else None
-    sources = sources_of(task.data, task.split)
+    sources = sources_of(task.data, task.split, task.objective.target_columns)
     return _build(sources, study.root.corpus, rules, task.data.targets, partners)
 
 

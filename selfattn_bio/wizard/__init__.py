@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import numpy as np
 
 from selfattn_bio.config import PretrainedModel, RunFile, check_files, run_file_of
+from selfattn_bio.config.genome import ShuffledNegatives
 from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import write_text
@@ -68,6 +69,9 @@ class InitOptions(TypedDict, total=False):
     ----------
     targets
         Table with a column id and columns to learn, if the sequences have none.
+    alphabet
+        dna, rna, ssdna or protein. By default that of the letters, with which RNA or
+        single-stranded DNA written with T is "dna".
     sequence_column
         Column of the sequences. By default the obvious one.
     id_column
@@ -90,6 +94,7 @@ class InitOptions(TypedDict, total=False):
     """
 
     targets: str
+    alphabet: str
     sequence_column: str
     id_column: str
     split_column: str
@@ -157,7 +162,13 @@ def propose(
     log_lines(messages)
     if not request.pretrained and suits_recipes(task, contents.lengths):
         try:
-            text, _ = draft(request, contents, _choose_recipe(task))
+            recipe = _choose_recipe(task)
+            text, _ = draft(request, contents, recipe)
+            if recipe.name == "one strand" and task.data.alphabet == "dna" and not request.alphabet:
+                LOG.info(
+                    "if these are RNA or single-stranded, use `alphabet` rna (or ssdna); otherwise "
+                    "motifs are searched on both strands"
+                )
         except CorpusError as error:  # keep [model] and [training] of the draft
             LOG.info(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
     if (members := run_file_of(text, path).model.members) > 1:
@@ -214,7 +225,14 @@ def _choose_recipe(task: RunFile) -> Recipe:
     for trial in trials:
         LOG.info(f"{trial} on validation records")
     if learns_nothing(trials):
-        LOG.info("no simple model is clearly above chance, so perhaps nothing can be learned")
+        negatives = task.data.negatives
+        reason = (
+            f". Shuffled negatives have the same {negatives.k}-mer counts as their positives, so "
+            "models of short k-mers cannot tell them apart"
+            if isinstance(negatives, ShuffledNegatives)
+            else ", so perhaps nothing can be learned"
+        )
+        LOG.info(f"no simple model is clearly above chance{reason}")
     LOG.info(f"recipe {recipe.name!r}, because {recipe.reason}")
     if recipe.objective:
         LOG.info("loss 'huber', because gradient boosting predicts clearly better with it")

@@ -16,7 +16,7 @@ from selfattn_bio.config import SplitValues, did_you_mean
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING
+from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING, is_missing
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile"]
 Texts = Sequence[str | None]
@@ -239,7 +239,8 @@ def choose_targets(
 
 def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:
     """Return the error for a column that cannot be learned."""
-    shown = ", ".join(repr(text) for text, _ in Counter(texts).most_common(3))
+    known = Counter(text for text in texts if not is_missing(text))
+    shown = ", ".join(repr(text) for text, _ in known.most_common(3)) or "missing"
     hint = (
         cause_of(texts)
         or "Choose a column of numbers, of a few classes, or of one label per position"

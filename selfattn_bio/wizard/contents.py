@@ -21,7 +21,7 @@ from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.log import logging_from
 from selfattn_bio.objectives.points import points_of
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, sequence_files
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pattern
@@ -38,7 +38,7 @@ HEADERS = (
 )
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
-ATTRIBUTE = rf"(?:^|\s)([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, in a header
+ATTRIBUTE = rf"\s([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, after the id
 READ = 1114  # bp; windows for a profile of 1,000 bp, with context on both sides
 SHOWN = 12  # characters of a sequence in a message
 
@@ -59,8 +59,8 @@ class Contents:
         An example of each attribute in the headers of the first records, by name.
     sequence_column, id_column
         Columns of the sequences and ids in tables.
-    id_notes
-        Messages about the ids; none if the files have them where they are expected.
+    notes
+        Messages about unexpected ids, and about records with T among U or U among T.
     is_table
         Whether the columns come from tables, not from headers.
     is_numbered
@@ -86,7 +86,7 @@ class Contents:
     attributes: dict[str, list[str]] = field(default_factory=dict)
     sequence_column: str = "sequence"
     id_column: str = "id"
-    id_notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     is_table: bool = False
     is_numbered: bool = False
     header: str = ""
@@ -144,7 +144,7 @@ def _read_sequences(request: Request) -> Contents:
         columns={"sequence": column} | ({"id": request.id_column} if request.id_column else {}),
         attributes=tuple(dict.fromkeys([*request.columns, split_column or "split"])),
     )
-    alphabet = _one_alphabet(first)
+    alphabet = get_alphabet(request.alphabet) if request.alphabet else _one_alphabet(first)
     try:
         contents = _ingested(request, fields, alphabet)
     except RecordIdError as error:
@@ -154,9 +154,9 @@ def _read_sequences(request: Request) -> Contents:
         if request.targets:  # needs ids
             raise
         contents = _ingested(request, replace(fields, numbered=True), alphabet)
-        contents.id_notes = [
+        contents.notes.append(
             f'{error.place}: {error.message}, so the records are numbered: ids = "numbered"'
-        ]
+        )
     contents.sequence_column, contents.is_table = column, bool(heads)
     contents.id_column = request.id_column or "id"
     contents.attributes = {
@@ -183,14 +183,14 @@ def _find_coordinates(contents: Contents) -> None:
         if not match or int(match["end"]) - int(match["start"]) != length
     )
     if why := next(wrong, ""):
-        contents.id_notes.append(
+        contents.notes.append(
             f"coordinates in the ids are not read, because {why}; give chrom, start and end, "
             "0-based half-open, as columns of a table or in FASTA headers (docs/data.md)"
         )
         return
     contents.header = f"{COORDINATES}.*{contents.header}" if contents.header else COORDINATES
     contents.chromosomes = [match["chrom"] for match in found if match]
-    contents.id_notes.append(f"coordinates: from ids such as {contents.ids[0]!r} ([data] header)")
+    contents.notes.append(f"coordinates: from ids such as {contents.ids[0]!r} ([data] header)")
 
 
 def _find_ids(contents: Contents, request: Request) -> None:
@@ -211,7 +211,7 @@ def _find_ids(contents: Contents, request: Request) -> None:
     fit = [name for name in fit if not any(" " in str(text) for text in words[name])] or fit
     if len(fit) == 1:
         contents.id_column = fit[0]
-        contents.id_notes.append(f"ids: column {fit[0]!r}")
+        contents.notes.append(f"ids: column {fit[0]!r}")
         contents.ids = [str(text) for text in contents.columns.pop(fit[0])]
         return
     why = f"{' and '.join(fit)} could be ids" if fit else "no column has a unique name in each row"
@@ -220,7 +220,7 @@ def _find_ids(contents: Contents, request: Request) -> None:
             text, _ = Counter(texts).most_common(1)[0]
             rows = [row for row, other in zip(contents.ids, texts, strict=True) if other == text]
             why = f"column {name!r} has {text!r} in {' and '.join(rows[:2])}"
-    contents.id_notes.append(
+    contents.notes.append(
         f"ids of tables are file name and row, because {why}; choose a column with `id_column`"
     )
 
@@ -248,6 +248,11 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         groups=texts_of(records["group"]),
         keys=keys,
         columns={str(name): texts_of(targets[name]) for name in targets},
+        notes=[
+            f"{n:,} of {len(records):,} records have {what}; read as {alphabet.title} (`alphabet`)"
+            for what, n in corpus.summary["noted"].items()
+            if what in ("U in DNA", "T in RNA")
+        ],
         is_numbered=fields.numbered,
         header=fields.header,
         are_variants=are_variants,
@@ -291,7 +296,9 @@ def _first_records(path: str, column: str, is_table: bool) -> list[Record]:
 
 
 def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
-    """Return the alphabet of all files, given the first records of each; RNA has U and no T.
+    """Return the alphabet of all files, given the first records of each.
+
+    RNA has more records with U than with T.
 
     Raises
     ------
@@ -299,13 +306,13 @@ def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
         If the files differ.
     """
     found: dict[str, tuple[str, str]] = {}  # by alphabet: its first file, and how that begins
-    bases: set[int] = set()
+    counts: Counter[int] = Counter()  # records of nucleic acids by letter
     for path, records in first.items():
         if not records:
             continue
         letters = b"".join(record.letters.tobytes() for record in records)
         is_dna = len(letters.translate(None, b"ACGTUN")) <= (1 - DNA_SHARE) * len(letters)
-        bases |= set(letters) if is_dna else set()
+        counts.update(base for each in records if is_dna for base in set(each.letters.tobytes()))
         begins = records[0].letters[:SHOWN].tobytes().decode("ascii", "replace") + "..."
         found.setdefault("dna" if is_dna else "protein", (path, begins))
     if len(found) > 1:
@@ -315,7 +322,7 @@ def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
             f"like DNA ({dna_begins})"
         )
         raise RunFileError(message, hint="Give only DNA or only proteins")
-    is_rna = ord("U") in bases and ord("T") not in bases
+    is_rna = counts[ord("U")] > counts[ord("T")]
     return PROTEIN if "protein" in found else RNA if is_rna else DNA
 
 
@@ -337,7 +344,8 @@ def _read_intervals(request: Request) -> Contents:
     from selfattn_bio.sequence.genome import Genome
     from selfattn_bio.sequence.intervals import read_intervals
 
-    contents, has_summits = Contents(DNA, [], [], [], [], []), True
+    contents = Contents(get_alphabet(request.alphabet or "dna"), [], [], [], [], [])
+    has_summits = True
     tables = [
         (group, read_intervals(path, request.feature))
         for group, files in request.files.items()

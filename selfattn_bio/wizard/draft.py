@@ -97,7 +97,7 @@ def draft(
     messages += _unused(request, contents, table, targets, split)
     if request.columns and not (contents.is_table or request.genome):
         messages += _unquoted(request)
-    messages += contents.id_notes
+    messages += contents.notes
     answers: Sequence[object] = labels
     if targets and contents.columns and not request.targets:
         answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
@@ -184,10 +184,6 @@ def _targets(
     targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # their labels stay in `targets`, also for two classes
         return tuple(map(in_table, targets))
-    unnamable = [target.column for target in targets if not target.column.isidentifier()]
-    if not contents.is_table and targets[0].kind != "binary" and unnamable:
-        message = f"header attribute {unnamable[0]!r} cannot be used as a column"
-        RunFileError.fail(message, place, "Rename it with letters, digits and _ only")
     return targets
 
 
@@ -284,7 +280,8 @@ def _copies(contents: Contents, answers: Sequence[object], splits: Sequence[str]
         return
     where = " (on either strand)" if contents.alphabet.has_complement else ""
     if number := _num_repeated(contents.keys, answers):
-        yield f"sequences that occur with different labels or targets{where}: {number:,}"
+        kept = "" if splits else "; one copy with a value is kept"
+        yield f"sequences that occur with different labels or targets{where}: {number:,}{kept}"
     if splits and (number := _num_repeated(contents.keys, splits)):
         yield (
             f"sequences that occur in several splits{where}: {number:,}; their copies are removed "
@@ -326,7 +323,8 @@ def _warnings(
         )
     if sections.interpret_lines(request, contents) and not request.organism:
         yield (
-            "RNA is read on the given strand only, and no motif database is searched"
+            f"{contents.alphabet.title} is read on the given strand only, and no motif database is "
+            "searched"
             if contents.alphabet.one_strand
             else "motifs will be compared with those of vertebrates; choose others with `organism`"
         )

@@ -14,7 +14,7 @@ from selfattn_bio.wizard.columns import split_of_file
 
 # Negatives generated from the positives, with a description
 MADE = {
-    "shuffled": "the positives with their dinucleotides in random order",
+    "shuffled": "shuffled positives with the same pairs of neighbouring bases or residues",
     "matched": "windows of the length and GC content of each positive, from its chromosome",
     "neighbours": "windows next to each positive",
 }
@@ -41,7 +41,7 @@ class Request:
         Files of signal along the genome: their means, or their counts per base, are learned.
     columns
         Columns to learn; empty for the obvious one.
-    sequence_column, id_column, split_column, feature, points, pretrained
+    alphabet, sequence_column, id_column, split_column, feature, points, pretrained
         Empty if not named.
     organism
         A key of `DATABASES`; empty if not named.
@@ -54,6 +54,7 @@ class Request:
     profile: Sequence[str] = ()
     targets: str = ""
     columns: tuple[str, ...] = field(default=())
+    alphabet: str = ""
     sequence_column: str = ""
     id_column: str = ""
     split_column: str = ""
@@ -161,9 +162,9 @@ def _files_of_folder(folder: Path) -> list[str]:
 def _check_groups(groups: list[str], made: str) -> None:
     if groups == ["positives"] and not made:
         hint = (
-            "Give a file, or `negatives` shuffled to generate dinucleotide shuffles of the "
-            "positives. BED files with `genome` GENOME.fa may also have `negatives` matched "
-            "(windows of the same length and GC content)"
+            "Give a file, or `negatives` shuffled to generate shuffled positives with the same "
+            "pairs of neighbouring bases or residues. BED files with `genome` GENOME.fa may also "
+            "have `negatives` matched (windows of the same length and GC content)"
         )
         raise RunFileError("`positives` needs `negatives`", hint=hint)
     if made and groups != ["positives"]:

@@ -6,7 +6,6 @@ it does not set follows from the records and the objective.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.sequence.records import value_pattern
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
 from selfattn_bio.wizard.contents import Contents
@@ -36,7 +34,7 @@ PROMOTERS, PROMOTER_STEPS = 16_754, 1500
 # bp, or 1,024 positions after the default stem, which pools 8; with longer sequences attention is
 # limited to a window
 LONG = 8192
-STACK = comment("Simple models whose scores are combined with the network's (docs/stacking.md).")
+STACK = comment("Simple models to combine with the network, set by the recipe (docs/stacking.md).")
 UNPOOLED_STEM = {"kind": "conv", "kernel": 5, "pool": 1, "second_kernel": 3}
 
 
@@ -66,16 +64,10 @@ def data_lines(
         lines += [setting("columns", others)]
     if contents.is_numbered:
         lines += [setting("ids", "numbered", "ids are repeated or missing in the files")]
-    header = contents.header
     if request.targets:
         lines += [setting("targets", request.targets)]
-    elif contents.columns and targets and not contents.is_table and targets[0].kind != "binary":
-        known = re.compile(header).groupindex
-        named = [target.column for target in targets if target.column not in known]
-        before = r'(?=(?>"[^"]*"|.)*?(?<!\S)'  # skips text in quotes
-        header = "".join(f"{before}{name}={value_pattern(name)})" for name in named) + header
-    if header:
-        lines += [setting("header", header, "how to read columns from headers or ids")]
+    if contents.header:
+        lines += [setting("header", contents.header, "how to read columns from headers or ids")]
     if targets and targets[0].kind == "binary" and not request.targets:
         lines += [setting("label", targets[0].column, targets[0].counts)]
         lines += [setting("positive", targets[0].positive)] if targets[0].positive else []
@@ -135,7 +127,8 @@ def split_lines(
         words = "at random, because all records are similar, as variants of one sequence"
     elif contents.alphabet.name == "protein":
         why = "keeps similar sequences together; a random split would put relatives of training "
-        why += "records into test"
+        why += 'records into test. Similarity is that of k-mers, not identity; method = "mmseqs2" '
+        why += "finds more relatives (docs/leakage.md)"
         line, words = setting("kind", "cluster", why), "by clusters of similar sequences"
     else:
         hint = (
@@ -223,7 +216,7 @@ def objective_lines(
 
 
 def interpret_lines(request: Request, contents: Contents, method: str = "") -> list[str]:
-    """Write [interpret] with the database to match motifs with; RNA and proteins have none.
+    """Write [interpret] with the database to match motifs with; one strand and proteins have none.
 
     `method` is that of a pretrained model that the default cannot explain.
 
@@ -243,7 +236,7 @@ def interpret_lines(request: Request, contents: Contents, method: str = "") -> l
     if not alphabet.is_nucleic:
         return lines if method else []
     if alphabet.one_strand:
-        note = "or the path of a MEME file of RNA motifs, such as those of ATtRACT"
+        note = "or the path of a MEME file of motifs, such as the RNA motifs of ATtRACT"
         return [*lines, setting("database", "none", note)]
     database = DATABASES[request.organism or "vertebrates"]
     known = (

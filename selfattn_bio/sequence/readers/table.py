@@ -25,7 +25,7 @@ from selfattn_bio.sequence.records import LABEL, LOCATION, NUMBER_THEM, Fields, 
 from selfattn_bio.sequence.tables import check_names
 
 # Cells that mean a missing number, in lower case; empty cells are always missing
-MISSING = ("na", "n/a", "n.a.", "#n/a", "nan", "nd", "n.d.", "null", "none", ".", "-")
+MISSING = ("", "na", "n/a", "n.a.", "#n/a", "nan", "nd", "n.d.", "null", "none", ".", "-")
 # Words that mean label 1 in a column of several labels, with those that mean 0
 LABEL_WORDS = {
     **{"1": "0", "yes": "no", "y": "n", "true": "false", "t": "f", "active": "inactive"},
@@ -196,6 +196,11 @@ def targets_table(path: Path, fields: Fields, named: Collection[str] = ()) -> pd
         hint = "Keep one row per sequence, for example the mean of its replicates"
         CorpusError.fail(message, f"{path}:{repeated.index[0] + 2}", hint)
     return table.set_index(by)
+
+
+def is_missing(cell: object) -> bool:
+    """Return whether a cell of a column of numbers or labels is empty or a word such as NA."""
+    return str(cell).strip().lower() in MISSING  # an empty cell is None or nan
 
 
 def separator_of(head: bytes, fields: Fields) -> str:

@@ -174,7 +174,7 @@ SEQUENCES / header = '(a)(b)' => [data] header '(a)(b)' needs one group, such as
 SEQUENCES / label = 'x' / MASKED => [data] label cannot be used with objective 'masked'; remove it
 SEQUENCES => [data] sequences have no labels for ... add label, or choose another [objective] kind
 MASKED => [data] positives and negatives cannot be used with objective ... use sequences instead
-SEQUENCES / [objective] / kind = 'regression' / columns = ['x']
+[data] / genome = 'g.fa' / sequences = 's.bed' / [objective] / kind = 'regression' / columns = ['x']
     => [data] needs targets, a table with the columns of objective 'regression'
 [data] / genome = 'g.fa' / sequences = 's.bed' / tracks.t = { kind = 'number', path = 't.bw' } /
     MASKED => [data] tracks cannot be used with objective 'masked'; remove tracks

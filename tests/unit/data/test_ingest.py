@@ -73,6 +73,18 @@ def test_repeats_with_other_targets_are_counted_separately(tmp_path, learnt, dif
     assert kept.summary["repeated"] == +Counter(counts)
 
 
+@pytest.mark.parametrize(("numbers", "missing"), [(("y",), 2), ((), 1)])
+def test_record_without_a_value_keeps_no_copy_out(tmp_path, numbers, missing):
+    table = "id,sequence,y\na,ACGT,NA\nb,ACGT,1\nc,ACGT,2\nd,ACGG,\ne,ACGT,n.d.\n"
+    (tmp_path / "s.csv").write_text(table)
+    (tmp_path / "s.fa").write_text(">a\nACGT\n>b\nACGT\n>c\nACGT\n>d\nACGG\n>e\nACGT\n")
+    for name, targets in (("s.csv", None), ("s.fa", tmp_path / "s.csv")):
+        rules = {"learnt": ("y",), "numbers": numbers}
+        corpus = ingested([tmp_path / name], tmp_path / "corpus", targets, **rules)
+        assert corpus.records["id"].tolist() == ["a", "b", "d"]
+        assert corpus.summary["targets"]["empty"] == {"y": missing}
+
+
 def test_fingerprint_follows_content_alone(corpus, files, tmp_path, monkeypatch):
     monkeypatch.setattr("selfattn_bio.data.corpus.ROWS", 2)
     monkeypatch.setattr("selfattn_bio.data.writer.ROWS", 2)
@@ -154,8 +166,8 @@ def test_targets_follow_record_order(files, tmp_path):
     assert targets.drop(index=["a", "b"]).isna().all().all()
     lines, empty = list(describe(corpus.summary)), len(ids) - 2
     x, kind = (
-        f"'1' 1, '2.5' 1, empty for {empty} records",
-        f"'old' 1, empty for {empty + 1} records",
+        f"'1' 1, '2.5' 1, missing for {empty} records",
+        f"'old' 1, missing for {empty + 1} records",
     )
     assert f"targets: x ({x}), kind ({kind})" in lines
     assert "left out the targets of 1 id without a kept record, such as 'nobody'" in lines
@@ -196,7 +208,7 @@ def test_sequence_table_columns_join_other_targets(files, tmp_path):
     own = ingested([files[1], table], tmp_path / "own")
     found = own.targets(["x", "y"]).fillna("-").to_numpy().tolist()
     assert found == [["-", "-"], ["-", "-"], ["1", "-"], ["-", "-"]]
-    line = "targets: x ('1' 1, empty for 3 records), y (empty for 4 records)"
+    line = "targets: x ('1' 1, missing for 3 records), y (missing for 4 records)"
     assert line in describe(own.summary)
     # Columns of the records are kept as well
     joined = with_targets([table], tmp_path, "id\tz\na\t9\n")

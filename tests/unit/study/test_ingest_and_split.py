@@ -297,3 +297,46 @@ def test_steps_before_training_import_no_torch(two_classes):
     env = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["s.fa", "s.csv"])
+def test_headers_without_a_value_are_as_empty_cells(here, caplog, name):
+    caplog.set_level("INFO", "selfattn_bio")
+    rng, rows = np.random.default_rng(0), []
+    for i in range(60):
+        species = f"sp{i % 2}" if i > 3 else ""
+        rows.append((f"r{i}", species, "".join(rng.choice(list("ACGT"), 30))))
+    headers = [f">{record} {species and f'species={species}'}" for record, species, _ in rows]
+    fasta = "".join(f"{head}\n{row[2]}\n" for head, row in zip(headers, rows, strict=True))
+    pd.DataFrame(rows, columns=["id", "species", "sequence"]).to_csv("s.csv", index=False)
+    (here / "s.fa").write_text(fasta)
+    (here / "run.toml").write_text(
+        f'[data]\nsequences = "{name}"\n[objective]\nkind = "multiclass"\ncolumn = "species"\n'
+        '[split]\nkind = "random"\n'
+    )
+    study = sb.Study(".")
+    study.ingest()
+    assert study.split().counts["dropped"] == 4
+    assert "removed: 4 records without a value to learn" in caplog.messages
+
+
+@pytest.mark.parametrize("letters", ["ACGT", "ACDEFGHIKLMNPQRSTVWY"])
+@pytest.mark.parametrize("kind", ["random", "cluster"])
+def test_split_keeps_shuffles_with_their_positives(here, letters, kind):
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list(letters), 40)) for _ in range(60)]
+    texts += texts[:5]  # repeated positives are dropped, their shuffles are not
+    (here / "p.fa").write_text("".join(f">p{i}\n{text}\n" for i, text in enumerate(texts)))
+    alphabet = "dna" if letters == "ACGT" else "protein"
+    (here / "run.toml").write_text(
+        f'[data]\nalphabet = "{alphabet}"\npositives = "p.fa"\n'
+        'negatives = { kind = "shuffled", per_positive = 2 }\n'
+        f'[split]\nkind = "{kind}"\nvalid_fraction = 0.2\ntest_fraction = 0.2\n'
+    )
+    study = sb.Study(".")
+    study.ingest()
+    table = study.split().table
+    sources = table["id"].str.partition("/")[0]
+    assert sources.value_counts().value_counts().to_dict() == {3: 55, 5: 5}
+    assert table.groupby(sources)["split"].nunique().eq(1).all()
+    assert table["split"].value_counts().min() > 30

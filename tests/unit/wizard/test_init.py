@@ -1,6 +1,7 @@
 """Test init: the run file fits the data, and records, negatives and organism are recognised."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from commands import exit_code
 from init_files import TASK, both, ingested, label, made, place, table, write
 
 from selfattn_bio import Study
+from selfattn_bio.training.recipes import one_strand
 from selfattn_bio.wizard import propose
 
 PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
@@ -103,6 +105,8 @@ def test_labels_of_residues(here):
     run = made(table(letters=PROTEIN, number=200, ss3=states))
     assert (run.data.alphabet, run.objective.classes, run.tokens.k) == ("protein", "CEH", 1)
     assert (run.training.shift, run.model.stem.pool, run.split.kind) == (0, 1, "cluster")
+    note = re.sub(r"\s*# ", " ", TASK.read_text())
+    assert 'Similarity is that of k-mers, not identity; method = "mmseqs2" finds more' in note
     assert run.stack.parts == ("window_logistic", "window_trees")
 
 
@@ -149,6 +153,14 @@ def test_negatives_are_generated(here, kind):
     records, splits = ingested()
     assert (len(records), records["label"].sum()) == (120, 60)
     assert splits["valid"] == splits["test"] == 24
+
+
+def test_generated_negatives_of_proteins_are_described(here):
+    write("a.fa", letters=PROTEIN, number=200)
+    made("--positives a.fa --negatives shuffled")
+    text = TASK.read_text()
+    assert "dinucleotide" not in text
+    assert "with the same pairs of neighbouring bases or residues" in text
 
 
 def test_features_of_gff_files(here):
@@ -220,6 +232,13 @@ def test_header_attributes_are_columns(here, capsys):
     write("b.fa", header=lambda i: f"kind={('promoter', 'background')[i % 2]}")
     run = made("--sequences b.fa --column kind")
     assert (run.data.label, run.data.positive) == ("kind", ("promoter",))
+
+
+def test_id_is_no_attribute(here, capsys):
+    write("a.fa", header=lambda i: "y=1")
+    Path("a.fa").write_text(Path("a.fa").read_text().replace(">a", ">kinase=a"))
+    assert exit_code("init my_task --sequences a.fa") == 1
+    assert "the headers have y (1)." in capsys.readouterr().err
 
 
 def test_labels_after_a_bar_are_recognised(here, capsys):
@@ -357,6 +376,8 @@ def test_copies_are_counted(here, capsys):
     made(files)
     out = capsys.readouterr().out
     assert "that occur with different labels or targets (on either strand): 1\n" in out
+    made(files.replace("all.csv", "all.csv --split-column none"))
+    assert "(on either strand): 1; one copy with a value is kept\n" in capsys.readouterr().out
     message = "2; their copies are removed from train and valid, never from test\n"
     assert f"init: sequences that occur in several splits (on either strand): {message}" in out
 
@@ -391,6 +412,29 @@ def test_rna_has_one_strand_and_no_database(here, capsys):
     assert "RNA is read on the given strand only" in out
     assert "2 networks are averaged" in out
     assert "\nmembers = 2\n" in Path("workflows/tasks/my_task.toml").read_text(encoding="utf-8")
+
+
+def test_alphabet_is_that_of_most_records_or_given(here, capsys):
+    table(letters="ACGU", y=lambda i, _: i / 7)
+    frame = pd.read_csv("all.csv")
+    frame.loc[:2, "sequence"] = frame.loc[:2, "sequence"].str.replace("U", "T")
+    frame.to_csv("all.csv", index=False)
+    assert made("--sequences all.csv").data.alphabet == "rna"
+    assert "3 of 120 records have T in RNA; read as RNA (--alphabet)\n" in capsys.readouterr().out
+    assert made("--sequences all.csv --alphabet dna").data.alphabet == "dna"
+    assert "117 of 120 records have U in DNA; read as DNA" in capsys.readouterr().out
+    run = made("--sequences all.csv --alphabet ssdna")
+    assert (run.data.alphabet, run.interpret.database) == ("ssdna", "none")
+    assert "single-stranded DNA is read on the given strand only" in capsys.readouterr().out
+
+
+def test_direction_of_dna_asks_for_its_alphabet(here, capsys, monkeypatch):
+    table(y=lambda i, _: i / 7)
+    monkeypatch.setattr("selfattn_bio.wizard._choose_recipe", lambda _: one_strand(120, 40))
+    hint = "use --alphabet rna (or ssdna); otherwise motifs are searched on both strands\n"
+    for option, is_shown in (("", True), (" --alphabet dna", False), (" --alphabet rna", False)):
+        made(f"--sequences all.csv{option}")
+        assert (hint in capsys.readouterr().out) == is_shown
 
 
 @pytest.mark.parametrize("chroms", [1, 5])
@@ -447,3 +491,10 @@ def test_unused_columns_that_are_almost_numbers_are_named(here, capsys):
     made(table(y=lambda i, _: "failed" if i == 3 else i / 7, **numbers))
     cause = "Most values are numbers, but 'failed' of record 4 is not: correct it or leave it empty"
     assert f"init: not used: y\ninit: column 'y': {cause}\n" in capsys.readouterr().out
+
+
+def test_shuffled_negatives_explain_chance(here, capsys):
+    made(f"--positives {write('a.fa', number=300, letters=PROTEIN)} --negatives shuffled")
+    out = capsys.readouterr().out
+    assert "Shuffled negatives have the same 2-mer counts as their positives" in out
+    assert "nothing can be learned" not in out

@@ -251,6 +251,11 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
         ),
         (SEVERAL, "e", r"found no column 'e' \(`columns`\); the columns are a \(0.000\), b"),
         (SEVERAL, "text", "column 'text' cannot be learned: its values are 'gene0'"),
+        (
+            {"a": cycle("1.5", None, None, "NA")},
+            "a",
+            r"column 'a' cannot be learned: its values are '1.5'",
+        ),
         ({"name": GENES}, "", "none of the columns can be learned: name. Name it with"),
     ],
 )
