@@ -113,9 +113,10 @@ def init(arguments: Namespace) -> None:
     """Write a run file for your data, workflows/tasks/NAME.toml, with a comment on each choice.
 
     Reads the sequences and recognises the task from them: two classes (files of positives and
-    negatives, or a column of two values), several classes, numbers, or one label per residue. A
-    column with the split (train, valid, test) or separate files for it are used. The command prints
-    what it found. The run file is checked before it is written, and you can edit it.
+    negatives, or a column of two values), several classes, numbers, several labels (columns of yes
+    and no, or 1 and 0), or one label per residue. A column with the split (train, valid, test) or
+    separate files for it are used. The command prints what it found. The run file is checked before
+    it is written, and you can edit it.
 
     One table is enough: --sequences table.csv. For FASTA headers such as `>P1 family=kinase`, name
     the attribute: --sequences proteins.fa --column family. Peaks need their genome: --positives

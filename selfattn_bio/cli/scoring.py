@@ -39,7 +39,8 @@ PREFIX = output("prefix of the file names", "PREFIX")
         "--coverage",
         type=float,
         metavar="C",
-        help="add prediction sets (classes) or intervals (numbers) with this coverage, such as 0.9",
+        help="add prediction sets (classes) or intervals (numbers) with this coverage, such as 0.9;"
+        " not for several yes/no labels",
     ),
     output(".tsv to write, or .h5ad with the extra anndata"),
 )

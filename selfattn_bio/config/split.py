@@ -16,7 +16,7 @@ from selfattn_bio.config.section import Column, Fraction, Listed, Names, Section
 
 
 class ChromosomeSplit(Section):
-    """Split by the chromosome in the FASTA header; chromosomes not listed are train.
+    """Split by chromosome: `chrom` of a header, table, id or BED; all not listed are train.
 
     Attributes
     ----------

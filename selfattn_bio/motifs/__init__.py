@@ -211,7 +211,7 @@ def meme_text(
     background = " ".join(f"{letter} {1 / size:g}" for letter in alphabet.letters)
     blocks.append(f"Background letter frequencies\n{background}\n")
     for name, ppm in ppms.items():
-        rows = "\n".join(" ".join(f"{p:.6f}" for p in row) for row in ppm)
+        rows = "\n".join(" ".join(f"{p:.10f}" for p in row) for row in ppm)
         blocks.append(
             f"MOTIF {one_line(name)}\nletter-probability matrix: alength= {size} w= {len(ppm)} "
             f"nsites= {num_sites[name]} E= 0\n{rows}\n"

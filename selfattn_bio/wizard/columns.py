@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -100,6 +101,8 @@ class SplitColumn:
 def no_column(name: str, option: str, columns: Mapping[str, Texts]) -> str:
     """Describe that the column of an option is missing, with the columns that exist."""
     near = did_you_mean(name, list(columns))
+    if {part.strip() for part in name.split(",")} - {""} <= columns.keys():
+        near = "separate names with spaces, not commas"
     message = f"found no column {name!r} ({option}{near and f'; {near}'})"
     return f"{message}; the columns are {with_values(columns)}" if columns else message
 
@@ -141,7 +144,9 @@ def find_split(
         splits = {SPLIT_WORDS.get(value) for value in of}
         is_named = name.strip().lower() in SPLIT_COLUMNS and any(of.keys() - {""})
         if wanted or is_named or {"train", "test"} <= splits:
-            raise RunFileError(_unusable(name, of), place=place, hint=SPLIT_HINT)
+            hint = f"The records can be split by {name}: leave out `split_column`"
+            hint = hint if wanted in ("chrom", "group") else SPLIT_HINT
+            raise RunFileError(_unusable(name, of), place=place, hint=hint)
     return None
 
 
@@ -219,6 +224,11 @@ def choose_targets(
             "Choose one with `columns` NAME, or several of numbers or of labels (1 and 0, yes and "
             "no) with `columns` A B"
         )
+        for kind in ("multilabel", "regression"):
+            names = [target.column for target in usual if in_table(target).kind == kind]
+            if len(names) > 1:
+                hint += f", for example `columns` {shlex.join(names)}"
+                break
         raise RunFileError(message, place=place, hint=hint)
     for name, texts in columns.items():
         if cause_of(texts):

@@ -13,6 +13,7 @@ from selfattn_bio.compression import open_blocks
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import LABEL, Fields
@@ -38,7 +39,9 @@ from selfattn_bio.wizard.request import Request
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
-FEW = 100  # with fewer records per class, figures on held-out records have wide intervals
+# With fewer records per class, fewer than about 30 are test records: figures have wide intervals,
+# and the effect of a motif cannot be estimated.
+FEW = 200
 WIDE = 4  # above this ratio of lengths, length may separate the classes
 
 
@@ -303,7 +306,10 @@ def _warnings(
     if len(few) > SHOWN:
         few[SHOWN:] = [f"{len(few) - SHOWN} more classes"]
     if few:
-        yield f"only {' and '.join(few)}: metrics on held-out records will have wide intervals"
+        yield (
+            f"only {' and '.join(few)}: metrics on held-out records will have wide intervals, and "
+            f"the effect of a motif needs {MIN_RECORDS} test records with a site"
+        )
     outputs = max([len(targets), len(counts), *(len(target.classes) for target in targets)])
     if outputs > MOST_OUTPUTS:
         which = f"motifs will be searched for {MOST_OUTPUTS} of {outputs} outputs, those with most "

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from selfattn_bio.config.writing import comment, setting
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.split_names import SPLITS
-from selfattn_bio.wizard.columns import SplitColumn, TargetColumn
+from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
 from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.request import DATABASES, MADE, Request
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BIN = 200  # bp
 FRACTION = 0.15  # fraction of the records in valid, and in test
+ENOUGH = 0.12  # valid and test get no more chromosomes when they have this fraction of the records
 MIN_GROUPS = 10  # smallest number of groups for a split by group
 MIN_CHROMOSOMES = 3  # one each for train, valid and test
 STEP_RECORDS = 64  # records per optimizer step
@@ -97,12 +98,14 @@ def split_lines(
         return _sampled(lines, split.counts), f"column {split.column!r} ({named})"
     reasons = []
     if chosen := choose_chromosomes(contents.chromosomes, labels):
-        lines = [
-            setting("kind", "chromosome", "all others are train"),
-            setting("valid", chosen[:1]),
-            setting("test", chosen[1:]),
-        ]
-        return ["[split]", *lines], f"by chromosome (valid {chosen[0]}, test {chosen[1]})"
+        note = 'all others are train; for a random split, write only kind = "random"'
+        lines = [setting("kind", "chromosome", note)]
+        sizes = []
+        for name, chromosomes in chosen.items():
+            size = counted(sum(map(contents.chromosomes.count, chromosomes)), "record")
+            lines.append(setting(name, chromosomes, size))
+            sizes.append(f"{name} {shortened(chromosomes, SHOWN)}: {size}")
+        return ["[split]", *lines], f"by chromosome ({'; '.join(sizes)})"
     if any(contents.chromosomes):
         reasons.append(_unused_chromosomes(contents.chromosomes))
     if contents.ends:  # windows along few chromosomes
@@ -138,7 +141,9 @@ def split_lines(
     elif 0 < number < MIN_GROUPS:
         reasons.append(f"'group' has only {counted(number, 'group')} ({MIN_GROUPS} are needed)")
     because = f", because {' and '.join(reasons)}" if reasons else ""
-    return ["[split]", *map(comment, reasons), line], words + because
+    size = counted(round(FRACTION * len(labels)), "record")
+    words += f"{because}; valid and test have about {size} each"
+    return ["[split]", *map(comment, reasons), line], words
 
 
 def _unused_chromosomes(chromosomes: Sequence[str | None]) -> str:
@@ -163,19 +168,29 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[name]:,} {name}" for name in SPLITS if counts[name])
 
 
-def choose_chromosomes(chromosomes: Sequence[str | None], labels: Sequence[str]) -> list[str]:
-    """Choose one chromosome for valid and one for test; an empty list if none fit.
+def choose_chromosomes(chromosomes: Texts, labels: Sequence[str]) -> dict[str, list[str]]:
+    """Choose the chromosomes of valid and test; an empty dictionary if none fit.
 
-    Each has about `FRACTION` of the records, and records of every label.
+    Both start with one chromosome that has about `FRACTION` of the records. The smaller of the two
+    gets more until it has `ENOUGH`. Each chromosome has records of every label.
     """
     total = Counter(chromosomes)
     if None in total or len(total) < MIN_CHROMOSOMES:
-        return []
+        return {}
     both = Counter(zip(chromosomes, labels, strict=True))
     fit = [name for name in total if name and all(both[name, label] for label in set(labels))]
     fit.sort(key=lambda name: (abs(total[name] / len(chromosomes) - FRACTION), name))
-    are_few = sum(total[name] for name in fit[:2]) <= len(chromosomes) / 2
-    return fit[:2] if len(fit) > 1 and are_few else []
+    if len(fit) < 2 or sum(total[name] for name in fit[:2]) > len(chromosomes) / 2:
+        return {}
+    chosen = {"valid": fit[:1], "test": fit[1:2]}
+    sizes = {"test": total[fit[1]], "valid": total[fit[0]]}
+    for name in fit[2:]:
+        split = min(sizes, key=sizes.__getitem__)
+        is_closer = sizes[split] + total[name] / 2 < FRACTION * len(chromosomes)
+        if is_closer and sizes[split] < ENOUGH * len(chromosomes):
+            chosen[split].append(name)
+            sizes[split] += total[name]
+    return chosen
 
 
 def objective_lines(

@@ -54,6 +54,12 @@ def test_links_and_modules_exist(page):
     assert [path for path in modules if not any((at / path).exists() for at in places)] == []
 
 
+def test_command_has_both_spellings():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(project["scripts"]) == {"selfattn-bio", "selfattn_bio"}
+    assert len(set(project["scripts"].values())) == 1
+
+
 def test_readme_and_index_link_every_page():
     pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
     index = (ROOT / "docs/README.md").read_text(encoding="utf-8")

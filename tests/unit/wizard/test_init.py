@@ -60,8 +60,9 @@ def test_one_table_with_labels_is_enough(here, capsys):
     content = "1 and 0 in column 'label'"
     assert lines[0] == f"init: all.csv: 120 records of DNA, 40 bp; {content}"
     assert "init: column 'label': '0' (80), '1' (40)" in lines
+    assert "init: split: at random; valid and test have about 18 records each" in lines
     few = "only 40 positives and 80 negatives: metrics on held-out records will have wide intervals"
-    assert f"init: {few}" in lines
+    assert f"init: {few}, and the effect of a motif needs 30 test records with a site" in lines
     assert """label = "label"  # '0' (80), '1' (40)""" in TASK.read_text()
     assert ingested()[0]["label"].sum() == 40
 
@@ -285,13 +286,13 @@ def test_propose_returns_what_init_writes(here, caplog):
 
 
 # ------------ splits
-def test_chromosome_split_has_both_labels_in_each_split(here):
+def test_chromosome_split_has_both_labels_in_each_split(here, capsys):
     """chr0 has a fitting number of records, but no negative: ingest would refuse the split."""
     positives = write("a.fa", header=place)
     negatives = write("b.fa", header=lambda i: place(i + (i % 5 == 0)))
     split = made(f"--positives {positives} --negatives {negatives}").split
     assert split.kind == "chromosome"
-    assert "chr0" not in split.valid + split.test
+    assert "(valid chr2: 48 records; test chr3: 48 records)" in capsys.readouterr().out
     assert made(both(header=lambda i: place(i % 2))).split.kind == "random"
 
 

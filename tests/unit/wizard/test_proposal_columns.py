@@ -7,6 +7,7 @@ import pytest
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.wizard.columns import choose_targets, find_split, split_of_file, target_of
+from selfattn_bio.wizard.sections import choose_chromosomes
 from selfattn_bio.wizard.tables import find_sequence_column
 
 NUMBER, LENGTH = 60, 30
@@ -157,6 +158,23 @@ def test_unusable_split_is_refused(name, values, message):
     assert find_split(columns, "a.csv", targets=[name]) is None
 
 
+@pytest.mark.parametrize(
+    ("sizes", "valid", "test"),
+    [
+        (dict.fromkeys("abcdefghijklmnopqrs", 60), "adf", "bce"),  # 19 of 5 % each
+        (dict(zip("abcdefghi", (80, 78, 64, 61, 58, 55, 51, 47, 506), strict=True)), "ad", "bc"),
+        ({"2L": 24, "2R": 23, "3L": 24, "3R": 28, "4": 1, "X": 22}, ["X"], ["2R"]),
+        ({"1": 90, "2": 5, "3": 5}, ["2"], ["3"]),
+        ({"1": 33, "2": 33, "3": 34}, None, None),
+        ({"1": 50, "2": 50}, None, None),
+    ],
+)
+def test_chromosomes_of_valid_and_test(sizes, valid, test):
+    chromosomes = [name for name, size in sizes.items() for _ in range(size)]
+    expected = {"valid": list(valid), "test": list(test)} if valid else {}
+    assert choose_chromosomes(chromosomes, ["records"] * len(chromosomes)) == expected
+
+
 def test_split_column_by_name():
     halves = cycle("train", "test")
     columns = {"a": halves, "b": cycle("train", "test", "dev"), "c": cycle("1", "2")}
@@ -166,6 +184,7 @@ def test_split_column_by_name():
         (columns, "c", "column 'c' cannot be used as the split, because '1' names no split; its"),
         (columns, "d", rf"{absent}; the columns are a \(train\), b \(train\), c \(1\)$"),
         ({}, "d", f"{absent}$"),
+        ({"chrom": BASES}, "chrom", "The records can be split by chrom: leave out `split_column`$"),
     ):
         with pytest.raises(RunFileError, match=message):
             find_split(given, "a.csv", name)
@@ -211,8 +230,15 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
             SEVERAL,
             "",
             r"several columns could be learned: a \(numbers\), b \(numbers\), c \(1 and 0\). "
-            r"Choose one with `columns` NAME, or several of numbers or of labels \(1 and 0, yes",
+            r"Choose one with `columns` NAME, or several of numbers or of labels \(1 and 0, yes "
+            r"and no\) with `columns` A B, for example `columns` a b$",
         ),
+        (
+            {"a": FLOATS, "in b": cycle("yes", "no", None), "c": BINARY},
+            "",
+            "several columns could be learned: .* for example `columns` 'in b' c$",
+        ),
+        (SEVERAL, "a,b", r"found no column 'a,b' \(`columns`; separate names with spaces, not"),
         (
             SEVERAL,
             "a c",
