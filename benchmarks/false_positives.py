@@ -144,7 +144,7 @@ def associations(
 ) -> Iterator[tuple[str, float]]:
     some = records(rng, 5, 8, 0.9) if rich else words(rng, 5, 8)
     ppms = {f"m{number}": ppm(word, 0.85) for number, word in enumerate(some)}
-    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, 1e-3)
+    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, 1e-3, DNA)
     held_out = LabelledRecords(sequences, label)
     for motif in ppms:
         found = held_out.associations(hits[hits["name"] == motif])
@@ -191,7 +191,7 @@ def model(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
         ppms = {f"m{number}": ppm(word) for number, word in enumerate(tested)}
         sites = dict.fromkeys(ppms, NUM_SITES)
         hit_p = 1e-3 if null == "composition" else 5e-5
-        hits = find_hits(ppms, sites, sequences, hit_p)
+        hits = find_hits(ppms, sites, sequences, hit_p, DNA)
         held_out = held_out_records(output, sequences, output.truth(targets), DNA)
         table = weigh_evidence(ppms, sites, hits, Scored(held_out, score), hit_p=hit_p)
         for row in table.to_dict("records"):
@@ -282,7 +282,7 @@ def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
                 row[start : start + 7] = (
                     word if rng.random() < 0.5 else DNA.reverse_complement(word)
                 )
-        hits = find_hits({"m": ppm(word)}, {"m": NUM_SITES}, sequences, HIT_P)
+        hits = find_hits({"m": ppm(word)}, {"m": NUM_SITES}, sequences, HIT_P, DNA)
         held_out = LabelledRecords(sequences, np.ones(150))
         nulls = [
             each[each["p_value"] < HIT_P]

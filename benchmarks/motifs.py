@@ -335,6 +335,7 @@ def interactions(run: Run) -> Result:
         read_meme(run.study.files.matrices),
         some,
         lambda rows: AttnLRP().attribution(run.scorer, rows, Target()),
+        run.scorer.alphabet,
         run.scorer.run.interpret.hit_p,
     )
     pairs = site_pairs(sites)

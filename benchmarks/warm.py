@@ -40,7 +40,7 @@ def main() -> None:
     shuffle_letters(letters[0], 2, rng)
     ppms = {f"motif_{i}": pattern.ppm for i, pattern in enumerate(patterns)}
     matches = match_motifs(ppms, open_database("jaspar:insects"))
-    hits = find_hits(ppms, {name: len(letters) for name in ppms}, list(letters), HIT_P)
+    hits = find_hits(ppms, {name: len(letters) for name in ppms}, list(letters), HIT_P, DNA)
     print(
         f"Motif search is ready: found {', '.join(matches['match'])} with {len(hits)} hits, in "
         f"{time.monotonic() - start:.0f} s"

@@ -48,9 +48,9 @@ mpl.rcParams.update(plots.STYLE)
 # ## Result
 
 # %%
-display(
-    Markdown(" ".join(words.baseline_sentence(metrics)) + "\n\n" + words.motif_sentence(motifs))
-)
+comparison = " ".join(words.baseline_sentence(metrics))
+summary = words.motif_sentence(motifs, study.task.split.enlarge)
+display(Markdown(f"{comparison}\n\n{summary}"))
 
 # %% [markdown]
 # ## Motifs

@@ -38,9 +38,11 @@ def decimals(digits: int, *ends: float | None) -> int:
 
 
 def with_interval(value: float, low: float, high: float, digits: int = 2, sign: str = "+") -> str:
-    """Format a value, which may be missing, and its interval: `+0.81 (+0.62 to +1.01)`."""
+    """Format a value and its interval, which may be missing: `+0.81 (+0.62 to +1.01)`."""
     if math.isnan(value):
         return "not measured"
+    if math.isnan(low):
+        return f"{value:{sign}.{digits}f}"
     shown = f"{sign}.{decimals(digits, low, high)}f"
     return f"{value:{shown}} ({low:{shown}} to {high:{shown}})"
 

@@ -29,7 +29,7 @@ def plant(words, num, length, seed=0, chance=1.0):
 
 def weigh(held_out, scores, ppms=PPMS):
     """Return the evidence for motifs, by name."""
-    hits = find_hits(ppms, SITES, held_out.sequences, 1e-4)
+    hits = find_hits(ppms, SITES, held_out.sequences, 1e-4, DNA)
     return weigh_evidence(ppms, SITES, hits, Scored(held_out, scores), hit_p=1e-4).set_index("name")
 
 

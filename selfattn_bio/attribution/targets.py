@@ -12,10 +12,9 @@ import numpy as np
 from torch import Tensor
 
 from selfattn_bio.arrays import Floats
-from selfattn_bio.display import shortened
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import num_outputs
-from selfattn_bio.objectives.outputs import SHOWN, NumberOutput, unknown_output
+from selfattn_bio.objectives.outputs import NumberOutput, no_output_chosen, unknown_output
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Ascii, Letters
 
@@ -128,9 +127,7 @@ class Target:
             return names.index(self.output)
         size = num_outputs(scorer.run)
         if self.output is None and size > 1:
-            names = output_names(scorer)
-            message = f"the model has {size} outputs; choose one of {shortened(names, SHOWN)}"
-            raise ArgumentError(message, hint=f'For example, add target="{names[-1]}"')
+            raise no_output_chosen(output_names(scorer), "target")
         if not 0 <= (column := self.output or 0) < size:
             message = f"no output {column}; the outputs are numbered from 0 to {size - 1}"
             raise ArgumentError(message)

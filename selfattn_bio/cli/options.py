@@ -170,7 +170,7 @@ class CommandParser(argparse.ArgumentParser):
         for word in self._words:
             name = word.partition("=")[0]
             is_unknown = word in message and not any(each.startswith(name) for each in known)
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, {*known} - {"--help"}, n=1)
             if is_unknown and near and (word.startswith("--") or word == self._words[0]):
                 return f". Did you mean {near[0]}?"
         return ""

@@ -170,12 +170,13 @@ def scan(arguments: Namespace) -> None:
     one pass: PREFIX.ASSEMBLY.OUTPUT.plus.bw and so on. Classes and labels have log-odds, numbers
     the unit of their column, and counts its logarithm. Labels per position and bins have log-odds
     of each position or bin instead of windows. Peaks of classes, labels and bins need --threshold.
+    Choose a high one, because their probabilities hold for the fractions of the training records.
 
-    WITHOUT --prior the log-odds assume as many positives as in the validation split, on which they
-    were calibrated, and most peaks in a genome are false. Give the fraction of windows that you
-    expect to be positive with --prior. This is also right for models trained with class weights or
-    balanced groups, because the calibration corrects for both. Windows with more than half
-    ambiguous bases, such as N, have no score.
+    WITHOUT --prior the log-odds of two classes assume as many positives as in the validation
+    split, on which they were calibrated, and most peaks in a genome are false. Give the fraction of
+    windows that you expect to be positive with --prior. This is also right for models trained with
+    class weights or balanced groups, because the calibration corrects for both. Windows with more
+    than half ambiguous bases, such as N, have no score.
 
     example: selfattn-bio scan --model results/promoter/model --genome dm3.fa \\
       --region chr2R --prior 0.005 --anchor end --output promoters

@@ -165,8 +165,8 @@ class Interpret(Section):
         workflow searches only if they are named
     max_sequences
         maximum number of records in train and valid to explain for each output: positives that
-        are predicted as positive; for numbers, those with the highest and the lowest
-        predictions. At most 33 million positions
+        are predicted as positive, and those with the next highest scores if these are fewer; for
+        numbers, those with the highest and the lowest predictions. At most 33 million positions
     maps
         ids of records whose attention maps the report shows, with any label and split; by
         default explained records with the highest, middle and lowest score

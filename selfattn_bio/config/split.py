@@ -1,4 +1,7 @@
-"""[split] and [audit]: how records are divided into train, valid and test."""
+"""[split] and [audit]: how records are divided into train, valid and test.
+
+`enlarge` of each kind says how to get a larger test split.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ class ChromosomeSplit(Section):
         test chromosomes
     """
 
+    enlarge: ClassVar[str] = "list more chromosomes in [split] test"
     kind: Literal["chromosome"] = "chromosome"
     valid: Listed[tuple[str, ...]] = Field(min_length=1)
     test: Listed[tuple[str, ...]] = Field(min_length=1)
@@ -43,6 +47,7 @@ class FractionSplit(Section):
         fraction of the test set
     """
 
+    enlarge: ClassVar[str] = "increase test_fraction in [split], or add records"
     valid_fraction: Fraction = Field(0.15, gt=0)
     test_fraction: Fraction = Field(0.15, gt=0)
     seed: Seed = 0
@@ -125,6 +130,7 @@ class RegionSplit(Section):
         test regions
     """
 
+    enlarge: ClassVar[str] = "widen the regions of [split] test"
     kind: Literal["region"] = "region"
     valid: Listed[tuple[str, ...]] = Field(min_length=1)
     test: Listed[tuple[str, ...]] = Field(min_length=1)
@@ -179,6 +185,7 @@ class GivenSplit(Section):
         fraction of train that is sampled as valid if the data name no valid records
     """
 
+    enlarge: ClassVar[str] = "add test records to the data"
     valid_fraction: Fraction = Field(0.15, gt=0)
     seed: Seed = 0
 

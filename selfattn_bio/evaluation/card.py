@@ -191,8 +191,11 @@ def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
         "weights were negligible."
     )
     words += " Weights and calibration were fitted on the validation set."
-    if not is_judged:
-        words += " The validation metrics below are those of the network alone."
+    words += (
+        " The validation metrics below are from the same records, so they are optimistic."
+        if is_judged
+        else " The validation metrics below are those of the network alone."
+    )
     return [words]
 
 
@@ -317,7 +320,7 @@ def _figures(
     table = "\n".join(["| | valid | test |", "|---|---|---|", *rows])
     chosen = (
         f"The weights are those of step {provenance.get('best_step')}, which was best on the "
-        "validation set, so the validation metrics are slightly optimistic."
+        "validation set, so the validation metrics are optimistic."
     )
     if not test:
         chosen += (

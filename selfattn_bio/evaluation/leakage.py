@@ -34,7 +34,16 @@ FEW = 50
 # maximum number of k-mers compared to find the strand; of a longer sequence, a sample is used
 COMPARED = 4_000_000
 LEAST = 5  # records of a class; in a tenth of tests with 3 and 3, chance alone separates them
+# identity in percent below which relatives often share too few k-mers, at the defaults of [split]
+MISSED = {"protein": 85, **dict.fromkeys(("dna", "rna", "ssdna"), 90)}
 KEY = 32  # characters of the key of a sequence
+
+
+def missed_relatives(alphabet: str) -> str:
+    """Say which relatives a search by shared k-mers can miss; empty if that is not known."""
+    if alphabet not in MISSED:
+        return ""
+    return f"relatives below about {MISSED[alphabet]} % identity can be missed"
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ from selfattn_bio.layout import Layout
 from selfattn_bio.motifs.matching import HIT_P, find_hits, relevant_hits
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.alphabet import Letters
+from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import pad_letters
 from selfattn_bio.sequence.tables import write_table
 
@@ -62,7 +62,7 @@ MAX_SEARCHED = 1000
 NO_PAIR = (
     "no pair of motifs was tested. A pair needs two motifs of the same output, and at least "
     f"{MIN_RECORDS} test records in which the model relies on a site of each, at most {MAX_GAP} "
-    "positions apart"
+    f"positions apart. For support, {MIN_PAIRS} pairs (four motifs) of an output have to be tested"
 )
 # described in docs/interpretation_interactions.md
 COLUMNS = [  # order in interactions.tsv
@@ -291,7 +291,7 @@ def shortfall(row: Mapping[Any, Any], least: float, significance: float) -> str:
         else f"no difference from {others} shown"
         for p, few, others in (
             ("sites_p", f"{MIN_RECORDS} records have random positions", "random positions"),
-            ("pairs_p", f"{MIN_PAIRS} pairs were tested", "a curve over all motifs"),
+            ("pairs_p", f"{MIN_PAIRS} pairs (four motifs) were tested", "a curve over all motifs"),
         )
         if not row[p] < significance
     ]
@@ -308,6 +308,7 @@ def relevant_sites(
     ppms: Mapping[str, Floats],
     sequences: Letters,
     importance: Callable[[Letters], list[Scores]],
+    alphabet: Alphabet,
     hit_p: float | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -322,6 +323,8 @@ def relevant_sites(
         two motifs are sampled.
     importance
         Function from sequences to the importance of each position, which selects the hits.
+    alphabet
+        Alphabet of the sequences.
     hit_p
         p-value threshold, as in `matching.find_hits`; `HIT_P` if not given.
     seed
@@ -331,7 +334,7 @@ def relevant_sites(
     -------
     The table of `matching.relevant_hits`: name, record, start, end, strand, p_value and rank.
     """
-    hits = find_hits(ppms, {}, sequences, hit_p or HIT_P)
+    hits = find_hits(ppms, {}, sequences, hit_p or HIT_P, alphabet)
     num_motifs = hits.groupby("record")["name"].nunique()
     with_two_motifs = num_motifs.index[num_motifs > 1].to_numpy(copy=True)
     sampled = np.sort(np.random.default_rng(seed).permutation(with_two_motifs)[:MAX_SEARCHED])

@@ -335,8 +335,8 @@ def _joined(curves: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
 def draw_curves(curves: pd.DataFrame, ax: Axes) -> None:
     """Draw the curves of a motif or of a pair of motifs, with intervals.
 
-    A motif has its effect by position, one line per strand. A pair has its epistasis by distance,
-    one line per orientation.
+    A motif has its effect by position, with one line per strand. A pair has its epistasis by
+    distance, with one line per orientation. There is no legend for a motif of one strand.
     """
     line, y, x, label = "strand", "effect", "position", "start of the site (1-based)"
     if "distance" in curves:
@@ -348,8 +348,9 @@ def draw_curves(curves: pd.DataFrame, ax: Axes) -> None:
         low, high = curve[f"{y}_low"], curve[f"{y}_high"]
         ax.fill_between(curve[x], low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
     ax.axhline(0, color="grey", linewidth=0.8, linestyle=":")
-    # above the axes, so that it covers no curve
-    ax.legend(title=line, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    if {*curves[line]} != {"+"}:
+        # above the axes, so that it covers no curve
+        ax.legend(title=line, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     ax.set(xlabel=label, ylabel=f"{y} ({curves['unit'].iloc[0]})")
 
 

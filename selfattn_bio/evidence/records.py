@@ -359,10 +359,15 @@ def mean_effect(
     """Return the mean of effects (n,), its bootstrap interval and a two-sided sign-flip p-value.
 
     The effects of a unit are resampled and flipped together; `units` are their numbers (n,). The
-    keys are the columns NAME (mean), NAME_low, NAME_high and NAME_p.
+    keys are the columns NAME (mean), NAME_low, NAME_high and NAME_p; of one unit, only the mean is
+    known.
     """
+    ends = "", "_low", "_high", "_p"
     code = np.arange(len(effects)) if units is None else pd.factorize(units)[0]
     number, effects = np.bincount(code), np.bincount(code, effects).astype(np.float64)
+    if len(effects) == 1:
+        found = float(effects.sum() / number.sum()), *[float("nan")] * 3
+        return {f"{name}{end}": value for end, value in zip(ends, found, strict=True)}
     sampled = rng.integers(0, len(effects), (RESAMPLES, len(effects)))
     means = effects[sampled].sum(axis=1) / number[sampled].sum(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -375,7 +380,6 @@ def mean_effect(
         rng=rng,
     )
     found = effects.sum() / number.sum(), low, high, flips.pvalue
-    ends = "", "_low", "_high", "_p"
     return {f"{name}{end}": float(value) for end, value in zip(ends, found, strict=True)}
 
 

@@ -21,7 +21,7 @@ from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.motifs.logos import number_positions, track
 from selfattn_bio.motifs.matching import changed_motifs
-from selfattn_bio.objectives.outputs import safe_names, unknown_output
+from selfattn_bio.objectives.outputs import no_output_chosen, safe_names, unknown_output
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.annotated import open_writer
 from selfattn_bio.scoring.language_model import LanguageModel
@@ -88,17 +88,22 @@ class Substitutions(TableResult):
             "CHROM:FIRST-LAST", 1-based inclusive as in samtools; or "all". By default, the 100
             positions with the largest mean effects.
         output
-            Name of the class, label or column. By default the first one.
+            Name of the class, label or column; needed if the model has several outputs.
 
         Raises
         ------
         ArgumentError
-            If the region is not within the substitutions, or there is no such output.
+            If the region is not within the substitutions, there is no such output, or there are
+            several and none is chosen.
         """
-        output = next(iter(self.units)) if output is None else output
-        if output not in self.units:
-            raise unknown_output(output, list(self.units))
-        unit, effect = self.units[output], column("effect", output)
+        names = list(self.units)
+        if output is None and len(names) > 1:
+            raise no_output_chosen(names, "output")
+        output = names[0] if output is None else output
+        if output not in names:
+            raise unknown_output(output, names)
+        effect, of = column("effect", output), f" on {output}" if output else ""
+        unit = self.units[output]
         effects = self.table.groupby("pos")[effect].mean()  # NaN: not scored
         effects = effects.reindex(range(effects.index[0], effects.index[-1] + 1)).fillna(0.0)
         chrom, first = self.table["chrom"].iloc[0], int(effects.index[0]) - 1
@@ -132,7 +137,7 @@ class Substitutions(TableResult):
         heat.set_yticks(np.arange(len(known)) + 0.5, known)
         heat.set_xlabel("position (1-based, as in the table)")
         number_positions(heat, start + 1, end + 1)
-        figure.colorbar(image, ax=[letters, heat], label=f"effect ({unit})", shrink=0.8)
+        figure.colorbar(image, ax=[letters, heat], label=f"effect{of} ({unit})", shrink=0.8)
         return figure
 
     def save(self, prefix: str | Path) -> None:
@@ -167,8 +172,8 @@ def score_substitutions(
     """Score all substitutions in a region, in one window if the region fits into it.
 
     In a longer region, each position has a window around it. In a protein, the window is the
-    complete sequence. A warning is logged if the genome is
-    named differently from the assembly of the training records.
+    complete sequence, as in RNA that is not longer than the longest training record. A warning is
+    logged if the genome is named differently from the assembly of the training records.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ For a class or label:
   (`null_p`, `null_hits`).
 - **contradicted**: `support_q` is below the significance, but necessity and effect are at most
   -`MIN_EFFECT`, with intervals below 0: the hits are enriched, but lower the score.
-- **inconclusive**: all other motifs.
+- **inconclusive**: all other motifs. `lacks` says why.
 
 For a number, records with a hit have higher or lower values than others (enrichment, also compared
 with records of the same GC content and length), and the prediction falls or rises accordingly when
@@ -90,7 +90,7 @@ COLUMNS = [  # order in motifs.tsv
     *estimated("necessity"),
     "support_q",
     *("null_motifs", "null_necessity", "null_p", "null_passing"),
-    *("verdict", "unit", "min_effect"),
+    *("verdict", "lacks", "unit", "min_effect"),
     *tested("matched"),
     *("matched_odds_ratio", "matched_difference"),
     *estimated("sufficiency"),
@@ -171,6 +171,7 @@ def weigh_evidence(
         verdict({**found, **row}, held_out, significance)
         for found, row in zip(rows, table.to_dict("records"), strict=True)
     ]
+    table["lacks"] = [shortfall(row, significance) for row in table.to_dict("records")]
     return table
 
 
@@ -230,6 +231,37 @@ def verdict(row: Mapping[Any, Any], held_out: HeldOut, significance: float) -> s
         return "contradicted"
     exceeds_nulls = row["null_p"] <= NULL_P  # false if missing
     return "supported" if _uses(row, held_out) and exceeds_nulls else "inconclusive"
+
+
+def shortfall(row: Mapping[Any, Any], significance: float) -> str:
+    """Return what an inconclusive motif lacks for support; empty for other verdicts."""
+    if row["verdict"] != "inconclusive":
+        return ""
+    reasons = []
+    if not row["enrichment_q"] < significance:  # also true if missing
+        reasons.append("enrichment not shown")
+    elif not row["matched_q"] < significance:
+        reasons.append("no enrichment over matched records")
+    smallest = min(row["effect"], row["necessity"], key=abs)
+    ends = [row[f"{name}_{end}"] for name in USES for end in ("low", "high")]
+    if pd.isna(row["effect_q"]):
+        reasons.append("effect not measured")
+    elif not row["effect_q"] < significance:
+        reasons.append("effect not shown")
+    elif abs(smallest) < row["min_effect"]:
+        reasons.append(f"effect smaller than {row['min_effect']:.2g}")
+    elif min(ends) <= 0 <= max(ends):
+        reasons.append("interval of the effect includes 0")
+    if not reasons:
+        if not row["support_q"] < significance:
+            reasons.append("not shown by all tests together")
+        elif pd.isna(row["null_p"]):  # not compared, because the records have no clear direction
+            reasons.append("unclear whether records with a site have higher or lower numbers")
+        elif 1 / (1 + row["null_motifs"]) > NULL_P:
+            reasons.append("too few sites of permuted motifs to compare with")
+        else:
+            reasons.append("permuted motifs have such effects")
+    return "; ".join(reasons)
 
 
 def _uses(row: Mapping[Any, Any], held_out: HeldOut, *, against: bool = False) -> bool:

@@ -87,6 +87,7 @@ class Provenance(Stored):
     num_train: int = 0
     num_valid: int = 0
     median_length: Positive | None = None
+    longest_length: Positive | None = None
     best_step: int | None = None
     privacy: StoredPrivacy | None = None
     versions: dict[str, str] = Field(default_factory=dict)

@@ -1,6 +1,7 @@
 """Draw sequence logos and letter tracks, on axes of matplotlib or as SVG text.
 
-Bases have colours of the Okabe-Ito palette, which people with any colour vision can distinguish.
+Bases, and residues by their chemistry as in WebLogo, have colours of the Okabe-Ito palette, which
+people with any colour vision can distinguish.
 SVG text is small, because each letter is defined once and reused.
 """
 
@@ -23,8 +24,12 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
 from numpy.typing import ArrayLike
 
-COLOURS = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#D55E00"}
-OTHER_COLOUR = "#555555"
+from selfattn_bio.sequence.alphabet import DNA
+
+BASES = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#D55E00", "U": "#D55E00"}
+OF_CHEMISTRY = {"KRH": "#0072B2", "DE": "#D55E00", "GSTYC": "#009E73", "NQ": "#CC79A7"}
+RESIDUES = {letter: colour for group, colour in OF_CHEMISTRY.items() for letter in group}
+OTHER_COLOUR = "#555555"  # also of hydrophobic residues
 LETTER_WIDTH, MARGIN = 0.94, 0.03  # of a position
 SMALLEST = 0.005  # fraction of the axis height; smaller letters are invisible and not drawn
 WIDTH = 10  # px per letter
@@ -71,6 +76,11 @@ class LetterPlot:
         """Return the height of the axis."""
         return (self.limits[1] - self.limits[0]) or 1.0
 
+    def colour(self, index: int) -> str:
+        """Return the colour of a letter, given its index in the alphabet."""
+        colours = BASES if len(self.letters) == len(DNA.letters) else RESIDUES
+        return colours.get(self.letters[index], OTHER_COLOUR)
+
     def stacked(self) -> Iterator[tuple[int, int, float, float]]:
         """Yield the letters that are large enough to be visible.
 
@@ -107,11 +117,10 @@ class LetterPlot:
             )
             ax.tick_params(axis="x", length=0, labelsize=mpl.rcParams["font.size"] * 0.8)
         for position, index, bottom, height in self.stacked():
-            letter = self.letters[index]
             left = start + position + MARGIN
             fit = Affine2D().scale(LETTER_WIDTH, height).translate(left, bottom)
-            colour = COLOURS.get(letter, OTHER_COLOUR)
-            ax.add_patch(PathPatch(_glyph(letter).transformed(fit), facecolor=colour, linewidth=0))
+            glyph = _glyph(self.letters[index]).transformed(fit)
+            ax.add_patch(PathPatch(glyph, facecolor=self.colour(index), linewidth=0))
 
     def svg(self, *, label: str, height: int = 60, shaded: tuple[int, int] | None = None) -> str:
         """Return an `<svg>` element with 10 px per letter.
@@ -140,8 +149,7 @@ class LetterPlot:
         # Ids are global in a page. Equal pictures may share them, different ones must not.
         own = "g" + hashlib.sha256(repr((placed, label, start)).encode()).hexdigest()[:8]
         glyphs = "".join(
-            f'<path id="{own}{i}" fill="{COLOURS.get(letters[i], OTHER_COLOUR)}" '
-            f'd="{_outline(letters[i])}"/>'
+            f'<path id="{own}{i}" fill="{self.colour(i)}" d="{_outline(letters[i])}"/>'
             for i in sorted({letter for letter, _ in placed})
         )
         uses = "".join(

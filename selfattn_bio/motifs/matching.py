@@ -52,7 +52,7 @@ def find_hits(
     num_sites: Mapping[str, int],
     sequences: Letters,
     hit_p: float,
-    alphabet: Alphabet = DNA,
+    alphabet: Alphabet,
 ) -> pd.DataFrame:
     """Find where each motif matches, on both strands of DNA.
 

@@ -119,7 +119,11 @@ class MotifSet:
     def __repr__(self) -> str:
         if not len(self):
             return "MotifSet without motifs"
-        names = ", ".join(f"{motif.name} {motif.consensus}" for motif in self)
+        verdicts = self.table.get("verdict", [""] * len(self))
+        names = ", ".join(
+            f"{motif.name} {motif.consensus}{f' ({verdict})' if verdict else ''}"
+            for motif, verdict in zip(self, verdicts, strict=True)
+        )
         supported = f", {num_supported(self.table)} supported" if "verdict" in self.table else ""
         return f"MotifSet of {counted(len(self), 'motif')}{supported}: {names}"
 
@@ -370,15 +374,20 @@ class MotifSet:
                 write_bed(temporary, rows)
         return rows
 
-    def plot(self) -> DisplayedFigure:
-        """Draw all logos in bits, one below the other, with name and match."""
-        rows = max(1, len(self.motifs))
+    def plot(self, names: Sequence[str] = ()) -> DisplayedFigure:
+        """Draw the logos of all motifs, or of those with these names, one below the other.
+
+        They are in bits, with name and match, and the output if the motifs are of several. Raises
+        KeyError if a motif does not exist.
+        """
+        shown = [self[name] for name in names] or self.motifs
+        rows = max(1, len(shown))
         figure = DisplayedFigure(figsize=(6, 1.4 * rows), layout="constrained")
-        for axes, motif in zip(
-            figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
-        ):
+        for axes, motif in zip(figure.subplots(rows, 1, squeeze=False)[:, 0], shown, strict=False):
             motif.logo.draw(axes)
-            title = f"{motif.name}  {match_label(self.row(motif.name))}"
+            row = self.row(motif.name)
+            of = f" of {row['target']}" if len({*self.table["target"]}) > 1 else ""
+            title = f"{motif.name}{of}  {match_label(row)}"
             axes.set_title(title, loc="left", fontsize=9)
         return figure
 

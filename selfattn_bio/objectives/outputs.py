@@ -188,6 +188,14 @@ def unknown_output(name: str, names: Sequence[str]) -> ArgumentError:
     )
 
 
+def no_output_chosen(names: Sequence[str], argument: str) -> ArgumentError:
+    """Return the error about a choice between several outputs that `argument` did not make."""
+    return ArgumentError(
+        f"the model has {len(names)} outputs; choose one of {shortened(names, SHOWN)}",
+        hint=f'For example, add {argument}="{names[-1]}"',
+    )
+
+
 def class_log_odds(outputs: Array, column: int) -> Array:
     """Return the log-odds of a class against all others, from logits (..., C) of a softmax."""
     others = np.delete(outputs, column, axis=-1)

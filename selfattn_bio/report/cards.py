@@ -21,12 +21,11 @@ from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
 from selfattn_bio.evidence.associations import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
-from selfattn_bio.evidence.verdicts import NULL_P
+from selfattn_bio.evidence.verdicts import NULL_P, shortfall
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.logos import logo
 from selfattn_bio.motifs.matching import alignment, match_label
 from selfattn_bio.report import figures, tables, words
-from selfattn_bio.report.lines import shortfall
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.sequence.alphabet import get_alphabet
 
@@ -88,6 +87,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "examples": examples.get(row["name"], []),
             "findings": (found := findings(row, results.task, results.corpus["alphabet"]))[0],
             "untested": found[1],
+            "unread": unread(row, results.task, results.corpus["alphabet"]),
             "shortfall": shortfall(row, results.task.interpret.significance),
         }
         for row in rows
@@ -135,6 +135,27 @@ def findings(
         for column, question, _ in lines
         if pd.isna(row[column]) and column not in impossible
     ]
+
+
+def unread(row: Mapping[Any, Any], task: RunFile, alphabet: str = "dna") -> str:
+    """Explain a motif that has an effect alone, but whose sites the model does not use.
+
+    Empty for other motifs. Arguments are those of `findings`.
+    """
+    low, high = row.get("marginal_low", np.nan), row.get("marginal_high", np.nan)
+    has_effect_alone = low > 0 or (high < 0 and pd.notna(row["difference"]))
+    is_used = row["effect_q"] < task.interpret.significance
+    is_needed = not abs(row["necessity"]) < row["min_effect"]
+    if row["verdict"] != "inconclusive" or is_used or is_needed or not has_effect_alone:
+        return ""
+    unit = row["unit"]
+    alone = words.estimate(words.of_row(row, "marginal"), 2, sign=True)
+    return (
+        f"Inserted alone it changes {unit} by {alone}, but shuffling its sites changes it by less "
+        f"than {row['min_effect']:.2g}: the model may count its {get_alphabet(alphabet).letter}s "
+        "elsewhere in the sequence rather than read the motif. More training records or steps may "
+        "help."
+    )
 
 
 def _why_untested(row: Mapping[Any, Any], column: str) -> str:
@@ -192,20 +213,23 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
     def span(name: str) -> str:
         return words.estimate(words.of_row(row, name), 2, sign=True)
 
-    def when_shuffled(loss: float) -> str:
+    def changed(loss: float) -> str:
         return f"{'lowers' if loss > 0 else 'raises'} {unit} by {words.figure(abs(loss), 2)}"
+
+    has_change = round(row["necessity"], 2) != 0
+    shuffling = changed(row["necessity"]) if has_change else f"does not change {unit}"
 
     return [
         ("effect_q", "Does the model use it?", lambda: (
             answer("effect", effect, row["min_effect"]),
-            f"Shuffling its sites {when_shuffled(row['necessity'])}. Effect of the sites, compared "
+            f"Shuffling its sites {shuffling}. Effect of the sites, compared "
             f"with nearby {letters}: {span('effect')}, {row['effect_records']:.0f} records; "
             f"{q('effect')}.")),
         ("null_p", "Does it use it more than permuted motifs?", lambda: (
             YES if row["null_p"] <= NULL_P else NO,
-            f"Shuffling its sites {when_shuffled(row['necessity'])}. For 95 % of "
+            f"Shuffling its sites {shuffling}. For 95 % of "
             f"{row['null_motifs']:.0f} meaningless motifs, which have its columns in random order, "
-            f"it {when_shuffled(row['null_necessity'])} at most; "
+            f"it {changed(row['null_necessity'])} at most; "
             f"p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", direction * row["sufficiency"]),

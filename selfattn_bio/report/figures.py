@@ -219,13 +219,15 @@ def position_sentence(motifs: pd.DataFrame | None) -> str:
         int((rows[f"marginal_{test}_q"] < words.SIGNIFICANCE).sum())
         for test in ("position", "strand")
     )
+    has_strands = rows["marginal_strand_q"].notna().any()
+    on_strand = f" and on the strand for {by_strand}" if has_strands else ""
     rest = ""
     if raising + lowering < len(rows):
         rest = " The others have an effect only together with others, or none."
     return (
         f"{kind} that raise the prediction alone, in neutral backgrounds: {raising} of "
         f"{len(rows)}; that lower it: {lowering}. The effect depends on the position for "
-        f"{by_position} and on the strand for {by_strand}.{rest}"
+        f"{by_position}{on_strand}.{rest}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.display import counted, shortened, with_interval
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
-from selfattn_bio.evidence.verdicts import NULL_P, USES
+from selfattn_bio.evidence.verdicts import shortfall
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from selfattn_bio.study.study import Study
 
 Metrics = Mapping[str, Any]
-MOST_COUNTED = 10  # outputs whose records are counted
+MOST_COUNTED = 10  # outputs whose metrics and records are printed
 
 
 def mean_of(objective: Objective[Any]) -> str:
@@ -78,6 +79,9 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
                 f"AUROC by {words.GROUPS.get(by, by)}: worst {found['worst']!r} "
                 f"{worst['auroc']['value']:.3f}, {words.gap(gap['auroc'])}"
             )
+    for name, of in islice(metrics.get("outputs", {}).get("model", {}).items(), MOST_COUNTED):
+        metric = next(iter(of))
+        yield f"test {title_of(metric)} {words.estimate(of[metric])}  model, {name}"
     if counts := known_counts(metrics):
         yield f"test records with a known target: {counts}"
     yield " ".join(words.baseline_sentence(metrics, objective))
@@ -137,11 +141,15 @@ def network_sentences(metrics: Metrics, objective: Objective[Any]) -> list[str]:
 
 
 def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
-    """Say on which records the network alone is better than with simple models; empty if on none.
+    """Say on which records the network alone is better than with simple models.
 
-    Values that are equal with three digits count as equal.
+    Empty unless the interval of the paired difference on the test records excludes 0.
     """
     main, sign = objective.main_metric, 1 if objective.higher_is_better else -1
+    lead = metrics["differences"]["baselines"].get(NETWORK, {}).get(main, {})
+    end = lead.get("high" if objective.higher_is_better else "low")
+    if end is None or sign * end >= 0:
+        return ""
     better = []
     for split, name in (("valid", "validation"), ("test", "test")):
         alone = metrics[split]["baselines"].get(NETWORK, {}).get(main, {}).get("value")
@@ -159,8 +167,11 @@ def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
     )
 
 
-def motif_lines(table: pd.DataFrame, significance: float) -> Iterator[str]:
-    """Yield one line per motif of a table with evidence, and the number of supported motifs."""
+def motif_lines(table: pd.DataFrame, significance: float, enlarge: str) -> Iterator[str]:
+    """Yield one line per motif of a table with evidence, and the number of supported motifs.
+
+    `enlarge` says how to get a larger test split, in which more effects can be measured.
+    """
     for row in table.to_dict("records"):
         effect = with_interval(row["effect"], row["effect_low"], row["effect_high"])
         unit = row["unit"] if pd.notna(row["effect"]) else f"({words.unmeasured_reason(row)})"
@@ -172,39 +183,8 @@ def motif_lines(table: pd.DataFrame, significance: float) -> Iterator[str]:
             f"{f' ({lacks})' if lacks else ''}"
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
-    if unmeasured := words.unmeasured_sentence(table):
+    if unmeasured := words.unmeasured_sentence(table, enlarge):
         yield unmeasured
-
-
-def shortfall(row: Mapping[Any, Any], significance: float) -> str:
-    """Return what an inconclusive motif lacks for support; empty for other verdicts."""
-    if row["verdict"] != "inconclusive":
-        return ""
-    reasons = []
-    if not row["enrichment_q"] < significance:  # also true if missing
-        reasons.append("enrichment not shown")
-    elif not row["matched_q"] < significance:
-        reasons.append("no enrichment over matched records")
-    smallest = min(row["effect"], row["necessity"], key=abs)
-    ends = [row[f"{name}_{end}"] for name in USES for end in ("low", "high")]
-    if pd.isna(row["effect_q"]):
-        reasons.append("effect not measured")
-    elif not row["effect_q"] < significance:
-        reasons.append("effect not shown")
-    elif abs(smallest) < row["min_effect"]:
-        reasons.append(f"effect smaller than {row['min_effect']:.2g}")
-    elif min(ends) <= 0 <= max(ends):
-        reasons.append("interval of the effect includes 0")
-    if not reasons:
-        if not row["support_q"] < significance:
-            reasons.append("not shown by all tests together")
-        elif pd.isna(row["null_p"]):  # not compared, because the records have no clear direction
-            reasons.append("unclear whether records with a site have higher or lower numbers")
-        elif 1 / (1 + row["null_motifs"]) > NULL_P:
-            reasons.append("too few sites of permuted motifs to compare with")
-        else:
-            reasons.append("permuted motifs have such effects")
-    return "; ".join(reasons)
 
 
 def _match(row: Mapping[Hashable, Any]) -> str:
@@ -254,4 +234,4 @@ def _summary(study: Study) -> Iterator[str]:
     if (motifs := both_inputs(*found)) is not None:
         explained = study.read_optional(layout, "explained", pd.read_parquet)
         outputs = [] if explained is None else explained["target"].unique()
-        yield words.motif_sentence(motifs, list(outputs))
+        yield words.motif_sentence(motifs, study.task.split.enlarge, list(outputs))

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.display import dotted
 from selfattn_bio.evaluation.card import used_files
+from selfattn_bio.evaluation.leakage import missed_relatives
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evidence.interactions import NO_PAIR
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
@@ -64,6 +65,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             metrics=metrics,
             classifier_name=words.classifier_name,
             audit=results.audit,
+            missed_relatives=missed_relatives(alphabet.name),
             **(tables.leakage_tables(results.audit, alphabet) if results.audit else {}),
             alphabet=alphabet,
             corpus=results.corpus,
@@ -137,8 +139,8 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         ),
         "has_classes": LOG_ODDS in units,
         "by_kind": partial(by_kind, units),
-        "motif_sentence": words.motif_sentence(of_inputs, outputs),
-        "sentence_of_first": words.motif_sentence(motifs, outputs),
+        "motif_sentence": words.motif_sentence(of_inputs, task.split.enlarge, outputs),
+        "sentence_of_first": words.motif_sentence(motifs, task.split.enlarge, outputs),
         "null_sentence": words.null_sentence(motifs),
         "agreement_sentence": words.agreement_sentence(
             results.explained.member_correlation if results.explained else None,
@@ -156,6 +158,7 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         # smallest two-sided p; the data count as one of the sign flips
         "min_p": 2 / (RESAMPLES + 1),
         "has_motifs": motifs is not None,
+        "has_effects": motifs is not None and motifs["effect"].notna().any(),
         "explained": outputs,
         "no_pair": NO_PAIR,
         "pair_sentence": figures.pair_sentence(pairs),
@@ -171,7 +174,7 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
 def _partner(results: Results, outputs: Sequence[str]) -> dict[str, Any]:
     """Return what the section on the motifs of the second input shows."""
     return {
-        "sentence": words.motif_sentence(results.motifs, outputs),
+        "sentence": words.motif_sentence(results.motifs, results.task.split.enlarge, outputs),
         "motifs": cards.motif_rows(results),
         "database": _database(results),
         "alphabet": get_alphabet(results.corpus["alphabet"]),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import RunFile
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
-from selfattn_bio.display import counted, decimals, shortened
+from selfattn_bio.display import counted, decimals
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.units import FEW_UNITS
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
@@ -332,13 +332,15 @@ def attention_sentence(has_attention: bool) -> str:
     )
 
 
-def motif_sentence(motifs: pd.DataFrame | None, outputs: Sequence[str] = ()) -> str:
+def motif_sentence(motifs: pd.DataFrame | None, enlarge: str, outputs: Sequence[str] = ()) -> str:
     """Describe how many motifs were found and how many are supported, with names.
 
     Parameters
     ----------
     motifs
         motifs.tsv, or None if there was no search.
+    enlarge
+        How to get a larger test split.
     outputs
         All outputs that were explained, to name those without a supported motif.
     """
@@ -358,19 +360,17 @@ def motif_sentence(motifs: pd.DataFrame | None, outputs: Sequence[str] = ()) -> 
         f"{count} of {counted(len(motifs), 'motif')} {verb} supported by records used neither to "
         f"train the model nor to find the motifs: {which}."
     )
-    return f"{sentence} {unmeasured_sentence(motifs)}".strip()
+    return f"{sentence} {unmeasured_sentence(motifs, enlarge)}".strip()
 
 
-def unmeasured_sentence(motifs: pd.DataFrame) -> str:
-    """Name the motifs whose effect was not measured, and say what helps; empty without any."""
-    rows = motifs[motifs["effect"].isna()].to_dict("records")
-    if not rows:
+def unmeasured_sentence(motifs: pd.DataFrame, enlarge: str) -> str:
+    """Count the motifs whose effect was not measured, and say what helps; empty without any."""
+    if not (number := int(motifs["effect"].isna().sum())):
         return ""
-    reasons = [f"{row['name']} ({unmeasured_reason(row)})" for row in rows]
     return (
-        "Effects not measured, because the test split is too small: "
-        f"{shortened(reasons, MOST_LACKING)}. Enlarge it in [split], for example by test_fraction, "
-        "or add records."
+        f"The test split is too small to measure the effect of {counted(number, 'motif')}: "
+        f"{MIN_RECORDS} records with a site are needed, in {FEW_UNITS} independent units. To "
+        f"enlarge it, {enlarge}."
     )
 
 
@@ -423,13 +423,17 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     """Explain why the effect of a motif, a row of motifs.tsv, was not measured.
 
     The number of test records is an estimate: the fraction with a site is that of these records.
+    Records without a known target do not count.
     """
     found = int(row["effect_records"])
     if found >= MIN_RECORDS:
         return f"{found} test records with a site are in fewer than {FEW_UNITS} independent units"
     records = row["positives"] + row["negatives"] if pd.isna(row["records"]) else row["records"]
-    enough = f", in about {records * MIN_RECORDS / found:,.0f} test records" if found else ""
-    return f"{found} of {records:,.0f} test records have a site; {MIN_RECORDS} are needed{enough}"
+    enough = f", in about {records * MIN_RECORDS / found:,.0f} such records" if found else ""
+    return (
+        f"{found} of {records:,.0f} test records with a known target have a site; {MIN_RECORDS} "
+        f"are needed{enough}"
+    )
 
 
 def odds(row: Mapping[str, Any]) -> str:

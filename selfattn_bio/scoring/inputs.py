@@ -70,7 +70,7 @@ def read_inputs(
     sequences
         One of:
 
-        - strings, whose ids are numbers from 0
+        - strings, whose ids are numbers from 0, or the index of a pandas Series with names
         - the path of a FASTA file
         - `Record`s
         - a table with a column `sequence` and optionally `id`, or with the names of `columns` in
@@ -159,16 +159,24 @@ def _listed(
                 else f"rename one of its columns: {', '.join(map(str, sequences)) or 'none'}"
             )
             raise ArgumentError(f"the table has no column {column!r}; {hint}")
-        ids = sequences[name].astype(str) if name in sequences else [None] * len(sequences)
+        ids = sequences[name].astype(str) if name in sequences else _index(sequences)
         return list(zip(ids, sequences[column], strict=True))
     if isinstance(sequences, Mapping | Set) or not isinstance(sequences, Sized):
         raise ArgumentError(f"cannot read sequences from a {type(sequences).__name__}; {HINT}")
     kind = type(sequences).__name__
     if foreign := [type(each).__name__ for each in sequences if not isinstance(each, str | Record)]:
         raise ArgumentError(f"cannot read sequences from a {kind} of {foreign[0]}; {HINT}")
+    if isinstance(sequences, pd.Series):
+        return list(zip(_index(sequences), sequences, strict=True))
     return [
         (each.id, each.letters) if isinstance(each, Record) else (None, each) for each in sequences
     ]
+
+
+def _index(sequences: pd.DataFrame | pd.Series) -> Sequence[str | None]:
+    """Return the index as ids, or None for each row if it only numbers the rows."""
+    is_numbered = isinstance(sequences.index, pd.RangeIndex)
+    return [None if is_numbered else str(name) for name in sequences.index]
 
 
 def _of_list(

@@ -155,6 +155,7 @@ def _load_one(path: str | Path, device: str) -> Scorer:
         folder=folder,
         stack=load_stack(folder, run, sha256, str(chosen)),
         record_length=provenance.get("median_length"),
+        longest_record=provenance.get("longest_length"),
     )
 
 

@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.display import counted
 from selfattn_bio.files import whole_file
-from selfattn_bio.objectives.outputs import Track
+from selfattn_bio.objectives.outputs import LOG_ODDS, Track
 from selfattn_bio.scoring.windows import GenomeWindows
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.tables import BED_COLUMNS, write_bed
@@ -94,7 +94,9 @@ class TrackWriter:
         if low > high:
             return f"{start}no score, because of too many ambiguous bases"
         if self.least is None:
-            return f"{start}scores from {low:.3g} to {high:.3g} ({self.track.unit})"
+            no_peaks = "; no peaks, because there is no threshold"
+            end = no_peaks if self.track.unit == LOG_ODDS else ""
+            return f"{start}scores from {low:.3g} to {high:.3g} ({self.track.unit}){end}"
         return (
             f"{start}{counted(peaks, 'peak')} with a probability of at least {self.least:.3g}; the "
             f"best window has {expit(high):.3g}"

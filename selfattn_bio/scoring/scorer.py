@@ -61,6 +61,8 @@ class Scorer:
     record_length
         Median length of the training and validation records, without those of parent models. None
         for a model created in memory.
+    longest_record
+        Length of the longest of these records. None if the model folder does not have it.
     """
 
     run: RunFile
@@ -71,6 +73,7 @@ class Scorer:
     folder: Path | None = None
     stack: Stack | None = None
     record_length: int | None = None
+    longest_record: int | None = None
 
     def __repr__(self) -> str:
         number = sum(parameter.numel() for parameter in self.network.parameters())

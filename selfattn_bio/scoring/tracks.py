@@ -296,7 +296,7 @@ def _warn_without_prior(scorer: Scorer | Ensemble) -> None:
     if not scorer.objective.has_log_odds:
         LOG.warning(
             "probabilities hold for the fractions of classes in the training records; in a genome "
-            "most are far rarer"
+            "most are far rarer. Choose a high threshold; a prior is only for two classes"
         )
         return
     fraction = scorer.calibration.positive_fraction

@@ -50,8 +50,8 @@ class VariantOptions:
     Attributes
     ----------
     window
-        Window size. None for the length of the model's training records, in proteins for the
-        complete sequence.
+        Window size. None for the median length of the model's training records. In proteins, and
+        in RNA that is not longer than the longest training record, None is the complete sequence.
     placements
         Number of windows per variant whose scores are averaged. With one, the first base of the
         variant is in the middle of the window. With several, it is at evenly spaced positions in
@@ -209,13 +209,13 @@ class VariantScorer:
     def size(self, chrom: str) -> int:
         """Return the window size: by default that of the records, or the length of a protein.
 
-        That of the records is also used for RNA, unless the sequence is shorter.
+        RNA is also read completely, unless it is longer than all training records.
         """
         alphabet, length = self.model.alphabet, self.genome.lengths[chrom]
-        if alphabet.one_strand:
-            length = min(length, self.model.members[0].record_length or length)
-        complete = None if alphabet.has_complement else length
-        return window_size(self.model, self.options.window or complete)
+        first = self.model.members[0]
+        longest = first.longest_record or first.record_length or length
+        is_part = alphabet.has_complement or (alphabet.one_strand and length > longest)
+        return window_size(self.model, self.options.window or (None if is_part else length))
 
     @cached_property
     def outputs(self) -> dict[str, Output]:
@@ -261,11 +261,13 @@ class VariantScorer:
         values = np.full(shape, np.nan)  # 2: ref and alt
         tracks = self.model.objective.tracks if self.model.objective.section.is_per_base else ()
         distances = np.full((len(tracks), len(rows)), np.nan)
-        if known := [i for i, pair in enumerate(pairs) if pair is not None]:
-            letters = np.stack([[pair.ref, pair.alt] for pair in pairs if pair is not None], axis=1)
-            values[..., known] = self._values(letters)
+        known = {i: pair for i, pair in enumerate(pairs) if pair is not None}
+        for size in {pair.ref.shape[1] for pair in known.values()}:  # several for records of RNA
+            of_size = [i for i, pair in known.items() if pair.ref.shape[1] == size]
+            letters = np.stack([[known[i].ref, known[i].alt] for i in of_size], axis=1)
+            values[..., of_size] = self._values(letters)
             if tracks:
-                distances[:, known] = self._distances(letters).T
+                distances[:, of_size] = self._distances(letters).T
         ref, alt = np.moveaxis(values.mean(axis=0), 1, 0)  # (outputs, rows)
         effects = alt - ref
         fields = [(each.chrom, each.start + 1, each.id, each.ref, alt) for each, alt in rows]
@@ -294,9 +296,8 @@ class VariantScorer:
             columns |= self._by_output("effect_spread", spreads)
         if self.options.background:
             percentiles = np.full_like(effects, np.nan)
-            for i in known:
-                variant, pair = rows[i][0], pairs[i]
-                assert pair is not None
+            for i, pair in known.items():
+                variant = rows[i][0]
                 percentiles[:, i] = self._percentiles(variant, pair, ref[:, i], effects[:, i])
             columns |= self._by_output("effect_percentile", percentiles)
         return pd.DataFrame(columns)

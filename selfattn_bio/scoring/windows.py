@@ -120,7 +120,8 @@ def prior_shift(scorer: Scorer | Ensemble, prior: float | None) -> float:
     if prior is not None and not scorer.objective.has_log_odds:
         raise ArgumentError(
             "prior is for the probabilities of a binary model; this one has objective "
-            f"{scorer.objective.kind!r}"
+            f"{scorer.objective.kind!r}",
+            hint="Leave the prior out; in a scan, choose a high threshold instead",
         )
     return scorer.calibration.shift(prior)
 

@@ -76,15 +76,17 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"cannot read the genome or its index: {error.strerror or error}"
+        message = f"cannot read the FASTA file or its index: {error.strerror or error}"
         file, hint = error.filename or path, "Set XDG_CACHE_HOME to a folder for the index"
         _fail(message, file, "" if str(file).startswith(str(path)) else hint)
 
 
 def _check_head(path: Path) -> bool:
     """Return whether the file is bgzip; raise if it is not FASTA that allows random access."""
-    if not path.is_file():
-        _fail("this is a folder, not a FASTA file" if path.is_dir() else "no such file", path)
+    if not os.path.isfile(path):  # also of a text that is too long for a name
+        hint = "Write a sequence to a FASTA file, and pass its path" if str(path).isalpha() else ""
+        is_folder = os.path.isdir(path)
+        _fail("this is a folder, not a FASTA file" if is_folder else "no such file", path, hint)
     with path.open("rb") as handle:
         zipped = (head := handle.read(4)) == _BGZF
         if zipped:
@@ -97,7 +99,7 @@ def _check_head(path: Path) -> bool:
             f"Compress it with bgzip: {program} -dc {path} | bgzip > "
             f"{path.name.removesuffix('.gz')}.bgz, or use the unpacked file"
         )
-        _fail(f"the genome is {kind} but not bgzip, so it has no random access", path, hint)
+        _fail(f"the file is {kind} but not bgzip, so it has no random access", path, hint)
     with open_uncompressed(path, GenomeError) as text:
         first = text.read(1)
     if first != b">":
@@ -141,9 +143,9 @@ def _why_stale(path: Path, fai: Path, rows: list[_FaiLine], zipped: bool) -> str
     if not all(index.exists() for index in indexes):
         return "no .gzi file next to it"
     if any(index.stat().st_mtime < path.stat().st_mtime for index in indexes):
-        return "older than the genome"
+        return "older than the FASTA file"
     fits = rows and (_fits_blocks(path, _gzi(fai)) if zipped else _fits_headers(path, rows))
-    return "" if fits else "does not match the genome"
+    return "" if fits else "does not match the FASTA file"
 
 
 def _fits_headers(path: Path, rows: list[_FaiLine]) -> bool:
@@ -187,7 +189,7 @@ def _make(path: Path, fai: Path, zipped: bool) -> list[_FaiLine]:
             pysam.faidx("--fai-idx", str(made), *options, str(path))
             return _rows(made)
     except pysam.SamtoolsError as error:
-        _fail(f"htslib cannot index the genome: {str(error).strip()}", path)
+        _fail(f"htslib cannot index the file: {str(error).strip()}", path)
 
 
 def _check_lines(path: Path, text: BinaryIO) -> None:
@@ -205,12 +207,12 @@ def _check_lines(path: Path, text: BinaryIO) -> None:
                 _no_sequence(path, seen)
             _take_name(letters[1:], seen, number, place)
             width, ended = 0, False
-        elif letters and not letters.isalpha():
-            foreign = next(byte for byte in letters if not bytes((byte,)).isalpha())
-            _fail(f"invalid {printable(foreign)} in a sequence line", place)
+        elif foreign := re.search(rb"[^A-Za-z](?!\Z)|[^A-Za-z*]\Z", letters):
+            name = list(seen)[-1].decode("utf-8", "replace")
+            _fail(f"invalid {printable(foreign[0][0])} in the sequence of {name!r}", place)
         elif letters and (ended or (width and len(letters) > width)):
             before = "a shorter line" if ended else f"a line of {width}"
-            message = f"unequal line lengths in a record: {len(letters)} bases after {before}"
+            message = f"unequal line lengths in a record: {len(letters)} characters after {before}"
             _fail(message, place, "Wrap the lines again, e.g. seqtk seq -l 60 old.fa > new.fa")
         elif width and line[len(letters) :] not in (line_end, b""):
             message = "the record mixes LF and CRLF line ends"
@@ -229,14 +231,14 @@ def _take_name(header: bytes, seen: dict[bytes, int], number: int, place: str) -
         message = "lines end in CR (expected LF or CRLF)"
         _fail(message, place, "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa")
     if not name:
-        _fail(f"no chromosome name after '>' in {'>' + header.decode('utf-8', 'replace')!r}", place)
+        _fail(f"no name after '>' in {'>' + header.decode('utf-8', 'replace')!r}", place)
     if name in seen:
-        message = f"duplicate chromosome name {shown} (first in line {seen[name]})"
+        message = f"duplicate name {shown} (first in line {seen[name]})"
         _fail(message, place, "Rename or remove one")
     seen[name] = number
 
 
 def _no_sequence(path: Path, seen: dict[bytes, int]) -> NoReturn:
     name, number = list(seen.items())[-1]
-    message = f"chromosome {name.decode('utf-8', 'replace')!r} has no sequence"
+    message = f"record {name.decode('utf-8', 'replace')!r} has no sequence"
     _fail(message, f"{path}:{number}", "Remove the header or add its sequence")

@@ -71,6 +71,10 @@ class Genome:
         self._mapped = False  # whether the message about differing names was printed
         self._file: pysam.FastaFile | None = None
         self._process = 0  # id of the process that opened the file
+        if not alphabet.is_nucleic:  # a stop sign at the end is no residue
+            for name, length in self.lengths.items():
+                if self._read(name, length - 1, length) == b"*":
+                    self.lengths[name] = length - 1
 
     def __enter__(self) -> Genome:
         return self
@@ -164,7 +168,8 @@ class Genome:
         chrom = self.resolve(chrom)
         end = self.lengths[chrom] if end is None else end
         if not 0 <= start <= end <= self.lengths[chrom]:
-            message = f"window [{start}, {end}) is not within {chrom} ({self.lengths[chrom]} bp)"
+            length = f"{self.lengths[chrom]} {self.alphabet.unit}"
+            message = f"window [{start}, {end}) is not within {chrom} ({length})"
             raise GenomeError(message, place=str(self.path))
         raw = self._read(chrom, start, end)
         if foreign := raw.translate(None, self.alphabet.readable):
@@ -197,7 +202,7 @@ class Genome:
 
     def _unknown(self, name: str) -> NoReturn:
         near = difflib.get_close_matches(name, self.names, 1)
-        is_dna = self.alphabet.is_nucleic
+        is_dna = self.alphabet.has_complement
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
         other = "Is it the same assembly?" if is_dna else ""
         message = f"no {where} (it has {shortened(self.names, _SHOWN)})"

@@ -11,6 +11,7 @@ import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import islice
 
 import numpy as np
@@ -21,7 +22,7 @@ from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import LOCUS, Cover, counts_before
-from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.records import SHUFFLED, Record
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 FULL = 0.4  # covered fraction of a chromosome above which free windows are rare
@@ -29,6 +30,7 @@ FULL = 0.4  # covered fraction of a chromosome above which free windows are rare
 _ROUNDS, _FIRST_SAMPLES, _MORE = 4, 32, 4
 _MAX_SAMPLES = 4_000_000  # in a round; limits memory
 _TRIES = 10  # attempts to find a shuffle that differs from the positive and its other shuffles
+_EMPTY = np.empty(0, np.uint8)
 _GC = np.isin(np.arange(256), list(b"GCSgcs"))
 _KNOWN = np.isin(np.arange(256), list(b"ACGTUacgtu"))
 
@@ -170,10 +172,11 @@ def shuffled(
 ) -> Iterator[Record]:
     """Yield each positive shuffled with its k-let counts preserved; see `shuffle_letters`.
 
-    The id is that of the positive plus `/shuffled1`. Chromosome, group and target columns are
-    copied, so that splits keep the shuffled record with its positive; coordinates are not. A
-    shuffle equal to the positive or to an earlier shuffle is repeated. Positives without another
-    arrangement get no negative.
+    The id is that of the positive plus `/shuffled1`, by which splits keep the two together.
+    Chromosome, group and target columns are copied, but coordinates are not. A repeated positive is
+    dropped later, so its shuffle has the id and columns of the first one. A shuffle equal to the
+    positive or to an earlier shuffle is repeated. Positives without another arrangement get no
+    negative.
 
     Raises
     ------
@@ -182,22 +185,25 @@ def shuffled(
     """
     rng = np.random.default_rng(wanted.seed)
     num_records = num_found = 0
+    # By digest of the letters: the first positive, and the digests of it and its shuffles
+    known: dict[bytes, tuple[Record, set[bytes]]] = {}
     for record in records:
         num_records += 1
-        seen = {record.letters.tobytes()}
-        for number in range(1, wanted.per_positive + 1):
+        digest = _digest(record.letters)
+        first, seen = known.setdefault(digest, (record._replace(letters=_EMPTY), {digest}))
+        for _ in range(wanted.per_positive):
             tries = (shuffle_letters(record.letters, k, rng) for _ in range(_TRIES))
-            letters = next((made for made in tries if made.tobytes() not in seen), None)
+            letters = next((made for made in tries if _digest(made) not in seen), None)
             if letters is not None:
-                seen.add(letters.tobytes())
                 num_found += 1
                 yield Record(
-                    f"{record.id}/shuffled{number}",
+                    f"{first.id}{SHUFFLED}{len(seen)}",
                     letters,
-                    record.chrom,
-                    group=record.group,
-                    targets=record.targets,
+                    first.chrom,
+                    group=first.group,
+                    targets=first.targets,
                 )
+                seen.add(_digest(letters))
     wanted.check_enough(num_found, num_records, "shuffled sequences", counts, f"k ({k})")
 
 
@@ -319,6 +325,10 @@ def _serve(
         else:
             found.append((row, start))
     return without
+
+
+def _digest(letters: NDArray[np.uint8]) -> bytes:
+    return sha256(letters.tobytes()).digest()
 
 
 def _both_flanks(start: int, end: int, distance: int, after_first: bool) -> tuple[int, int]:

@@ -30,6 +30,7 @@ LOCATION = ("chrom", "start", "end", "strand", "group")
 LABEL = "label"  # name of an unnamed group of the header pattern
 SECONDS = 1  # for searching a header with a pattern
 SPECIES = "species"  # an attribute that is read as a column, for training or for splits
+SHUFFLED = "/shuffled"  # between the id of a positive and the number of its shuffle
 _RULES = {
     **dict.fromkeys(("start", "end"), ("[0-9]{1,15}", "a whole number of at most 15 digits")),
     "strand": ("[+-]", "+ or -"),

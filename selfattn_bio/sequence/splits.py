@@ -1,6 +1,7 @@
 """Assign records to train, valid, test or dropped so that no sequence is in two splits.
 
-Sequences that are equal on either strand, groups, clusters and overlapping loci stay together.
+Sequences that are equal on either strand, groups, clusters and overlapping loci stay together, and
+so do a record and its shuffles.
 Records are rows of the corpus table; sequences are passed as the keys of `split_table.strand_keys`.
 """
 
@@ -18,6 +19,7 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.clusters import components
 from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.intervals import LOCUS, run_numbers
+from selfattn_bio.sequence.records import SHUFFLED
 from selfattn_bio.sequence.split_table import DROPPED, check_splits
 from selfattn_bio.split_names import SPLITS
 
@@ -143,7 +145,7 @@ def split_by_group(
         labels.
     """
     groups = _given(records, column)
-    assigned = _deal(records, _bundles(groups, keys), valid_fraction, test_fraction, seed)
+    assigned = _deal(records, _bundles(records, keys, groups), valid_fraction, test_fraction, seed)
     table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": f"{column}=" + groups})
     hint = (
         f"{column!r} has {groups.nunique()} groups: use a column with more (ten or more), larger "
@@ -190,7 +192,7 @@ def split_by_cluster(
     CorpusError
         If a split lacks one of the labels, for example because a cluster is too large.
     """
-    bundles = _bundles(clusters, keys, _loci(records))
+    bundles = _bundles(records, keys, clusters, _loci(records))
     assigned = _deal(records, bundles, valid_fraction, test_fraction, seed)
     _, first, sizes = np.unique(bundles, return_index=True, return_counts=True)
     by = "" if method == "kmers" else f" by {method}"
@@ -225,7 +227,7 @@ def split_at_random(
     CorpusError
         If a split lacks one of the labels.
     """
-    assigned = _deal(records, _bundles(keys), valid_fraction, test_fraction, seed)
+    assigned = _deal(records, _bundles(records, keys), valid_fraction, test_fraction, seed)
     table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": "random"})
     return check_splits(table, records)
 
@@ -272,9 +274,9 @@ def split_as_given(
     reasons = f"{values.name}=" + values.astype("str")
     train = names.index[names == "train"]
     if not (names == "valid").any() and len(train):
-        sampled = _deal(
-            records.loc[train], _bundles([keys[row] for row in train]), valid_fraction, 0, seed
-        )
+        of_train = records.loc[train]
+        bundles = _bundles(of_train, [keys[row] for row in train])
+        sampled = _deal(of_train, bundles, valid_fraction, 0, seed)
         valid = train[sampled == "valid"]
         names[valid] = "valid"
         reasons[valid] += f", {SAMPLED}"
@@ -324,12 +326,13 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
     return records[column].astype(str)
 
 
-def _bundles(*columns: Sequence[object] | pd.Series | Integers) -> Integers:
+def _bundles(records: pd.DataFrame, *columns: Sequence[object] | pd.Series | Integers) -> Integers:
     """Number the records so that those with a common value in any column share a number.
 
-    Records connected through others share a number too.
+    A record shares the number of its shuffles, and records connected through others share one too.
     """
-    num_records = len(columns[0])
+    columns = (records["id"].str.replace(rf"{SHUFFLED}\d+$", "", regex=True), *columns)
+    num_records = len(records)
     rows, nodes, num_nodes = np.arange(num_records), [], num_records
     # Bundles are the connected components of the graph of records and values
     for column in columns:

@@ -20,7 +20,7 @@ _fail = VariantFileError.fail
 
 COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 NO_LETTERS = (".", "*")  # no alternative allele; an allele removed by the deletion of another line
-_LETTERS = re.compile("[ACGTNacgtn]+")
+_LETTERS = re.compile("[ACGTUNacgtun]+")  # the genome reads U as T, or T as U
 _UNSUPPORTED = {"[": "breakend", "]": "breakend", "<": "symbolic"}
 _SHOWN = 40  # characters of a file shown in an error
 

@@ -16,7 +16,14 @@ from selfattn_bio.config import Audit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, LeakageError
-from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
+from selfattn_bio.evaluation.leakage import (
+    Part,
+    counts_of,
+    find_leaks,
+    missed_relatives,
+    shifts_of,
+    tells_label,
+)
 from selfattn_bio.files import whole_file, write_text
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG, log_lines
@@ -278,8 +285,10 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
         f"{count:,} of {name}" for name, count in summary["records"].items() if name != "test"
     )
     fraction, other = summary["near"] / len(leaks), summary["near_other_label"]
+    missed = missed_relatives(summary["alphabet"])
     lines = [
-        f"compared {len(leaks):,} test records with {records}",
+        f"compared {len(leaks):,} test records with {records}, by shared k-mers"
+        f"{missed and f'; {missed}'}",
         f"test records with a near neighbour (at least {summary['similarity']:g} of the k-mers "
         f"shared): {summary['near']} ({fraction:.2%})"
         + ("" if other is None else f", {other} of them with another label"),

@@ -87,7 +87,7 @@ def find_motifs(study: Study, input: str) -> MotifSet:
         seed=settings.seed,
     )
     motifs.save(layout.folder)
-    log_lines(motif_lines(motifs.table, settings.significance))
+    log_lines(motif_lines(motifs.table, settings.significance, study.task.split.enlarge))
     LOG.info(f"wrote {layout.motifs} in {time.monotonic() - start:.0f} s")
     return motifs
 
@@ -193,6 +193,7 @@ def _pairs(
         ppms,
         letters,
         lambda sequences: importance_of(scorer, output, sequences),
+        scorer.alphabet,
         settings.hit_p,
         settings.seed,
     )

@@ -72,12 +72,14 @@ def write_model(
     stack = None
     if data.run.stack.parts and outputs is not None:
         stack, outputs = _fit_stack(trainer, outputs, parts, threads)
+    lengths = data.corpus.records["length"].to_numpy()[_shown(trainer)]
     provenance = {
         "calibration": _calibration(trainer, outputs),
         "parents": data.lineage.parents if data.lineage else [],
         "num_train": len(data.train.rows),
         "num_valid": len(data.valid.rows),
-        "median_length": int(np.median(data.corpus.records["length"].to_numpy()[_shown(trainer)])),
+        "median_length": int(np.median(lengths)),
+        "longest_length": int(lengths.max()),
         **steps.provenance(),
         "best_step": best_step,
         **provenance,

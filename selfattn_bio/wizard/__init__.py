@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import numpy as np
 
 from selfattn_bio.config import PretrainedModel, RunFile, check_files, run_file_of
+from selfattn_bio.config.genome import ShuffledNegatives
 from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import write_text
@@ -224,7 +225,14 @@ def _choose_recipe(task: RunFile) -> Recipe:
     for trial in trials:
         LOG.info(f"{trial} on validation records")
     if learns_nothing(trials):
-        LOG.info("no simple model is clearly above chance, so perhaps nothing can be learned")
+        negatives = task.data.negatives
+        reason = (
+            f". Shuffled negatives have the same {negatives.k}-mer counts as their positives, so "
+            "models of short k-mers cannot tell them apart"
+            if isinstance(negatives, ShuffledNegatives)
+            else ", so perhaps nothing can be learned"
+        )
+        LOG.info(f"no simple model is clearly above chance{reason}")
     LOG.info(f"recipe {recipe.name!r}, because {recipe.reason}")
     if recipe.objective:
         LOG.info("loss 'huber', because gradient boosting predicts clearly better with it")

@@ -38,7 +38,7 @@ HEADERS = (
 )
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
-ATTRIBUTE = rf"(?:^|\s)([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, in a header
+ATTRIBUTE = rf"\s([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, after the id
 READ = 1114  # bp; windows for a profile of 1,000 bp, with context on both sides
 SHOWN = 12  # characters of a sequence in a message
 

@@ -14,7 +14,7 @@ from selfattn_bio.wizard.columns import split_of_file
 
 # Negatives generated from the positives, with a description
 MADE = {
-    "shuffled": "the positives with their dinucleotides in random order",
+    "shuffled": "shuffled positives with the same pairs of neighbouring bases or residues",
     "matched": "windows of the length and GC content of each positive, from its chromosome",
     "neighbours": "windows next to each positive",
 }
@@ -162,9 +162,9 @@ def _files_of_folder(folder: Path) -> list[str]:
 def _check_groups(groups: list[str], made: str) -> None:
     if groups == ["positives"] and not made:
         hint = (
-            "Give a file, or `negatives` shuffled to generate dinucleotide shuffles of the "
-            "positives. BED files with `genome` GENOME.fa may also have `negatives` matched "
-            "(windows of the same length and GC content)"
+            "Give a file, or `negatives` shuffled to generate shuffled positives with the same "
+            "pairs of neighbouring bases or residues. BED files with `genome` GENOME.fa may also "
+            "have `negatives` matched (windows of the same length and GC content)"
         )
         raise RunFileError("`positives` needs `negatives`", hint=hint)
     if made and groups != ["positives"]:

@@ -132,7 +132,8 @@ def split_lines(
         words = "at random, because all records are similar, as variants of one sequence"
     elif contents.alphabet.name == "protein":
         why = "keeps similar sequences together; a random split would put relatives of training "
-        why += "records into test"
+        why += 'records into test. Similarity is that of k-mers, not identity; method = "mmseqs2" '
+        why += "finds more relatives (docs/leakage.md)"
         line, words = setting("kind", "cluster", why), "by clusters of similar sequences"
     else:
         hint = (

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from letters import ascii_of
 from small_task import random_texts, read_json, read_tsv, run_steps, small, write_fasta
 
 import selfattn_bio as sb
+from selfattn_bio.evidence import interactions
 from selfattn_bio.sequence.alphabet import RNA
 
 pytestmark = pytest.mark.slow
@@ -74,8 +76,20 @@ def test_rna_motif_is_shown_with_u_on_one_strand(results):
     assert metrics["baselines"]["motif_scores"]["auroc"]["value"] > 0.9
 
 
+def test_rna_sites_of_pairs_are_on_the_given_strand(results, monkeypatch):
+    seen = []
+    monkeypatch.chdir(results)
+    monkeypatch.setattr(
+        interactions, "relevant_hits", lambda hits, attribution: seen.append(hits) or hits
+    )
+    sb.Study("run.toml").find_interactions("rna.meme")
+    assert pd.concat(seen)["name"].nunique() > 2
+    assert set(pd.concat(seen)["strand"]) == {"+"}
+
+
 def test_rna_effect_is_that_of_the_given_strand(results):
     model = sb.load(results / "model")
+    assert 50 >= model.longest_record > model.record_length
     texts = random_texts(np.random.default_rng(1), 20, 40, letters="ACGU")
     found = sb.marginalize(model, texts, WORD, starts=[16], shuffle=False)
     inserted = [[text[:16] + word + text[24:] for text in texts] for word in (WORD, REVERSE)]

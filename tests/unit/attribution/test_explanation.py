@@ -216,7 +216,27 @@ def test_motif_set_can_be_queried_and_written(tmp_path):
     motifs.to_bed(tmp_path / "m.bed")
     lines = "b\t0\t5\tmotif_01\t1000\t-\nchr1\t112\t117\tmotif_01\t1000\t-\n"
     assert (tmp_path / "m.bed").read_text() == lines
-    assert motifs.plot().axes[0].get_title(loc="left").startswith("motif_01")
+    assert motifs.plot().axes[0].get_title(loc="left").startswith("motif_01  ")
+    assert len(motifs.plot(["motif_01", "motif_01"]).axes) == 2
+    with pytest.raises(KeyError, match="no motif 'motif_02'"):
+        motifs.plot(["motif_02"])
+
+
+def test_outputs_and_verdicts_of_several_motifs_are_named():
+    first = motif_set()
+    names = ["motif_01", "motif_02"]
+    motifs = tuple(dataclasses.replace(first["motif_01"], name=name) for name in names)
+    table = pd.concat([first.table] * 2, ignore_index=True)
+    table = table.assign(
+        name=names, target=["kinase", "zinc"], verdict=["inconclusive", "supported"]
+    )
+    both = MotifSet(motifs, table, first.records)
+    assert repr(both) == (
+        "MotifSet of 2 motifs, 1 supported: motif_01 AGNYA (inconclusive), "
+        "motif_02 AGNYA (supported)"
+    )
+    titles = [axes.get_title(loc="left") for axes in both.plot().axes]
+    assert titles == ["motif_01 of kinase  ", "motif_02 of zinc  "]
 
 
 def test_motif_set_is_read_as_saved(tmp_path):
@@ -354,6 +374,20 @@ def test_substitutions_are_drawn_on_the_chromosome():
         found.plot("chr1:1-9")
     with pytest.raises(ArgumentError, match="there are no substitutions at chr1:5611-5620"):
         found.plot((5610, 5620))
+    assert found.plot().axes[2].get_ylabel() == "effect (logits)"
+
+
+def test_substitutions_are_drawn_for_one_chosen_output():
+    rows = [("p", 1, "A", "C", 0.5, -0.5), ("p", 2, "C", "D", 1.0, -1.0)]
+    columns = ["chrom", "pos", "ref", "alt", "effect_kinase", "effect_zinc"]
+    units = dict.fromkeys(("kinase", "zinc"), "log-odds")
+    found = Substitutions(pd.DataFrame(rows, columns=columns), units, "protein")
+    message = 'has 2 outputs; choose one of kinase, zinc. For example, add output="zinc"'
+    with pytest.raises(ArgumentError, match=message):
+        found.plot()
+    _, heat, bar = found.plot("all", output="zinc").axes
+    assert bar.get_ylabel() == "effect on zinc (log-odds)"
+    assert np.nanmin(heat.images[0].get_array()) == -1
 
 
 def test_window_of_a_short_or_flat_sequence():

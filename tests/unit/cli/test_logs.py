@@ -84,6 +84,7 @@ def test_exit_codes_match_docs(fails_with, error, code):
     [
         ("tyr", "(choose from 'try'). Did you mean try?"),
         ("try --unknown", "try: error: unrecognized arguments: --unknown\n"),
+        ("try --model x", "unrecognized arguments: --model x\n"),
         ("try --qiuet", "unrecognized arguments: --qiuet. Did you mean --quiet?"),
         ("try --quiet --json", "not allowed with argument"),
     ],

@@ -27,6 +27,7 @@ PAGES = [
 ]
 # a line that starts with the command, with the lines that continue it
 LINE = re.compile(r"^ *selfattn-bio ((?:[^\n\\]|\\\n|\\.)+)", re.MULTILINE)
+LISTED = re.compile(r"^- `(--[a-z][\w-]*)", re.MULTILINE)  # options in a list
 INLINE = re.compile(rf"`(?:selfattn-bio )?((?:{'|'.join(COMMANDS)})(?: [^`]*)?)`")
 sys.path.insert(0, str(DOCS))
 
@@ -128,7 +129,7 @@ def commands_of(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def mistakes(text: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Return the errors of complete commands, and the unknown options of inline code."""
+    """Return the errors of complete commands, and the unknown options of inline code and lists."""
     found = []
     parser = build_parser()
     (choices,) = [each.choices for each in parser._actions if each.dest == "command"]
@@ -144,6 +145,11 @@ def mistakes(text: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
         options = {word.partition("=")[0] for word in words if word.startswith("--")}
         if name != "run" and options - known:  # `run` passes options to Snakemake
             found.append(f"{match[0]}: no option {options - known}")
+    for match in LISTED.finditer(text):
+        before = [words[0] for _, words in commands_of(text[: match.start()])]
+        before = [name for name in before if name in choices]
+        if before and match[1] not in choices[before[-1]]._option_string_actions:
+            found.append(f"{match[0]}: no option of {before[-1]}")
     return found
 
 
@@ -159,3 +165,5 @@ def test_wrong_documented_commands_are_found(capsys):
     assert mistakes(good + "`selfattn-bio score --model` and `embed --output x`", capsys) == []
     wrong = "selfattn-bio score --modle m --fasta a.fa --output b.tsv\nselfattn-bio scores\n"
     assert len(mistakes(wrong + "`init task --positive a.fa`", capsys)) == 3
+    listed = "selfattn-bio audit mine\n\n- `--pretraining DIR` is known\n- `--model DIR` is not\n"
+    assert mistakes(listed, capsys) == ["- `--model: no option of audit"]

@@ -73,7 +73,9 @@ def test_card_names_stack_parts(folder):
     times = "\N{MULTIPLICATION SIGN}"
     assert f": 0.08 {times} network + 1.27 {times} motif_scores - 0.40. Weights" in card
     assert "The validation metrics below are those of the network alone." in card
-    assert "of the network alone" not in card_of({}, network=0.08)
+    judged = card_of({}, network=0.08)
+    assert "of the network alone" not in judged
+    assert "validation set. The validation metrics below are from the same records, so" in judged
     left_out = "The simple models kmer6_logistic, motif_scores were left out"
     assert left_out in card_of(network=1)
 

@@ -165,6 +165,7 @@ def test_few_hits_and_no_motif():
     unknown = ["effect", "sufficiency", "stability", "position_p", "window_p", "strand_plus"]
     assert table[unknown].isna().all(axis=None)
     assert table["verdict"].tolist() == ["inconclusive"]
+    assert table["lacks"].str.endswith("; effect not measured").all()
     assert table["effect_records"].tolist() == [2]
     assert list(table) == ["name", *verdicts.COLUMNS]
     assert weigh_evidence({}, {}, few[:0], scored, hit_p=1e-4).empty
@@ -256,7 +257,7 @@ def test_sufficient_motif_raises_score_of_random_sequence(usual):
 
 def test_stability_is_fraction_of_members_with_effect():
     held_out = planted()
-    hits = find_hits(PPMS, SITES, held_out.sequences, 1e-4)
+    hits = find_hits(PPMS, SITES, held_out.sequences, 1e-4, DNA)
     mine = hits[hits["name"] == "used"]
 
     def members(rows):
@@ -294,7 +295,7 @@ def found_in(number, length, seed=0, ppm=None):
     rng = np.random.default_rng(seed)
     sequences = list(rng.choice(BASES, (number, length)))
     ppm = rng.dirichlet(np.full(4, 0.3), 8) if ppm is None else ppm
-    own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P)
+    own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P, DNA)
     return own, null_hits(ppm, 100, own, LabelledRecords(sequences, np.ones(number)), HIT_P, rng)
 
 

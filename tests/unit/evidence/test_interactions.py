@@ -25,7 +25,7 @@ from selfattn_bio.evidence.epistasis import (
     spacing,
 )
 from selfattn_bio.evidence.interactions import attention_between, evaluate_interactions, verdict
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.alphabet import DNA, RNA, SSDNA
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
 SIX = WORDS | {"epsilon": b"GATTACAC", "zeta": b"CAGGTGAA"}
@@ -248,7 +248,9 @@ def test_two_motifs_cannot_be_told_from_a_curve():
     letters, sites = planted(num=60)
     two = sites[sites["name"].isin(["alpha", "beta"])]
     table = evaluate_interactions(two, letters, BOTH, no_attention)
-    assert table["lacks"].tolist() == ["no q value, because fewer than 6 pairs were tested"]
+    assert table["lacks"].tolist() == [
+        "no q value, because fewer than 6 pairs (four motifs) were tested"
+    ]
 
 
 def test_sites_are_taken_out_by_span():
@@ -276,7 +278,7 @@ def test_the_verdict_needs_both_comparisons():
         "",
         "not significant over all pairs",
         "no difference from a curve over all motifs shown",
-        "no q value, because fewer than 6 pairs were tested",
+        "no q value, because fewer than 6 pairs (four motifs) were tested",
     ]
 
 
@@ -321,11 +323,31 @@ def test_records_with_two_motifs_are_searched(monkeypatch):
         return hits.assign(known=hits["record"].isin(attribution))
 
     monkeypatch.setattr(interactions, "relevant_hits", known)
-    sites = interactions.relevant_sites(ppms, letters, importance, 2.5e-4)
+    sites = interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)
     assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
     assert sites["known"].all()
     monkeypatch.setattr(interactions, "MAX_SEARCHED", 2)
-    assert interactions.relevant_sites(ppms, letters, importance, 2.5e-4)["record"].nunique() == 2
+    assert (
+        interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)["record"].nunique() == 2
+    )
+
+
+@pytest.mark.parametrize("alphabet", [RNA, SSDNA], ids=["rna", "ssdna"])
+def test_sites_of_one_strand_are_on_it(alphabet):
+    words = [alphabet.normalise(word) for word in (b"TGTAAATA", b"GCAGCCGC")]
+    ppms = {f"m{i}": np.eye(4)[alphabet.codes(ascii_of(each))] for i, each in enumerate(words)}
+    given = ascii_of(b"A" * 20 + words[0] + b"A" * 20 + words[1] + b"A" * 20)
+
+    def importance(sequences):
+        of_words = np.repeat(np.float32([0, 1, 0, 1, 0]), [20, 8, 20, 8, 20])
+        return [of_words for _ in sequences]
+
+    letters = [given, alphabet.reverse_complement(given)]
+    sites = interactions.relevant_sites(ppms, letters, importance, alphabet)
+    assert sites[["name", "record", "strand"]].to_numpy().tolist() == [
+        ["m0", 0, "+"],
+        ["m1", 0, "+"],
+    ]
 
 
 def test_attention_between_sites():

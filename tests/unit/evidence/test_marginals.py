@@ -1,5 +1,6 @@
 """Test that inserted motifs recover planted dependences, and the functions that insert them."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -215,7 +216,11 @@ def test_motifs_and_defaults():
     assert len(found.curves) == 2 * 2 * NUM_POSITIONS
     again = sb.marginalize(scorer_of(), TEXTS, motifs)
     pd.testing.assert_frame_equal(found.curves, again.curves)
-    assert found.plot("matrix").axes[0].get_title() == "matrix"
+    (axes,) = found.plot("matrix").axes
+    assert axes.get_title() == "matrix"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["+", "-"]
+    one_strand = replace(found, curves=found.curves[found.curves["strand"] == "+"])
+    assert one_strand.plot("matrix").axes[0].get_legend() is None
     with pytest.raises(ArgumentError, match="no curve of 'other'; there are those of"):
         found.plot("other")
 
@@ -244,6 +249,13 @@ def test_ablation_of_an_interval():
     assert repr(alike).startswith("Ablation in 2 sequences: effect ")
     assert alike.unit == "log-odds"
     assert isinstance(alike.plot(), Figure)
+    one = sb.ablate(scorer, TEXTS[:1], 10, 40, shuffles=3)
+    assert one.effect == pytest.approx(one.table["effect"].item())
+    assert np.isnan([one.low, one.high]).all()
+    assert repr(one) == f"Ablation in 1 sequence: effect {one.effect:+.2f} log-odds"
+    alone = sb.marginalize(scorer, TEXTS[:1], TEXT, shuffle=False).table  # one background
+    assert np.isfinite(alone["marginal"]).all()
+    assert alone["marginal_strand_p"].isna().all()
     with pytest.raises(ArgumentError, match=r"\[10, 70\) is not an interval of sequence '0'"):
         sb.ablate(scorer, TEXTS, 10, 70)
     with pytest.raises(ArgumentError, match="there are no sequences"):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from selfattn_bio.motifs.logos import COLOURS, OTHER_COLOUR, TICKS, WIDTH, logo, track
+from selfattn_bio.motifs.logos import BASES, OTHER_COLOUR, TICKS, WIDTH, logo, track
+from selfattn_bio.sequence.alphabet import RNA
 
 PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -55,7 +56,19 @@ def as_svg(plot, height=60):
     ids=["logo", "track", "protein", "empty"],
 )
 def test_letters_are_as_tall_as_their_values(drawn, plot, letters):
-    assert drawn(plot) == [(COLOURS.get(letter, OTHER_COLOUR), *box) for letter, *box in letters]
+    assert drawn(plot) == [
+        (plot.colour(plot.letters.index(letter)), *box) for letter, *box in letters
+    ]
+
+
+def test_letters_have_colours_of_their_alphabet():
+    colours = {letter: logo(np.eye(20), PROTEIN).colour(i) for i, letter in enumerate(PROTEIN)}
+    groups = ["KRH", "DE", "GSTYC", "NQ", "AVLIPWFM"]
+    assert sorted("".join(groups)) == sorted(PROTEIN)
+    assert [len({colours[letter] for letter in group}) for group in groups] == [1] * 5
+    assert len({*colours.values()}) == 5
+    assert colours["A"] == OTHER_COLOUR != logo(np.eye(4)).colour(0)
+    assert logo(np.eye(4), RNA.letters).colour(3) == BASES["T"]
 
 
 def test_svg_counts_positions_from_1_and_shades():
@@ -69,7 +82,7 @@ def test_svg_counts_positions_from_1_and_shades():
 def test_track_of_1000_bases_has_each_once():
     own = np.random.default_rng(0).integers(0, 4, 1000)
     plot = track(np.eye(4)[own])
-    assert [colour for colour, *_ in as_svg(plot)] == [COLOURS["ACGT"[letter]] for letter in own]
+    assert [colour for colour, *_ in as_svg(plot)] == [BASES["ACGT"[letter]] for letter in own]
     assert len(plot.svg(label="a")) < 100_000  # each glyph is defined once
 
 

@@ -57,13 +57,13 @@ def test_hits_on_both_strands_of_records_of_any_length():
     first[5:14] = WORD
     second[16:25] = DNA.reverse_complement(WORD)
     ppms = {"m": PPM, "none": PPM[:4]}
-    hits = find_hits(ppms, dict.fromkeys(ppms, 50), [first, second, third], 1e-4)
+    hits = find_hits(ppms, dict.fromkeys(ppms, 50), [first, second, third], 1e-4, DNA)
     assert hits[["name", "record", "start", "end", "strand"]].to_numpy().tolist() == [
         ["m", 0, 5, 14, "+"],
         ["m", 1, 16, 25, "-"],
     ]
     assert (hits["p_value"] < 1e-4).all()
-    none = find_hits({}, {}, [first], 1e-4)
+    none = find_hits({}, {}, [first], 1e-4, DNA)
     assert none.empty
     assert list(none) == list(hits)
 
@@ -74,7 +74,7 @@ def test_a_hit_does_not_reach_into_padding():
     short, long = filled(14), filled(40)
     short[5:14] = WORD
     long[5:14] = WORD
-    hits = find_hits({"m": flat}, {"m": 50}, [short, long], 1e-4)
+    hits = find_hits({"m": flat}, {"m": 50}, [short, long], 1e-4, DNA)
     assert hits["record"].unique().tolist() == [1]
 
 
@@ -288,7 +288,7 @@ def test_p_values_equal_enumeration(width, num_sites):
     p_of = {score: np.mean(of_words >= score) for score in np.unique(of_words)}
     best = np.array([p_of[score] for score in np.maximum(of_words, of_reversed)])
     for hit_p in (0.9999, 0.01, 2.5e-4):
-        hits = find_hits({"motif": ppm}, {"motif": num_sites}, sequences, hit_p)
+        hits = find_hits({"motif": ppm}, {"motif": num_sites}, sequences, hit_p, DNA)
         assert hits["record"].tolist() == np.flatnonzero(best < hit_p).tolist()
         np.testing.assert_allclose(hits["p_value"], best[best < hit_p], rtol=1e-9)
 
@@ -297,7 +297,7 @@ def test_motifs_of_all_widths_are_found_in_records_of_any_length():
     rng = np.random.default_rng(0)
     ppms = {f"m{n}": rng.dirichlet(np.full(4, 0.3), n % 9 + 3) for n in range(TOGETHER + 9)}
     sequences = [rng.choice(np.append(BASES, ord("N")), n) for n in [WINDOWS + 9, 0, 2, 3, 40]]
-    hits = find_hits(ppms, {}, sequences, 0.02)
+    hits = find_hits(ppms, {}, sequences, 0.02, DNA)
     found = set(hits[["name", "record", "start", "strand"]].itertuples(index=False, name=None))
     for name, ppm in [each for each in ppms.items() if not palindrome_shift(each[1])][::9]:
         scores = integer_scores(ppm, 100, DNA)
@@ -325,7 +325,7 @@ def test_a_site_of_a_motif_with_a_palindrome_is_one_hit(site, strand):
     ppm[range(10), ["ACGT".index(base) for base in "GGTACCTTAG"]] = 0.88
     ppm[6:] = 0.7 * ppm[6:] + 0.075  # the palindrome GGTACC matches on both strands
     record = np.frombuffer(f"AAAAAAAAAA{site}AAAAAAAAAA".encode(), np.uint8)
-    hits = find_hits({"m": ppm}, {}, [record], 2.5e-4)
+    hits = find_hits({"m": ppm}, {}, [record], 2.5e-4, DNA)
     assert hits[["start", "strand"]].to_numpy().tolist() == [[10, strand]]
 
 
@@ -335,7 +335,7 @@ def test_perfect_match_has_the_smallest_p_value(num_sites):
     ppm = np.full((9, 4), (1 - 0.6826) / 3)
     ppm[range(9), [0, 2, 1, 3, 0, 0, 3, 2, 1]] = 0.6826
     word = ascii_of(b"AGCTAATGC")
-    hits = find_hits({"motif": ppm}, {"motif": num_sites}, [word], 1e-4)
+    hits = find_hits({"motif": ppm}, {"motif": num_sites}, [word], 1e-4, DNA)
     assert hits["p_value"].tolist() == [4.0**-9]
 
 
@@ -348,7 +348,7 @@ def test_chance_and_power_do_not_depend_on_the_length_of_records(length):
     ppm = 0.7 * of_word + 0.3 * rng.dirichlet(np.ones(4), 10)
 
     def enriched(hit_p):
-        return enrichment(find_hits({"m": ppm}, {"m": 100}, records, hit_p), labels)
+        return enrichment(find_hits({"m": ppm}, {"m": 100}, records, hit_p, DNA), labels)
 
     hit_p = default_hit_p([length] * 200)
     assert 0.05 < enriched(hit_p)["positives_with_hit"] / 100 < 0.25

@@ -96,7 +96,7 @@ PAIRS = table_of(
     """,
 ).assign(
     marginal_distance_q=[0.004, np.nan],
-    lacks=["", "no q value, because fewer than 6 pairs were tested"],
+    lacks=["", "no q value, because fewer than 6 pairs (four motifs) were tested"],
 )
 PAIRS = PAIRS.reindex(
     columns=dict.fromkeys([*PAIRS, *interactions.COLUMNS, *marginals.PAIR_COLUMNS])

@@ -8,9 +8,9 @@ from pages import page_of
 from small_results import TASK
 
 from selfattn_bio.errors import DatabaseError
+from selfattn_bio.evidence.verdicts import shortfall
 from selfattn_bio.report import cards, plots
 from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows
-from selfattn_bio.report.lines import shortfall
 from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"
@@ -114,6 +114,28 @@ def test_undecided_tests_are_named(rows):
     assert any(
         line.startswith("Also compared with negatives matched for length?") for line in untested
     )
+
+
+def test_effects_that_round_to_0_are_no_change(rows):
+    shown = lines_of(rows[0], necessity=-0.004)[USED].figures
+    assert shown.startswith("Shuffling its sites does not change log-odds. Effect")
+
+
+def test_motifs_that_act_only_alone_are_explained(rows):
+    alone = {"marginal": 0.62, "marginal_low": 0.44, "marginal_high": 0.8}
+    unused = {"effect_q": 0.7, "necessity": -0.01, "verdict": "inconclusive"}
+    row = rows[0] | alone | unused
+    text = cards.unread(row, TASK, "protein")
+    start = "Inserted alone it changes log-odds by +0.62 (+0.44 to +0.80), but shuffling its sites "
+    assert text.startswith(f"{start}changes it by less than 0.1: the model may count its residues ")
+    assert "count its bases" in cards.unread(row, TASK)
+    lowers = {"marginal": -0.62, "marginal_low": -0.8, "marginal_high": -0.44}
+    assert cards.unread(row | lowers, TASK) == ""
+    assert f"changes expression by {MINUS}0.62" in cards.unread(
+        row | NUMBER | unused | lowers, TASK
+    )
+    for change in ({"effect_q": 0.01}, {"necessity": 0.3}, {"marginal_low": -0.1}):
+        assert cards.unread(row | change, TASK) == ""
 
 
 def test_window_positions_count_from_1():

@@ -94,6 +94,10 @@ def test_a_chosen_record_need_not_be_explained(results):
     assert attention_figures(unlabelled)[0].of == "unlabelled, test"
     page = page_of(some)
     assert "Records listed under <code>maps</code> in [interpret] of the run file" in page
+    assert "run file, by decreasing score. Each row" in " ".join(page.split())
+    of_two = {"model": {"positive": {}, "other": {}}}
+    page = page_of(replace(some, metrics=results.metrics | {"outputs": of_two}))
+    assert "run file, by decreasing score of positive. Each row" in " ".join(page.split())
     assert f'aria-label="attention map of {name}"' in page
 
 

@@ -34,12 +34,15 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
     of = read(tmp_path, TASK.model_copy(update={"stack": stack}))
     assert "[stack] changed after the training: run `selfattn-bio train " in caplog.text
     of.metrics["valid"]["baselines"]["network"] = {"auroc": {"value": 0.999}}
+    lead = {"value": -0.1, "low": -0.2, "high": -0.05, "p": 0.001}
+    of.metrics["differences"]["baselines"]["network"] = {"auroc": lead}
     of.metrics["privacy"] = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500}
     changed = page_of(replace(of, history=of.history.drop(columns="train_loss")))
     for text in (
         "Differentially private training: epsilon 2.99 at delta 1e-05 after 1,500 steps.",
         "Private runs do not report the training loss.",
         "These curves show the network only.",
+        "fitted on it as well, so the validation metrics of the model are optimistic.",
         "The score combines the network with simple models: 0.08 * network + 1.27 * "
         f"exact_positions + 0.50 * composition {words.MINUS} 0.40.</p>",
         "<p>The network alone has a better AUROC than with the simple models: 0.999 instead of ",
@@ -61,7 +64,10 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         ("motifs", "of 20 meaningless motifs"),
         ("motifs", "best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)"),
         ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive ("),
-        ("interactions", "inconclusive (no q value, because fewer than 6 pairs were tested: 1)."),
+        (
+            "interactions",
+            "inconclusive (no q value, because fewer than 6 pairs (four motifs) were tested: 1).",
+        ),
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
@@ -165,8 +171,10 @@ def test_motifs_show_the_evidence(page_text):
         "effect +0.81 +0.62 to +1.01 log-odds; q = 0.002",
     ]
     assert last[0] == "motif_03 inconclusive enrichment not shown; effect not measured"
-    reason = "9 of 80 test records have a site; 30 are needed, in about 267 test records"
-    assert last[-1] == f"effect not measured {reason}"
+    assert last[-1] == (
+        "effect not measured 9 of 80 test records with a known target have a site; 30 are needed, "
+        "in about 267 such records"
+    )
 
 
 def test_page_without_motifs(tmp_path):
@@ -177,6 +185,7 @@ def test_page_without_motifs(tmp_path):
     page = page_of(read(tmp_path)).partition("Run file used for training")[0]
     assert "No motif was found" in page
     assert not any(word in page for word in (" bp", "dinucleotide", "either strand", "by DNA"))
+    assert "by shared k-mers; relatives below about 85 % identity can be missed" in page
     for name in ("motifs.tsv", "motifs.meme", "seqlets.bed", "marginals.tsv", "audit.json"):
         (tmp_path / name).unlink()
     page = page_of(read(tmp_path))
@@ -194,6 +203,19 @@ def test_every_figure_states_a_finding(page_text):
     assert len(captions) == 10
     for caption in captions:
         assert re.match(r"<b>[A-Z].+\.</b> [A-Z]", caption), caption
+
+
+def test_rate_of_false_support_is_that_of_the_documentation(page_text):
+    docs = Path(__file__).parents[3] / "docs" / "interpretation_evidence.md"
+    rate = "2 of 1,440 motifs without a signal were supported"
+    assert rate in docs.read_text(encoding="utf-8")
+    assert rate in section_of(page_text, "motifs")
+
+
+def test_motifs_of_one_strand_have_no_strand(results):
+    motifs = results.motifs.assign(marginal_strand_q=np.nan)
+    shown = section_of(page_of(replace(results, motifs=motifs)), "marginals")
+    assert "The effect depends on the position for 1." in shown
 
 
 def test_leakage_table_shows_limits(page_text):
@@ -247,7 +269,7 @@ def test_motif_pairs_are_reported(page_text, results):
     rows, unclear = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert [list(rows), list(unclear)] == [names[:1], names[1:]]
-    lacks = "no q value, because fewer than 6 pairs were tested"
+    lacks = "no q value, because fewer than 6 pairs (four motifs) were tested"
     assert unclear[names[1]]["verdict"] == f"inconclusive {lacks}"
     assert rows[names[0]] == {
         **{"records tested": "62 of 62", "epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},

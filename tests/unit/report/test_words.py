@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -7,6 +8,13 @@ from pages import page_of, section_of
 from small_results import MOTIFS, TASK, make_results, table_of
 
 from selfattn_bio import Study
+from selfattn_bio.config.split import (
+    ChromosomeSplit,
+    ColumnSplit,
+    FilesSplit,
+    GroupSplit,
+    RegionSplit,
+)
 from selfattn_bio.display import with_interval
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives import objective_of
@@ -27,6 +35,8 @@ from selfattn_bio.report.words import MINUS
 
 POSITIVE = "Positive values favour the model"
 ESTIMATE = ("value", "low", "high")
+ENLARGE = ColumnSplit.enlarge
+KNOWN = "of 140 test records with a known target have a site; 30 are needed"
 UNKNOWN = dict.fromkeys((*ESTIMATE, "p"))
 
 
@@ -173,28 +183,30 @@ def test_supported_motifs_are_named_once_by_their_match():
     table["match"] = ["Dref (MA1456.2)", "Dref (MA1.1)", "", "Trl (MA0205.3)"]
     table["other_matches"] = ["BEAF-32 (MA0529.3); pnr (MA0536.2)", *[""] * 3]
     assert words.supported(table) == "Dref (2), GTGACC"
-    assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
-    assert words.motif_sentence(table[:1]).startswith("1 of 1 motif is supported by")
+    assert words.motif_sentence(table, ENLARGE).startswith("3 of 4 motifs are supported")
+    assert words.motif_sentence(table[:1], ENLARGE).startswith("1 of 1 motif is supported by")
     assert words.supported(table.assign(near_ties=[1, 0, 0, 0])) == "Dref or BEAF-32, GTGACC, Dref"
     # Matches that are not significant are not used as names
     weak = table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])
     assert words.supported(weak) == "Dref, GTGACC, TCGATA"
     numbers = table.assign(target=["liver", "heart", "liver", "liver"], effect=[-0.5, 0.2, 0.3, 0])
     assert words.supported(numbers) == "for liver Dref, GTGACC; for heart Dref"
-    assert words.motif_sentence(both_inputs(table, table)).startswith("6 of 8 motifs are")
+    assert words.motif_sentence(both_inputs(table, table), ENLARGE).startswith("6 of 8 motifs")
     every = ["liver", "brain", "heart"]
     assert words.supported(numbers[:1], every) == "for liver Dref; none for brain, heart"
     assert words.supported(numbers[:1], list("abcdef")).endswith("; none for 6 other outputs")
     assert both_inputs(None, None) is None
-    assert words.motif_sentence(numbers).endswith(": for liver Dref, GTGACC; for heart Dref.")
+    assert words.motif_sentence(numbers, ENLARGE).endswith(
+        ": for liver Dref, GTGACC; for heart Dref."
+    )
 
 
 def test_motifs_without_support_are_counted_by_their_verdicts():
     found = pd.DataFrame({"verdict": ["contradicted", "inconclusive", "inconclusive"], "effect": 1})
-    sentence = words.motif_sentence(found)
+    sentence = words.motif_sentence(found, ENLARGE)
     assert sentence.startswith("0 of 3 motifs are supported by")
     assert sentence.endswith(": 2 inconclusive, 1 contradicted.")
-    assert words.motif_sentence(found[:1]).endswith(": 1 contradicted.")
+    assert words.motif_sentence(found[:1], ENLARGE).endswith(": 1 contradicted.")
 
 
 def test_odds_have_two_digits_and_none_without_negatives():
@@ -292,7 +304,7 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
     explained = tmp_path / "attribution" / "records.parquet"
     records = pd.read_parquet(explained)
     pd.concat([records, records.assign(target="other")]).to_parquet(explained)
-    assert "; none for other. Effects not measured, " in lines_of(tmp_path)[2]
+    assert "; none for other. The test split is too small " in lines_of(tmp_path)[2]
     (tmp_path / "report.html").touch()
     report = f"Report: {tmp_path / 'report.html'}"
     assert list(final_lines(Study(TASK, tmp_path)))[-1] == report
@@ -328,8 +340,8 @@ def test_lines_have_the_main_metric(make, kind, title):
 @pytest.mark.parametrize(
     ("number", "expected"),
     [
-        (0, "0 of 140 test records have a site; 30 are needed"),
-        (28, "28 of 140 test records have a site; 30 are needed, in about 150 test records"),
+        (0, f"0 {KNOWN}"),
+        (28, f"28 {KNOWN}, in about 150 such records"),
         (30, "30 test records with a site are in fewer than 20 independent units"),
     ],
 )
@@ -339,12 +351,27 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     assert words.unmeasured_reason(row) == expected
     numbers = row | {"positives": np.nan, "negatives": np.nan, "records": 140}
     assert words.unmeasured_reason(numbers) == expected
-    sentence = words.unmeasured_sentence(pd.DataFrame([row] * 7))
-    assert f"too small: m1 ({expected}), m1 (" in sentence
-    assert sentence.endswith(
-        ") and 2 more. Enlarge it in [split], for example by test_fraction, or add records."
+    assert words.unmeasured_sentence(pd.DataFrame([row] * 7), ENLARGE) == (
+        "The test split is too small to measure the effect of 7 motifs: 30 records with a site are "
+        "needed, in 20 independent units. To enlarge it, add test records to the data."
     )
-    assert words.unmeasured_sentence(pd.DataFrame([row | {"effect": 0.1}])) == ""
+    assert words.unmeasured_sentence(pd.DataFrame([row | {"effect": 0.1}]), ENLARGE) == ""
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        (ChromosomeSplit(valid=["1"], test=["2"]), "list more chromosomes in [split] test"),
+        (RegionSplit(valid=["1:1-9"], test=["2:1-9"]), "widen the regions of [split] test"),
+        (GroupSplit(), "increase test_fraction in [split], or add records"),
+        (ColumnSplit(), "add test records to the data"),
+        (FilesSplit(), "add test records to the data"),
+    ],
+)
+def test_the_remedy_names_keys_of_the_kind_of_split(split, expected):
+    (named,) = re.findall("test(?:_fraction)?", expected)
+    assert split.enlarge == expected
+    assert (named in type(split).model_fields) == ("[split]" in expected)
 
 
 def test_known_targets_of_each_output_are_counted(make):
@@ -356,7 +383,10 @@ def test_known_targets_of_each_output_are_counted(make):
     assert f"test records with a known target: {known}" in lines
     page = page_of(of)
     assert f"same 80 records, with a known target in {known}. Intervals" in page
-    means = [line for line in lines if line.startswith("test AU")]
+    of_labels = of.metrics["outputs"]["model"]
+    for name, entry in of_labels.items():
+        assert f"test AUROC {words.estimate(entry['auroc'])}  model, {name}" in lines
+    means = [line for line in lines if line.startswith("test AU") and "model, " not in line]
     assert len(means) == 4
     assert all("(mean of 2 labels)" in line for line in means)
     outputs = {f"c{number}": {"n": 75} for number in range(12)} | {"all": {"n": 80}}
@@ -368,28 +398,38 @@ def test_a_network_that_is_better_alone_is_named():
     model, better = ({"auroc": {"value": value}} for value in (0.9, 0.95))
     equal = {"model": model, "baselines": {"network": {"auroc": {"value": 0.9004}}}}
     worse = {"model": model, "baselines": {"network": better}}
-    sentence = network_wins_sentence({"valid": equal, "test": worse}, Binary)
+    lead = {"value": -0.05, "low": -0.08, "high": -0.02}
+    clear = {"differences": {"baselines": {"network": {"auroc": lead}}}}
+    unclear = {"differences": {"baselines": {"network": {"auroc": lead | {"high": 0.02}}}}}
+    sentence = network_wins_sentence({"valid": equal, "test": worse} | clear, Binary)
     start = "The network alone has a better AUROC than with the simple models: "
     assert sentence.startswith(f"{start}0.950 instead of 0.900 on test records. If validation ")
-    both = network_wins_sentence({"valid": worse, "test": worse}, Binary)
+    both = network_wins_sentence({"valid": worse, "test": worse} | clear, Binary)
     assert "0.900 on validation records and 0.950" in both
+    assert network_wins_sentence({"valid": worse, "test": worse} | unclear, Binary) == ""
+    absent = {"differences": {"baselines": {}}}
     alone = {"model": model, "baselines": {}}
-    assert network_wins_sentence({"valid": equal, "test": alone}, Binary) == ""
+    assert network_wins_sentence({"valid": equal, "test": alone} | absent, Binary) == ""
 
 
 def test_printed_odds_ratios_are_readable():
     row = MOTIFS.to_dict("records")[0] | {"odds_ratio": 1487.4, "negatives_with_hit": 1}
-    line, *_ = motif_lines(pd.DataFrame([row]), 0.05)
+    line, *_ = motif_lines(pd.DataFrame([row]), 0.05, ENLARGE)
     assert ", odds ratio 1,500 (q " in line
 
 
 def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
     answer = page_text[: page_text.index('<section id="performance">')]
     assert (
-        "Effects not measured, because the test split is too small: motif_03 (9 of 80 test records "
-        "have a site; 30 are needed, in about 267 test records). Enlarge it in [split], for "
-        "example by test_fraction, or add records."
+        "The test split is too small to measure the effect of 1 motif: 30 records with a site are "
+        "needed, in 20 independent units. To enlarge it, increase test_fraction in [split], or add "
+        "records."
     ) in answer
+    card = section_of(page_text, "motifs")
+    assert (
+        "9 of 80 test records with a known target have a site; 30 are needed, in about 267 such "
+        "records"
+    ) in card
 
 
 def test_effects_of_a_motif_are_explained_together(page_text):

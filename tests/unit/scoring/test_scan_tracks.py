@@ -189,6 +189,15 @@ def test_peak_of_labels_is_a_run_of_positions(genome, tmp_path):
     assert scanned(scorer, genome, tmp_path / "x", scan=Scan(threshold=0.999)).empty
 
 
+def test_scan_of_classes_names_the_threshold(genome, tmp_path, caplog):
+    scorer = scorer_of(RUN.model_copy(update={"objective": OBJECTIVES["multiclass"][0]}))
+    caplog.set_level("INFO", logger="selfattn_bio")
+    scanned(scorer, genome, tmp_path / "x", scan=Scan(60))
+    assert caplog.text.count("(log-odds); no peaks, because there is no threshold") == 2
+    scanned(scorer, genome, tmp_path / "x", scan=Scan(60, threshold=0.9))
+    assert "far rarer. Choose a high threshold; a prior is only for two classes" in caplog.text
+
+
 def test_both_strand_model_has_one_track(genome, tmp_path):
     both = config.EvaluationSection(strands="both")
     scorer = scorer_of(RUN.model_copy(update={"evaluation": both}))
@@ -369,7 +378,7 @@ def test_scan_refuses_other_models_and_settings(genome, tmp_path):
     )
     for model, options, message in (
         (numbers, {"scan": Scan(60, threshold=0.5)}, "threshold is a probability, but the outputs"),
-        (numbers, {"scan": Scan(60), "prior": 0.1}, "prior is for the probabilities of a binary"),
+        (numbers, {"scan": Scan(60), "prior": 0.1}, "binary .* in a scan, choose a high threshold"),
         (labels, {}, "window, stride and anchor cannot be used with objective 'labels'"),
     ):
         with pytest.raises(ArgumentError, match=message):

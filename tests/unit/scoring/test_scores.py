@@ -84,6 +84,13 @@ def test_strings_give_table_in_order(scorer):
     np.testing.assert_allclose(scorer.log_odds(letters), log_odds)
 
 
+def test_index_of_a_series_or_table_has_the_ids(scorer):
+    texts = pd.Series(["ACGT" * 10, "TTGA" * 10], index=["a", "b"])
+    assert score_sequences(scorer, texts)["id"].tolist() == ["a", "b"]
+    assert score_sequences(scorer, texts.to_frame("sequence"))["id"].tolist() == ["a", "b"]
+    assert score_sequences(scorer, texts.reset_index(drop=True))["id"].tolist() == ["0", "1"]
+
+
 def test_path_scores_as_its_strings(scorer, tmp_path):
     path = tmp_path / "some sequences.fa"
     path.write_text("".join(f">s{i} x\n{text.lower()}\n" for i, text in enumerate(SEQUENCES)))

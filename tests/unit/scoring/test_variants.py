@@ -225,6 +225,8 @@ def test_substitutions_of_a_protein(tmp_path, kind):
     few = score_substitutions(scorer, path, "p2:3-4", VariantOptions(background=5)).table
     assert len(few) == 2 * 19
     assert few[f"effect_percentile_{name}" if name else "effect_percentile"].between(0, 100).all()
+    stopped = write_genome(tmp_path / "s.fa", {**proteins, "p2": "MNWWYQEDAS*"})  # as from genes
+    assert len(score_substitutions(scorer, stopped, "p2").table) == 10 * 19
     with pytest.raises(GenomeError, match=r"no sequence 'q' in the file \(it has p\|1, p2\)"):
         score_substitutions(scorer, path, "q")
     with pytest.raises(ArgumentError, match="rc cannot be used with protein, which has no reverse"):
@@ -434,3 +436,31 @@ def test_motifs_gained_or_lost_by_an_allele(genome, tmp_path):
     table = pd.read_csv("a.effects.tsv", sep="\t", keep_default_na=False)
     assert table["motifs_lost"].tolist() == ["dre", "", "", "", ""]
     assert table["motifs_gained"].tolist() == ["", "", "", "dre", ""]
+
+
+def test_records_of_rna_are_read_completely(tmp_path):
+    data = RUN.data.model_copy(update={"alphabet": "rna"})
+    changes = {"data": data, "tokens": config.Tokens(k=1), "objective": OBJECTIVES["regression"]}
+    scorer = replace(
+        scorer_of(RUN.model_copy(update=changes)), record_length=60, longest_record=80
+    )
+    names = {"a": 80, "b": 50, "c": 60, "d": 90}
+    texts = {name: random_letters(n, n).tobytes().decode() for name, n in names.items()}
+    texts = {name: each.replace("T", "U") for name, each in texts.items()}
+    path = write_genome(tmp_path / "rna.fa", texts)
+    rows = [(name, 21, each[20], "G" if each[20] == "U" else "U") for name, each in texts.items()]
+    vcf = write_vcf(tmp_path / "a.vcf", rows)
+    table = score_variants(scorer, path, vcf, VariantOptions(background=3))
+    assert table["status"].tolist() == ["scored"] * 4
+    windows = [np.frombuffer(each[:80].encode(), np.uint8) for each in texts.values()]
+    output = scorer.objective.outputs[0]
+    expected = output.value(scorer.outputs(windows[:3]))
+    ref = table[f"ref_{output.name}"]
+    np.testing.assert_allclose(ref[:3], expected, atol=1e-5)
+    first = np.frombuffer(texts["d"][:60].encode(), np.uint8)  # longer than all training records
+    assert ref[3] == pytest.approx(output.value(scorer.outputs([first]))[0], abs=1e-5)
+    with pytest.raises(GenomeError, match=r"no sequence 'nope' in the file \(it has a, b, c, d\)"):
+        score_substitutions(scorer, path, "nope")
+    for text in (texts["a"], texts["a"] * 9):
+        with pytest.raises(GenomeError, match="no such file.* Write a sequence to a FASTA file"):
+            score_substitutions(scorer, text, "a:1-50")

@@ -220,22 +220,22 @@ a text that is longer than the header of a bigWig file, which has 64 bytes, and 
 >a\nacgu\nRyNn\nAC == {'a': 'ACGTRYNNAC'}
 @r\nACGT\n+\nIIII\n => not FASTA: the file starts with character '@' instead of '>'
 ACGT\n>a\nACGT\n => not FASTA: the file starts with character 'A' instead of '>'
->\nACGT\n => 1: no chromosome name after '>' in '>'
->a\nA\n>b\nA\n>a x\nA\n => 5: duplicate chromosome name 'a' (first in line 1). Rename or remove one
->a\nA\n>b\n>c\nA\n => 3: chromosome 'b' has no sequence. Remove the header or add its sequence
->a\nA\n>b\n\n => 3: chromosome 'b' has no sequence. <...>
->a\nAC\nACG\n => 3: unequal line lengths in a record: 3 bases after a line of 2. Wrap the lines
+>\nACGT\n => 1: no name after '>' in '>'
+>a\nA\n>b\nA\n>a x\nA\n => 5: duplicate name 'a' (first in line 1). Rename or remove one
+>a\nA\n>b\n>c\nA\n => 3: record 'b' has no sequence. Remove the header or add its sequence
+>a\nA\n>b\n\n => 3: record 'b' has no sequence. <...>
+>a\nAC\nACG\n => 3: unequal line lengths in a record: 3 characters after a line of 2. Wrap the lines
     again, e.g. seqtk seq -l 60 old.fa > new.fa
->a\nAC\nA\nAC\n => 4: unequal line lengths in a record: 2 bases after a shorter line. <...>
->a\nAC\n\nAC\n => 4: unequal line lengths in a record: 2 bases after a shorter line. <...>
+>a\nAC\nA\nAC\n => 4: unequal line lengths in a record: 2 characters after a shorter line. <...>
+>a\nAC\n\nAC\n => 4: unequal line lengths in a record: 2 characters after a shorter line. <...>
 >a\nAC\nAC\r\nAC\n => 3: the record mixes LF and CRLF line ends. Convert it, e.g. tr -d '\r' <
     old.fa > new.fa
 >a\rAC\r => 1: lines end in CR (expected LF or CRLF). Convert it, <...>
->a\nA C\n => 2: invalid character ' ' in a sequence line
->a\nA\0C\n => 2: invalid byte 0x00 in a sequence line
->a\nAC\n>b\nAC\nA-\n => 5: invalid character '-' in a sequence line
+>a\nA C\n => 2: invalid character ' ' in the sequence of 'a'
+>a\nA\0C\n => 2: invalid byte 0x00 in the sequence of 'a'
+>a\nAC\n>b\nAC\nA-\n => 5: invalid character '-' in the sequence of 'b'
 [gz genome]
->a\nACGT\n => the genome is gz but not bgzip, so it has no random access. Compress it with bgzip:
+>a\nACGT\n => the file is gz but not bgzip, so it has no random access. Compress it with bgzip:
     gzip -dc {path} | bgzip > odd.fa.bgz, or use the unpacked file
 """
 of_genes = partial(intervals, feature="gene")

@@ -136,7 +136,7 @@ def test_an_index_is_cached_where_the_folder_is_read_only(tmp_path, monkeypatch)
     assert genome._fai.stat().st_ino == inode
 
 
-OLDER, DIFFERENT = "older than the genome", "does not match the genome"
+OLDER, DIFFERENT = "older than the FASTA file", "does not match the FASTA file"
 OTHER_BLOCK = (1).to_bytes(8, "little") + (77).to_bytes(8, "little") * 2
 
 

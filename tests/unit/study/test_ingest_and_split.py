@@ -297,3 +297,25 @@ def test_steps_before_training_import_no_torch(two_classes):
     env = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("letters", ["ACGT", "ACDEFGHIKLMNPQRSTVWY"])
+@pytest.mark.parametrize("kind", ["random", "cluster"])
+def test_split_keeps_shuffles_with_their_positives(here, letters, kind):
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list(letters), 40)) for _ in range(60)]
+    texts += texts[:5]  # repeated positives are dropped, their shuffles are not
+    (here / "p.fa").write_text("".join(f">p{i}\n{text}\n" for i, text in enumerate(texts)))
+    alphabet = "dna" if letters == "ACGT" else "protein"
+    (here / "run.toml").write_text(
+        f'[data]\nalphabet = "{alphabet}"\npositives = "p.fa"\n'
+        'negatives = { kind = "shuffled", per_positive = 2 }\n'
+        f'[split]\nkind = "{kind}"\nvalid_fraction = 0.2\ntest_fraction = 0.2\n'
+    )
+    study = sb.Study(".")
+    study.ingest()
+    table = study.split().table
+    sources = table["id"].str.partition("/")[0]
+    assert sources.value_counts().value_counts().to_dict() == {3: 55, 5: 5}
+    assert table.groupby(sources)["split"].nunique().eq(1).all()
+    assert table["split"].value_counts().min() > 30

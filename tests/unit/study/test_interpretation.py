@@ -264,7 +264,7 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     caplog.set_level("INFO", "selfattn_bio")
     meme = write_motifs("my.meme", one="ACGT", two="CCA")
     pairs = with_interpret(study, hit_p=0.2).find_interactions(meme)
-    ((_, _, sequences, hit_p),) = seen
+    ((_, _, sequences, hit_p, _),) = seen
     assert (len(sequences), hit_p) == (10, 0.2)  # positives on c3
     assert "supported: 0 of 1 pair" in caplog.text
     assert "one and two of positive: epistasis" in caplog.text

@@ -21,6 +21,7 @@ from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.motifs.matching import HIT_P, find_hits
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.outputs import find_output
+from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.study.trained import TrainedModel
 
 WORDS = {"raises": "GGTCACACTG", "lowers": "TATCGATAAC", "decoy": "CCATGTTGCA"}
@@ -104,7 +105,7 @@ def verdicts_of_words(target):
     records = held_out_records(output, letters, output.truth(values), scorer.alphabet)
     ppms = {name: ppm_of(word) for name, word in WORDS.items()}
     sites = dict.fromkeys(ppms, 100)
-    hits = find_hits(ppms, sites, letters, HIT_P)
+    hits = find_hits(ppms, sites, letters, HIT_P, DNA)
     scored = Scored(records, calibrated_scores(scorer, output, records))
     found = weigh_evidence(ppms, sites, hits, scored, hit_p=HIT_P)
     return dict(zip(found["name"], found["verdict"], strict=True))

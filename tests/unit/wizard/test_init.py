@@ -1,6 +1,7 @@
 """Test init: the run file fits the data, and records, negatives and organism are recognised."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,8 @@ def test_labels_of_residues(here):
     run = made(table(letters=PROTEIN, number=200, ss3=states))
     assert (run.data.alphabet, run.objective.classes, run.tokens.k) == ("protein", "CEH", 1)
     assert (run.training.shift, run.model.stem.pool, run.split.kind) == (0, 1, "cluster")
+    note = re.sub(r"\s*# ", " ", TASK.read_text())
+    assert 'Similarity is that of k-mers, not identity; method = "mmseqs2" finds more' in note
     assert run.stack.parts == ("window_logistic", "window_trees")
 
 
@@ -149,6 +152,14 @@ def test_negatives_are_generated(here, kind):
     records, splits = ingested()
     assert (len(records), records["label"].sum()) == (120, 60)
     assert splits["valid"] == splits["test"] == 24
+
+
+def test_generated_negatives_of_proteins_are_described(here):
+    write("a.fa", letters=PROTEIN, number=200)
+    made("--positives a.fa --negatives shuffled")
+    text = TASK.read_text()
+    assert "dinucleotide" not in text
+    assert "with the same pairs of neighbouring bases or residues" in text
 
 
 def test_features_of_gff_files(here):
@@ -220,6 +231,13 @@ def test_header_attributes_are_columns(here, capsys):
     write("b.fa", header=lambda i: f"kind={('promoter', 'background')[i % 2]}")
     run = made("--sequences b.fa --column kind")
     assert (run.data.label, run.data.positive) == ("kind", ("promoter",))
+
+
+def test_id_is_no_attribute(here, capsys):
+    write("a.fa", header=lambda i: "y=1")
+    Path("a.fa").write_text(Path("a.fa").read_text().replace(">a", ">kinase=a"))
+    assert exit_code("init my_task --sequences a.fa") == 1
+    assert "the headers have y (1)." in capsys.readouterr().err
 
 
 def test_labels_after_a_bar_are_recognised(here, capsys):
@@ -472,3 +490,10 @@ def test_unused_columns_that_are_almost_numbers_are_named(here, capsys):
     made(table(y=lambda i, _: "failed" if i == 3 else i / 7, **numbers))
     cause = "Most values are numbers, but 'failed' of record 4 is not: correct it or leave it empty"
     assert f"init: not used: y\ninit: column 'y': {cause}\n" in capsys.readouterr().out
+
+
+def test_shuffled_negatives_explain_chance(here, capsys):
+    made(f"--positives {write('a.fa', number=300, letters=PROTEIN)} --negatives shuffled")
+    out = capsys.readouterr().out
+    assert "Shuffled negatives have the same 2-mer counts as their positives" in out
+    assert "nothing can be learned" not in out
