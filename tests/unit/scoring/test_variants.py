@@ -441,9 +441,7 @@ def test_motifs_gained_or_lost_by_an_allele(genome, tmp_path):
 def test_records_of_rna_are_read_completely(tmp_path):
     data = RUN.data.model_copy(update={"alphabet": "rna"})
     changes = {"data": data, "tokens": config.Tokens(k=1), "objective": OBJECTIVES["regression"]}
-    scorer = replace(
-        scorer_of(RUN.model_copy(update=changes)), record_length=60, longest_record=80
-    )
+    scorer = replace(scorer_of(RUN.model_copy(update=changes)), record_length=60, longest_record=80)
     names = {"a": 80, "b": 50, "c": 60, "d": 90}
     texts = {name: random_letters(n, n).tobytes().decode() for name, n in names.items()}
     texts = {name: each.replace("T", "U") for name, each in texts.items()}
@@ -462,5 +460,5 @@ def test_records_of_rna_are_read_completely(tmp_path):
     with pytest.raises(GenomeError, match=r"no sequence 'nope' in the file \(it has a, b, c, d\)"):
         score_substitutions(scorer, path, "nope")
     for text in (texts["a"], texts["a"] * 9):
-        with pytest.raises(GenomeError, match="no such file.* Write a sequence to a FASTA file"):
+        with pytest.raises(GenomeError, match=r"no such file.* Write a sequence to a FASTA file"):
             score_substitutions(scorer, text, "a:1-50")
