@@ -457,7 +457,7 @@ def test_points_in_windows_of_a_genome(here, capsys, chroms):
     assert run.variants["dilated"].model.kind == "dilated"
     out = capsys.readouterr().out
     assert "bins with points of p.bed" in out
-    assert "logistic regression on k-mers around the bin: AUPRC" in out
+    assert "(logistic regression on k-mers around the bin): AUPRC" in out
     assert "recipe 'bins', because points of bins need long windows" in out
 
 
