@@ -35,6 +35,7 @@ from IPython.display import Markdown, display
 from selfattn_bio import Study
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import plots, words
 
 if not Path("workflows/tasks").exists():  # opened in the results folder
@@ -48,7 +49,7 @@ mpl.rcParams.update(plots.STYLE)
 # ## Result
 
 # %%
-comparison = " ".join(words.baseline_sentence(metrics))
+comparison = " ".join(words.baseline_sentence(metrics, objective_of(study.task.objective)))
 summary = words.motif_sentence(motifs, study.task.split.enlarge)
 display(Markdown(f"{comparison}\n\n{summary}"))
 

@@ -32,12 +32,15 @@ import matplotlib as mpl
 from IPython.display import Markdown, display
 
 from selfattn_bio import Study, score_sequences
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.report import plots, words
 
 if not Path("workflows/tasks").exists():  # opened in the results folder
     os.chdir("../..")
 study = Study(task)
+if study.task.objective.kind != "binary":
+    raise ArgumentError(f"the plots of task {task!r} are in its report; this shows two classes")
 metrics, test = study.evaluation.metrics, study.evaluation.predictions["test"]
 mpl.rcParams.update(plots.STYLE)
 

@@ -127,15 +127,16 @@ class _AnyIds(ReadSummary):
 
 
 def _of_file(policy: SequencePolicy, path: Path, k: int, ids: ReadSummary) -> Iterator[Input]:
-    columns = {"id": policy.id_column, "sequence": policy.sequence_column}
-    renamed = {field: name for field, name in columns.items() if field != name}
-    for record in SequenceFile(path, fields=Fields(columns=renamed, needs_id=False)).records(
-        policy, ids
-    ):
+    for record in SequenceFile(path, fields=_fields(policy)).records(policy, ids):
         if (length := len(record.letters)) < k:
             message = f"record {record.id!r} has length {length}, but the model needs at least {k}"
             raise SequenceFileError(message, place=str(path))
         yield Input(record.id, record.letters, _place(record))
+
+
+def _fields(policy: SequencePolicy) -> Fields:
+    names = {"id": policy.id_column, "sequence": policy.sequence_column}
+    return Fields(columns=names, needs_id=False)
 
 
 def _place(record: Record) -> tuple[str, int, int, str, str] | None:
@@ -149,7 +150,8 @@ def _listed(
 ) -> list[tuple[str | None, str | Ascii]]:
     """Return the id (or None) and sequence of each input in memory."""
     if isinstance(sequences, pd.DataFrame):
-        column = policy.sequence_column
+        fields = _fields(policy).within(list(map(str, sequences)))
+        column, name = fields.column("sequence"), fields.column("id")
         if column not in sequences:
             hint = (
                 "to read its intervals, pass genome="
@@ -157,7 +159,6 @@ def _listed(
                 else f"rename one of its columns: {', '.join(map(str, sequences)) or 'none'}"
             )
             raise ArgumentError(f"the table has no column {column!r}; {hint}")
-        name = policy.id_column
         ids = sequences[name].astype(str) if name in sequences else _index(sequences)
         return list(zip(ids, sequences[column], strict=True))
     if isinstance(sequences, Mapping | Set) or not isinstance(sequences, Sized):

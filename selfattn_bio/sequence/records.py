@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -141,7 +141,8 @@ class Fields:
     numbered
         Replace ids by the file name and the number of the record, starting at 1.
     needs_id
-        Whether a table must have the column of ids if `columns` names it.
+        Whether a table must have the columns that `columns` names. Otherwise it may lack ids, and
+        have the columns id and sequence instead.
     """
 
     label: str = ""
@@ -171,6 +172,13 @@ class Fields:
     def column(self, name: str) -> str:
         """Return the table column of a field."""
         return self.columns.get(name, name)
+
+    def within(self, names: Collection[str]) -> Fields:
+        """Return fields that use their own names where only these are in a table."""
+        own = {
+            field for field, name in self.columns.items() if field in names and name not in names
+        }
+        return replace(self, columns={**self.columns, **dict(zip(own, own, strict=True))})
 
 
 @dataclass(frozen=True)

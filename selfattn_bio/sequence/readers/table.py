@@ -12,6 +12,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -249,8 +250,8 @@ class _RowParser:
     """Make records of the rows of one table."""
 
     def __init__(self, names: Sequence[str], state: ReaderState, place: str) -> None:
-        self._names, self._state = names, state
-        fields = state.fields
+        fields = state.fields if state.fields.needs_id else state.fields.within(names)
+        self._names, self._state = names, replace(state, fields=fields)
         check_names(names, place)
         matched = (fields.pattern.groupindex or {LABEL}) if fields.pattern else ()
         label = [fields.label] if fields.label and fields.label not in matched else []

@@ -13,6 +13,7 @@ from selfattn_bio.attribution.explain import explain
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
@@ -63,6 +64,19 @@ def test_motifs_notebook_runs_from_root_and_own_folder(where, tmp_path, monkeypa
     said = run_notebook("motifs", tmp_path / where, monkeypatch)
     assert said["shown"][1]["name"].tolist() == ["motif_01", "motif_02", "motif_03"]
     assert said["titles"][0].startswith("motif_01")
+
+
+def test_notebooks_of_a_regression(tmp_path, monkeypatch):
+    results = make_task(tmp_path)
+    objective = 'objective = {kind = "regression", columns = ["y"]}'
+    text = f'data = {{sequences = "p.csv", targets = "p.csv"}}\n{objective}\n'
+    (tmp_path / "workflows" / "tasks" / "promoter.toml").write_text(text)
+    metrics = (results / "metrics.json").read_text()
+    (results / "metrics.json").write_text(metrics.replace('"auroc"', '"pearson"'))
+    said = run_notebook("motifs", tmp_path, monkeypatch)
+    assert "Pearson's r" in said["shown"][0].data
+    with pytest.raises(ArgumentError, match="the plots of task 'promoter' are in its report"):
+        run_notebook("scoring", tmp_path, monkeypatch)
 
 
 @pytest.fixture(params=MODELS.values(), ids=MODELS)

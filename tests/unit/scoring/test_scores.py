@@ -175,10 +175,13 @@ def test_records_and_tables_of_sequences(genome, tmp_path):
     table.to_csv(tmp_path / "new.csv", index=False)
     for sequences in (table, tmp_path / "new.csv"):
         assert texts(sequences, policy=policy) == [("a", "ACGT"), ("b", "TTT")]
-    with pytest.raises(
-        ArgumentError, match="no column 'Seq'; rename one of its columns: gene, seq"
-    ):
-        texts(table.rename(columns={"Seq": "sequence"}), policy=policy)
+    # their usual names
+    table = table.rename(columns={"gene": "id", "Seq": "sequence"})
+    table.to_csv(tmp_path / "usual.csv", index=False)
+    for sequences in (table, tmp_path / "usual.csv"):
+        assert texts(sequences, policy=policy) == [("a", "ACGT"), ("b", "TTT")]
+    with pytest.raises(ArgumentError, match="no column 'Seq'; rename one of its columns: id, text"):
+        texts(table.rename(columns={"sequence": "text"}), policy=policy)
 
 
 @pytest.mark.parametrize(
