@@ -21,7 +21,7 @@ from selfattn_bio.errors import ResultsError
 from selfattn_bio.report import words
 from selfattn_bio.report.results import site_positions
 from selfattn_bio.report.tables import leakage_tables, stability_table
-from selfattn_bio.sequence.tables import BED_COLUMNS, read_table
+from selfattn_bio.sequence.tables import BED_COLUMNS
 
 
 def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, caplog):
@@ -437,15 +437,6 @@ def test_genome_is_listed_once_with_hash(results):
     page = page_of(replace(results, corpus=results.corpus | {"sources": sources}))
     listed = f"<dt>genome.fa</dt><dd>auxiliary file, sha256 <code>{'cd' * 32}</code></dd>"
     assert page.count(listed) == 1
-
-
-def test_names_stay_text_and_empty_figures_are_missing(tmp_path):
-    (tmp_path / "t.tsv").write_text("id\teffect\tmatch\tchrom\nNA\t1.5\t\t1\n007\t\tnan\t2\n")
-    table = read_table(tmp_path / "t.tsv")
-    assert table["id"].tolist() == ["NA", "007"]
-    assert table["match"].tolist() == ["", "nan"]
-    assert table["chrom"].tolist() == ["1", "2"]
-    assert table["effect"].isna().tolist() == [False, True]
 
 
 def test_only_the_script_of_the_page_may_run(page_text):

@@ -74,3 +74,9 @@ def write_intervals(tmp_path):
 
 
 RUN = run_file(stem={"kind": "conv", "pool": 4})
+
+
+def write_vcf(path, rows):
+    lines = (f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n" for chrom, pos, ref, alt in rows)
+    path.write_text(HEADER + "".join(lines))
+    return path

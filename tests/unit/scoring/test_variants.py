@@ -9,7 +9,15 @@ import pandas as pd
 import pysam
 import pytest
 from commands import exit_code, run
-from genome_models import HEADER, RUN, random_letters, scorer_of, write_genome, write_model
+from genome_models import (
+    HEADER,
+    RUN,
+    random_letters,
+    scorer_of,
+    write_genome,
+    write_model,
+    write_vcf,
+)
 from letters import ppm_of
 from scipy.special import expit
 
@@ -41,12 +49,6 @@ def genome(here):
 
 def text(genome, start, end, chrom="chrA"):
     return genome.fetch(chrom, start, end).tobytes().decode()
-
-
-def write_vcf(path, rows):
-    lines = (f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n" for chrom, pos, ref, alt in rows)
-    path.write_text(HEADER + "".join(lines))
-    return path
 
 
 def other(letter, number=0):
@@ -192,7 +194,7 @@ def test_fields_and_plots_of_several_outputs(genome, tmp_path):
         info_fields({"a b": "", "a-b": ""})
     found = score_substitutions(scorer, genome, "chrA:201-203", VariantOptions(60))
     letters, _, bar = found.plot(output="number.c").axes
-    assert (letters.get_ylabel(), bar.get_ylabel()) == ("mean loss\n(c)", "effect (c)")
+    assert (letters.get_ylabel(), bar.get_ylabel()) == ("mean loss\n(c)", "effect on number.c (c)")
     heat = found.plot(output="number.c").axes[1].images[0].get_array()
     expected = found.table.pivot_table("effect_number.c", "alt", "pos").to_numpy()
     np.testing.assert_allclose(np.ma.filled(heat, np.nan), expected)
@@ -436,29 +438,3 @@ def test_motifs_gained_or_lost_by_an_allele(genome, tmp_path):
     table = pd.read_csv("a.effects.tsv", sep="\t", keep_default_na=False)
     assert table["motifs_lost"].tolist() == ["dre", "", "", "", ""]
     assert table["motifs_gained"].tolist() == ["", "", "", "dre", ""]
-
-
-def test_records_of_rna_are_read_completely(tmp_path):
-    data = RUN.data.model_copy(update={"alphabet": "rna"})
-    changes = {"data": data, "tokens": config.Tokens(k=1), "objective": OBJECTIVES["regression"]}
-    scorer = replace(scorer_of(RUN.model_copy(update=changes)), record_length=60, longest_record=80)
-    names = {"a": 80, "b": 50, "c": 60, "d": 90}
-    texts = {name: random_letters(n, n).tobytes().decode() for name, n in names.items()}
-    texts = {name: each.replace("T", "U") for name, each in texts.items()}
-    path = write_genome(tmp_path / "rna.fa", texts)
-    rows = [(name, 21, each[20], "G" if each[20] == "U" else "U") for name, each in texts.items()]
-    vcf = write_vcf(tmp_path / "a.vcf", rows)
-    table = score_variants(scorer, path, vcf, VariantOptions(background=3))
-    assert table["status"].tolist() == ["scored"] * 4
-    windows = [np.frombuffer(each[:80].encode(), np.uint8) for each in texts.values()]
-    output = scorer.objective.outputs[0]
-    expected = output.value(scorer.outputs(windows[:3]))
-    ref = table[f"ref_{output.name}"]
-    np.testing.assert_allclose(ref[:3], expected, atol=1e-5)
-    first = np.frombuffer(texts["d"][:60].encode(), np.uint8)  # longer than all training records
-    assert ref[3] == pytest.approx(output.value(scorer.outputs([first]))[0], abs=1e-5)
-    with pytest.raises(GenomeError, match=r"no sequence 'nope' in the file \(it has a, b, c, d\)"):
-        score_substitutions(scorer, path, "nope")
-    for text in (texts["a"], texts["a"] * 9):
-        with pytest.raises(GenomeError, match=r"no such file.* Write a sequence to a FASTA file"):
-            score_substitutions(scorer, text, "a:1-50")
