@@ -261,7 +261,7 @@ def test_unused_columns_and_small_classes_are_named(here, capsys):
     made(table(number=240, tissue=lambda i, _: ["heart", "liver", "liver", "brain"][i % 4]))
     out = capsys.readouterr().out
     assert "not used" not in out
-    assert "init: only 60 of class 'heart' and 60 of class 'brain': metrics on held-out" in out
+    assert "60 of class 'heart' and 60 of class 'brain': metrics on held-out" in out
 
 
 def test_steps_grow_with_root_of_records(here):

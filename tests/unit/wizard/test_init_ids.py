@@ -105,7 +105,13 @@ def test_repeated_ids_of_a_named_column(here, capsys):
 
 @pytest.mark.parametrize(
     ("second", "hint"),
-    [(">s2\nAC-T", "Remove the alignment gaps"), (">s1\nACC", "Rename or remove one")],
+    [
+        (
+            ">s2\nAC-T",
+            "Remove the alignment gaps, in FASTA with sed '/^>/!s/[-.]//g' old.fa > new.fa",
+        ),
+        (">s1\nACC", "Rename or remove one"),
+    ],
 )
 def test_hints_of_init_name_no_run_file(here, capsys, second, hint):
     Path("s.fa").write_text(f">s1\nACGT\n{second}\n")
