@@ -182,8 +182,8 @@ def _near(reached: Mapping[str, NDArray[np.float64]]) -> str:
         return "No bin was called."
     name, of = next(iter(reached.items()))
     return (
-        f"Of the calls of {name}, {words.percent(of[0])} contain a point, and "
-        f"{words.percent(of[1])} are at most one bin away."
+        f"Calls of {name}: {words.percent(of[0])} contain a point, and {words.percent(of[1])} are "
+        "at most one bin away."
     )
 
 

@@ -83,7 +83,7 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
     page = Path("report.html").read_text()
     assert "60 of" in page
     assert page.count("<figure") == 5
-    calls = r"Of the calls of model, \d+ % contain a point, and \d+ % are at most one bin"
+    calls = r"Calls of model: \d+ % contain a point, and \d+ % are at most one bin"
     assert re.search(calls, page)
     assert "Each of the 38 test records was compared with the records that the model" in page
     names = ["chrom", "start", "label", "end", "model", "network", "dilated", "dilated+stack"]
