@@ -257,7 +257,7 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
 class _WithoutMemory(TorchFunctionMode):
     """Put weights on torch's device `meta`, which has no memory, and skip random numbers.
 
-    All else is computed on the CPU, because for `meta` torch would import its compiler, for over a second.
+    All else is computed on the CPU, because for `meta` torch would import its compiler.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
