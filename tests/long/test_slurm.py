@@ -219,7 +219,7 @@ def test_scancel_frees_the_nodes(cluster, project):
     checkpoints = project / "results/smoke/model.checkpoints"
     shutil.rmtree(checkpoints, ignore_errors=True)
     set_steps(project, 100_000)
-    with Run(project, "results/smoke/model", "--retries", "0") as run:
+    with Run(project, "results/smoke/model/history.csv", "--retries", "0") as run:
         run.wait_for_checkpoint(checkpoints)
         assert not nodes_are_free()
         slurm("scancel", running_job("rule_train_wildcards_smoke_"))
