@@ -37,22 +37,22 @@ def walks(
 
 @dataclass(frozen=True)
 class SharedKeys:
-    """The first `block` slots, for all chunks."""
+    """The first `count` slots, for all chunks."""
 
-    block: int
+    count: int
     device: torch.device
 
     def columns(self, x: Tensor) -> Tensor:
         """Gather the keys of the tile: x (b, H, slots, d) -> (b, H, 1, K, d)."""
-        return x[:, :, None, : self.block]
+        return x[:, :, None, : self.count]
 
     def add(self, total: Tensor, x: Tensor) -> None:
         """Add x (b, H, G, K, d) to the slots of the keys in `total` (b, H, slots, d)."""
-        total[:, :, : self.block] += x.sum(2)
+        total[:, :, : self.count] += x.sum(2)
 
     def slots(self) -> Tensor:
         """Return the slots of the keys, (1, K) int64."""
-        return torch.arange(self.block, device=self.device)[None]
+        return torch.arange(self.count, device=self.device)[None]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class AttentionTile:
 
     def by_block(self, x: Tensor) -> Tensor:
         """Return a view of the blocks of keys: (b, H, G, c, K) -> (b, H, G, R, c, n)."""
-        return x.unflatten(-1, (-1, self.keys.block)).transpose(-3, -2)
+        return x.unflatten(-1, (self.distances.shape[1], -1)).transpose(-3, -2)
 
     def rows(self, x: Tensor) -> Tensor:
         """Return the queries of the tile as a view: (B, H, slots, d) -> (b, H, G, c, d)."""
@@ -153,9 +153,8 @@ class Walk:
         classes = _padded(at, 0, -length % self.step).unflatten(0, (-1, self.step)).T
         self.slot_tokens = _padded(classes, 0, -classes.shape[1] % self.chunk).flatten()
         self.key_tokens = _padded(self.slot_tokens, self.before * CHUNK, self.after * CHUNK)
-        # slot of each token
+        # slot of each token; if `step` is 1, token i is in slot i
         self.order = torch.argsort(self.slot_tokens, stable=True)[len(self.slot_tokens) - length :]
-        self.moved = self.step > 1  # otherwise token i is in slot i
 
     def _count(self) -> int:
         """Return the number of keys that all chunks attend to."""
@@ -190,14 +189,14 @@ class Walk:
 
     def from_rows(self, x: Tensor) -> Tensor:
         """Undo `to_rows`: (B, H, slots, d) -> (B, H, L, d)."""
-        return x.index_select(2, self.order) if self.moved else x[:, :, : self.mask.length]
+        return x.index_select(2, self.order) if self.step > 1 else x[:, :, : self.mask.length]
 
     def from_columns(self, x: Tensor) -> Tensor:
         """Undo `to_columns`: (B, H, slots, d) -> (B, H, L, d)."""
         return self.from_rows(x[:, :, self.before * CHUNK :])
 
     def _in_slots(self, x: Tensor, start: int, num: int) -> Tensor:
-        if self.moved:
+        if self.step > 1:
             return x.new_zeros(*x.shape[:2], num, x.shape[3]).index_copy_(2, self.order + start, x)
         return x if num == x.shape[2] else pad(x, (0, 0, start, num - start - x.shape[2]))
 
@@ -245,8 +244,9 @@ class Walk:
     ) -> AttentionTile:
         mask, slots = self.mask, keys.slots()
         first = torch.arange(queries.start, queries.stop, self.chunk, device=mask.device)[:, None]
-        starts = slots[:, :: keys.block] - self.before * CHUNK - first  # (G, R)
-        diagonals = torch.arange(1 - self.chunk, keys.block, device=mask.device)
+        size = self.chunk if isinstance(self.part, SampledBlocks) else slots.shape[1]
+        starts = slots[:, ::size] - self.before * CHUNK - first  # (G, R)
+        diagonals = torch.arange(1 - self.chunk, size, device=mask.device)
         distances = (starts[: 1 if self.slides else None, :, None] + diagonals) * self.step
         query = self.slot_tokens[queries].unflatten(0, (-1, self.chunk))[:, :, None]
         key = self.key_tokens[slots][:, None, :]
