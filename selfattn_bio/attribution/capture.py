@@ -13,9 +13,7 @@ from torch import Tensor
 
 from selfattn_bio.arrays import Integers
 from selfattn_bio.attention.inputs import AttentionInputs, AttentionMask, prepare
-from selfattn_bio.attention.mixers import Softmax
 from selfattn_bio.attribution.readout import AttentionReading
-from selfattn_bio.config import AnyModel, AttentionModel
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
@@ -63,11 +61,9 @@ def read_attention(
 def has_attention(scorer: Scorer) -> bool:
     """Return whether all members have attention weights that can be read.
 
-    CNNs, mixers other than softmax and networks with two inputs have none.
+    CNNs and networks with two inputs have none.
     """
-    return all(isinstance(member, AttentionBody) for member in scorer.network.members) and all(
-        isinstance(layer.mixer, Softmax) for layers in _attention_layers(scorer) for layer in layers
-    )
+    return all(isinstance(member, AttentionBody) for member in scorer.network.members)
 
 
 def _attention_layers(scorer: Scorer) -> list[list[SelfAttention]]:
@@ -86,10 +82,11 @@ def read_letters(scorer: Scorer, letters: Ascii, ids: list[str]) -> AttentionRea
     Raises
     ------
     ArgumentError
-        If the network has no attention weights, for example a CNN or a mixer other than softmax.
+        If the network has no attention weights, for example a CNN.
     """
     if not has_attention(scorer):
-        raise ArgumentError(f"cannot read attention: {_why_none(scorer.run.model)}")
+        kind = scorer.run.model.kind
+        raise ArgumentError(f"cannot read attention: models of kind {kind!r} have no attention")
     tokens, attention = scorer.tokens(letters), _attention_layers(scorer)
     # rows of the network per sequence, the given strand first
     strands = 2 if scorer.run.shares_strands else 1
@@ -97,9 +94,8 @@ def read_letters(scorer: Scorer, letters: Ascii, ids: list[str]) -> AttentionRea
 
     def keep(module: SelfAttention, inputs: tuple[Tensor, AttentionMask]) -> None:
         x, mask = inputs[0][::strands], inputs[1].select(slice(None, None, strands))
-        assert isinstance(module.mixer, Softmax)  # ensured by has_attention
         found[module] = prepare(
-            *module.qkv(x), pattern=module.mixer.pattern, position=module.position, mask=mask
+            *module.qkv(x), pattern=module.pattern, position=module.position, mask=mask
         )
 
     with ExitStack() as hooks, torch.inference_mode():
@@ -115,12 +111,6 @@ def read_letters(scorer: Scorer, letters: Ascii, ids: list[str]) -> AttentionRea
         lengths=np.count_nonzero(letters, axis=1),
         seen=np.arange(len(spans)) == 0 if with_cls else spans[:, 0] >= 0,
     )
-
-
-def _why_none(model: AnyModel) -> str:
-    if not isinstance(model, AttentionModel):
-        return f"models of kind {model.kind!r} have no attention"
-    return f"mixer {model.mixer.kind!r} does not compute attention weights"
 
 
 def _spans(scorer: Scorer, num_tokens: int) -> Integers:

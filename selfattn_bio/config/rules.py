@@ -239,11 +239,6 @@ def method_fits_the_model(run: RunFile) -> Iterator[str]:
             f"[interpret] method {method!r} cannot explain model kind {model.kind!r}, whose layers "
             f"have no rules; choose one of {known}"
         )
-    if isinstance(model, AttentionModel) and model.mixer.kind != "softmax" and needs == "weights":
-        yield (
-            f"[interpret] method {method!r} needs the attention weights of mixer 'softmax'; "
-            f"mixer {model.mixer.kind!r} has none"
-        )
 
 
 def strands_can_be_shared(run: RunFile) -> Iterator[str]:

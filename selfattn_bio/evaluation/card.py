@@ -203,12 +203,7 @@ def _words(run: RunFile) -> str:
     members = f"mean of {run.model.members} networks, " if run.model.members > 1 else ""
     if run.model.kind == "attention":
         layers = f"{run.model.num_layers} layer{'s' * (run.model.num_layers > 1)}"
-        mixer = run.model.mixer.kind
-        attends = (
-            f"attention pattern {run.model.pattern.kind}"
-            if mixer == "softmax"
-            else f"mixer {mixer}"
-        )
+        attends = f"attention pattern {run.model.pattern.kind}"
         kind = f"self-attention encoder ({layers}, dimension {run.model.embed_dim}, {attends})"
     elif run.model.kind == "paired":
         number = run.model.cross_layers

@@ -18,9 +18,10 @@ from selfattn_bio.attribution import methods, rules
 from selfattn_bio.attribution.capture import read_letters
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.explanation import Explanation
+from selfattn_bio.attribution.methods import METHODS
 from selfattn_bio.attribution.methods.base import generator
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config.interpret import PlainMethod
+from selfattn_bio.config.interpret import KNOWN_METHODS, PlainMethod
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.objectives.outputs import find_output
@@ -238,6 +239,11 @@ def test_block_attribution_is_effect_of_replacement():
         stands = scores[start : start + 4] * (letters[start : start + 4, None] == ascii_of("ACGT"))
         assert stands.sum() == pytest.approx(own - scorer.logits(mutants).mean(), abs=1e-5)
     np.testing.assert_allclose(scores.sum(-1), 0, atol=1e-6)
+
+
+def test_methods_that_need_weights_are_those_of_attention():
+    of_attention = {name for name, method in METHODS.items() if not hasattr(method, "scores")}
+    assert {kind for kind, (_, need) in KNOWN_METHODS.items() if need == "weights"} == of_attention
 
 
 @pytest.mark.parametrize(
