@@ -192,7 +192,7 @@ class AttentionModel(Section):
     pattern
         pairs of tokens that may attend
     kernel
-        auto = the kernel that `selfattn-bio doctor` reports
+        auto = the first suitable one, see attention.md
     head
         layers after the encoder
     """
