@@ -32,7 +32,7 @@ PREFIX = output("prefix of the file names", "PREFIX")
     path("--genome", "genome of --bed, plain or bgzip; minus strands are reverse-complemented"),
     path(
         "--partner",
-        "second input of the model: sequences with the same ids, or the values of a track",
+        "second input of the model: sequences with the same ids",
     ),
     flag("--rc", "average both strands"),
     option(

@@ -19,7 +19,6 @@ from selfattn_bio.config import (
     FilesSplit,
     RegionSplit,
     RunFile,
-    TrackPartner,
     read_run_file,
 )
 from selfattn_bio.display import one_line
@@ -225,14 +224,10 @@ def _words(run: RunFile) -> str:
 
 def _letters(run: RunFile) -> str:
     first = _tokens(run.data.alphabet, run.tokens.k, run.tokens.stride)
-    match run.partner:
-        case None:
-            return first
-        case TrackPartner(low=low, high=high):
-            return f"{first}, with one number from {low:g} to {high:g} per position,"
-        case partner:
-            second = _tokens(partner.alphabet, partner.k, partner.stride)
-            return f"{first}, together with a second sequence ({second}),"
+    if run.partner is None:
+        return first
+    second = _tokens(run.partner.alphabet, run.partner.k, run.partner.stride)
+    return f"{first}, together with a second sequence ({second}),"
 
 
 def _tokens(alphabet: str, k: int, stride: int) -> str:

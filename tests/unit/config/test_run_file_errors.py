@@ -148,7 +148,7 @@ FILES / sequences = 'all.csv' => 1: [data] needs positives ... found sequences, 
     'regression' / columns = ['y']
     => 1: [data] targets are joined by id, so ids = 'numbered' cannot be used with them; put the
 ids = 'numbered' / [model] / kind = 'paired' / [partner] / kind = 'sequence' / files = 'q.fa'
-    => 9: [partner] files and .npz arrays are joined by id, so [data] ids = 'numbered' cannot be
+    => 9: [partner] files are joined by id, so [data] ids = 'numbered' cannot be
 PROTEIN / SHARED => model.strands 'shared' needs DNA; [data] alphabet is 'protein'
 SEQUENCES / MASKED / SHARED => model.strands 'shared' needs one output per
 SHARED / [tokens] / k = 3 / stride = 2
