@@ -41,7 +41,6 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         steps.explain,
         steps.motifs,
         steps.interactions,
-        scoring.contacts,
         scoring.hits,
         steps.report,
     ),

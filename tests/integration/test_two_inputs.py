@@ -121,7 +121,6 @@ COMMANDS = """
 scan --model model --genome positives.fa --output x
 variants --model model --genome positives.fa --region r1:1-10 --output x
 embed --model model --fasta positives.fa --output x.parquet
-contacts --model model --fasta positives.fa --output x
 interactions .
 score --model model --fasta positives.fa --partner partners.fa --rc --output x.tsv
 """
