@@ -327,7 +327,7 @@ def test_errors_list_kinds_of_every_table():
         for name, field in properties.items()
         if any("discriminator" in each for each in (field, *field.get("anyOf", ())))
     }
-    assert {"model", "stem", "balance", "partner"} <= of_kinds <= set(unions_of(RunFile).of_key)
+    assert {"model", "stem", "balance"} <= of_kinds <= set(unions_of(RunFile).of_key)
 
 
 def test_error_line_is_of_the_right_table(tmp_path):
