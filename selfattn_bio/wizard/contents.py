@@ -39,6 +39,10 @@ HEADERS = (
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
 ATTRIBUTE = rf"\s([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, after the id
+# names of columns of RNA, such as utr, mRNA or guide_seq; in other names, RNA is only possible
+RNA_NAME = r"(?i)(?:rna|utr|guide)s?(?![a-z])"
+# in the names of columns of RNA, such as utr, mRNA or guide_seq
+RNA_NAME = re.compile(r"(?:rna|utr|guide)s?(?![a-z])", re.IGNORECASE)
 READ = 1114  # bp; windows for a profile of 1,000 bp, with context on both sides
 SHOWN = 12  # characters of a sequence in a message
 
@@ -71,6 +75,8 @@ class Contents:
         [data] windows, for intervals; empty if they have the default.
     are_variants
         Whether the first records are proteins that differ from each other in few residues.
+    is_named_rna
+        Whether names of files or columns, or headers, have a word for RNA.
     ends
         End of the last window of each chromosome in the files, if points are learned.
     """
@@ -92,6 +98,7 @@ class Contents:
     header: str = ""
     windows: dict[str, Any] = field(default_factory=dict)
     are_variants: bool = False
+    is_named_rna: bool = False
     ends: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -144,7 +151,7 @@ def _read_sequences(request: Request) -> Contents:
         columns={"sequence": column} | ({"id": request.id_column} if request.id_column else {}),
         attributes=tuple(dict.fromkeys([*request.columns, split_column or "split"])),
     )
-    alphabet = get_alphabet(request.alphabet) if request.alphabet else _one_alphabet(first)
+    alphabet = get_alphabet(request.alphabet) if request.alphabet else _one_alphabet(first, column)
     try:
         contents = _ingested(request, fields, alphabet)
     except RecordIdError as error:
@@ -166,6 +173,8 @@ def _read_sequences(request: Request) -> Contents:
         _find_ids(contents, request)
     if alphabet.is_nucleic and not any(contents.chromosomes):
         _find_coordinates(contents)
+    names = [*(Path(path).name for path in paths), *itertools.chain(*heads.values()), *headers]
+    contents.is_named_rna = any(map(RNA_NAME.search, names))
     return contents
 
 
@@ -295,10 +304,10 @@ def _first_records(path: str, column: str, is_table: bool) -> list[Record]:
     return found
 
 
-def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
+def _one_alphabet(first: Mapping[str, Sequence[Record]], column: str) -> Alphabet:
     """Return the alphabet of all files, given the first records of each.
 
-    RNA has more records with U than with T.
+    RNA has more records with U than with T, or a `column` with a name of RNA.
 
     Raises
     ------
@@ -322,7 +331,7 @@ def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
             f"like DNA ({dna_begins})"
         )
         raise RunFileError(message, hint="Give only DNA or only proteins")
-    is_rna = counts[ord("U")] > counts[ord("T")]
+    is_rna = counts[ord("U")] > counts[ord("T")] or RNA_NAME.search(column)
     return PROTEIN if "protein" in found else RNA if is_rna else DNA
 
 
