@@ -33,11 +33,6 @@ from selfattn_bio.wizard.request import Request
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
-RNA_HINT = (
-    "read as DNA, so motifs are searched on both strands. For RNA written with T, use `alphabet` "
-    "rna: only the given strand is read, and U is shown (ssdna for single-stranded DNA)"
-)
-
 
 @dataclass(frozen=True, repr=False)
 class Proposal:
@@ -166,20 +161,14 @@ def propose(
         text, _ = draft(request, contents, replace(first, parts=parts, method=method))
     check_files(task, [*task.data.inputs, *task.objective.hashes])
     log_lines(messages)
-    if sum(contents.lengths) > MOST:
-        return Proposal(DIRECTIVE + text, path)
-    recipe = None
     with TemporaryDirectory() as folder:
+        is_large = sum(contents.lengths) > MOST
         try:
-            if recipe := _choose_recipe(Study(task, folder)):
+            if not is_large and (recipe := _choose_recipe(Study(task, folder))):
                 text, _ = draft(request, contents, recipe)
-                task = run_file_of(text, path)
-                LOG.info(_training_time(Study(task, folder)))
+                LOG.info(_training_time(Study(run_file_of(text, path), folder)))
         except CorpusError as error:  # keep [model] and [training] of the draft
             LOG.info(f"no recipe could be chosen: {error.message}")
-    may_be_rna = contents.is_named_rna or (recipe and not task.training.reverse_complement)
-    if may_be_rna and task.data.alphabet == "dna" and not request.alphabet:
-        LOG.info(RNA_HINT)
     return Proposal(DIRECTIVE + text, path)
 
 
@@ -263,8 +252,9 @@ def _training_time(study: Study) -> str:
     except SelfAttnBioError as error:
         return f"the first steps of a training failed: {error}"
     total = max(*seconds, sum(seconds) * threads / cores)
+    time = f"about {duration(total)}" if total >= 60 else "less than a minute"
     return (
-        f"training takes about {duration(total)} on {counted(cores, 'core')} of this machine "
-        f"({', '.join(studies)}; networks in each: {study.run.model.members}). Then come simple "
-        "models, evaluation, motifs and report, whose time is not known before"
+        f"training {', '.join(studies)} takes {time} on {counted(cores, 'core')} of this machine "
+        f"(networks in each: {study.run.model.members}, [model] members). Simple models, "
+        "evaluation, motifs and report come after it and are not included"
     )

@@ -75,8 +75,6 @@ class Contents:
         [data] windows, for intervals; empty if they have the default.
     are_variants
         Whether the first records are proteins that differ from each other in few residues.
-    is_named_rna
-        Whether names of files or columns, or headers, have a word for RNA.
     ends
         End of the last window of each chromosome in the files, if points are learned.
     """
@@ -98,7 +96,6 @@ class Contents:
     header: str = ""
     windows: dict[str, Any] = field(default_factory=dict)
     are_variants: bool = False
-    is_named_rna: bool = False
     ends: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -173,8 +170,6 @@ def _read_sequences(request: Request) -> Contents:
         _find_ids(contents, request)
     if alphabet.is_nucleic and not any(contents.chromosomes):
         _find_coordinates(contents)
-    names = [*(Path(path).name for path in paths), *itertools.chain(*heads.values()), *headers]
-    contents.is_named_rna = any(map(RNA_NAME.search, names))
     return contents
 
 

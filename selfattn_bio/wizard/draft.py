@@ -300,14 +300,16 @@ def small_classes(objective: Objective[Any], targets: Mapping[str, NDArray]) -> 
     `targets` are those of `complete_targets`, by split.
     """
     words, few = ("negative", "positive") if objective.is_labelled else ("no", "yes"), []
-    for split, output, value in product(reversed(SPLITS), objective.outputs, (1, 0)):
+    classes = [each for each in objective.outputs if isinstance(each, ClassOutput)]
+    for split, output, value in product(reversed(SPLITS), classes, (1, 0)):
         number = np.count_nonzero(output.truth(targets[split]) == value)
-        if isinstance(output, ClassOutput) and number < MIN_RECORDS:
+        if number < MIN_RECORDS:
             of = "" if objective.is_labelled else f" for {output.name!r}"
-            few.append(f"{number} {words[value]}{of} in {split}")
+            few.append((number, f"{words[value]}{of} in {split}"))
     if few:
+        fewest = shortened([f"{number} {what}" for number, what in sorted(few)], SHOWN)
         yield (
-            f"few records: {shortened(few, SHOWN)}. Metrics will have wide intervals, and the "
+            f"few records: {fewest}. Metrics will have wide intervals, and the "
             f"effect of a motif needs {MIN_RECORDS} test records with a site"
         )
     if (number := len(objective.outputs)) > MOST_OUTPUTS:
@@ -331,5 +333,7 @@ def _warnings(
             f"{contents.alphabet.title} is read on the given strand only, and no motif database is "
             "searched"
             if contents.alphabet.one_strand
-            else "motifs will be compared with those of vertebrates; choose others with `organism`"
+            else "motifs will be compared with those of vertebrates on both strands; choose others "
+            "with `organism`. RNA written with T needs `alphabet` rna (or ssdna for "
+            "single-stranded DNA): it has one strand, and is shown with U"
         )

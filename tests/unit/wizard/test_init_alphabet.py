@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from init_files import made, table, write
-
-from selfattn_bio.training.recipes import one_strand
+from init_files import made, table
 
 
 def test_rna_has_one_strand_and_no_database(here, capsys):
@@ -34,13 +32,12 @@ def test_alphabet_is_that_of_most_records_or_given(here, capsys):
     assert "single-stranded DNA is read on the given strand only" in capsys.readouterr().out
 
 
-def test_direction_of_dna_asks_for_its_alphabet(here, capsys, monkeypatch):
+def test_dna_has_a_hint_for_rna_written_with_t(here, capsys):
     table(y=lambda i, _: i / 7)
-    monkeypatch.setattr("selfattn_bio.wizard._choose_recipe", lambda _: one_strand(120, 40))
-    hint = "init: read as DNA, so motifs are searched on both strands. For RNA written with T, use "
-    hint += "--alphabet rna: only the given strand is read, and U is shown"
-    for option, is_shown in (("", True), (" --alphabet dna", False), (" --alphabet rna", False)):
-        made(f"--sequences all.csv{option}")
+    hint = "RNA written with T needs --alphabet rna (or ssdna for single-stranded DNA): it has one "
+    hint += "strand, and is shown with U\n"
+    for option, is_shown in (("", True), ("--alphabet rna", False), ("--organism plants", False)):
+        made(f"--sequences all.csv {option}")
         assert (hint in capsys.readouterr().out) == is_shown
 
 
@@ -58,25 +55,3 @@ def test_column_of_rna_is_recognised_by_its_name(here, capsys, name, alphabet):
     line = "120 of 120 records have T in RNA; read as RNA (--alphabet)\n"
     assert (line in capsys.readouterr().out) == (alphabet == "rna")
     assert made("--sequences all.csv --alphabet dna").data.alphabet == "dna"
-
-
-@pytest.mark.parametrize(
-    ("path", "header", "column"),
-    [
-        ("utr.fa", "", "y"),
-        ("a.fa", "mRNA ", "y"),
-        ("a.csv", "", "rna_abundance"),
-        ("a.fa", "", "y"),
-    ],
-)
-def test_other_names_of_rna_give_a_hint(here, capsys, path, header, column):
-    """They may be those of DNA, such as promoters of RNA genes."""
-    if path.endswith("csv"):
-        table(path, **{column: lambda i, _: i / 7})
-    else:
-        write(path, header=lambda i: f"{header}{column}={i / 7}")
-    run = made(f"--sequences {path} --column {column}")
-    assert run.data.alphabet == "dna"
-    assert run.training.reverse_complement  # otherwise there is a hint in any case
-    is_named = (path, header, column) != ("a.fa", "", "y")
-    assert ("For RNA written with T" in capsys.readouterr().out) == is_named

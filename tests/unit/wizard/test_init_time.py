@@ -9,7 +9,7 @@ from selfattn_bio import Study
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.wizard import _training_time as training_time
 
-THEN = "Then come simple models, evaluation, motifs and report, whose time is not known before"
+AFTER = "Simple models, evaluation, motifs and report come after it and are not included"
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def test_trainings_share_the_cores(study, monkeypatch, cores, threads, expected)
     monkeypatch.setattr("selfattn_bio.wizard.available_cores", lambda: cores)
     members = study.run.model.members
     assert training_time(study) == (
-        f"training takes about {expected} of this machine (model, cnn, shuffled; networks in "
-        f"each: {members}). {THEN}"
+        f"training model, cnn, shuffled takes about {expected} of this machine (networks in each: "
+        f"{members}, [model] members). {AFTER}"
     )
     assert used == [threads] * 3
 
@@ -54,17 +54,19 @@ def test_failed_first_steps_are_named(study, monkeypatch):
 
 def test_init_times_the_training_of_the_recipe(here, capsys, monkeypatch):
     """The time covers the steps of the run file, which the recipe sets."""
-    found = []
+    found, dry_run = [], Study.dry_run
 
-    def recorded(study):
-        found.append((study.run, study.dry_run(threads=1)))
-        return training_time(study)
+    def recorded(self, **options):
+        found.append((self.run, dry_run(self, **options)))
+        return found[-1][1]
 
-    monkeypatch.setattr("selfattn_bio.wizard._training_time", recorded)
-    run = made(both(number=150))
-    ((timed, dry_run),) = found
-    assert timed.training.max_steps == run.training.max_steps == 600
-    assert dry_run.seconds > 600 * dry_run.seconds_per_step
+    monkeypatch.setattr(Study, "dry_run", recorded)
+    monkeypatch.setattr("selfattn_bio.wizard._training_time", training_time)
+    task = made(both(number=150))
+    assert [run.model for run, _ in found] == [run.model for run in task.trained.values()]
+    for run, timed in found:
+        assert run.training.max_steps >= 600
+        assert timed.seconds > run.training.max_steps * timed.seconds_per_step
     out = capsys.readouterr().out
-    assert "init: training takes about " in out
+    assert "init: training model, cnn, shuffled takes " in out
     assert "dry run" not in out  # lines of the trainings themselves
