@@ -312,8 +312,8 @@ def small_classes(objective: Objective[Any], targets: Mapping[str, NDArray]) -> 
             f"few records: {fewest}. Metrics will have wide intervals, and the "
             f"effect of a motif needs {MIN_RECORDS} test records with a site"
         )
-    if (number := len(objective.outputs)) > MOST_OUTPUTS:
-        which = f"motifs will be searched for {MOST_OUTPUTS} of {number} outputs, those with most "
+    if (outputs := len(objective.outputs)) > MOST_OUTPUTS:
+        which = f"motifs will be searched for {MOST_OUTPUTS} of {outputs} outputs, those with most "
         yield f"{which}records; choose others with targets in [interpret]"
 
 
