@@ -71,8 +71,9 @@ class InitOptions(TypedDict, total=False):
     targets
         Table with a column id and columns to learn, if the sequences have none.
     alphabet
-        dna, rna, ssdna or protein. By default that of the letters, with which RNA or
-        single-stranded DNA written with T is "dna".
+        dna, rna, ssdna or protein. By default that of the letters, or "rna" if the column of the
+        sequences has a name such as utr or mRNA. Other RNA written with T is taken for "dna", as is
+        single-stranded DNA.
     sequence_column
         Column of the sequences. By default the obvious one.
     id_column
@@ -254,7 +255,7 @@ def _training_time(study: Study) -> str:
     total = max(*seconds, sum(seconds) * threads / cores)
     time = f"about {duration(total)}" if total >= 60 else "less than a minute"
     return (
-        f"training {', '.join(studies)} takes {time} on {counted(cores, 'core')} of this machine "
-        f"(networks in each: {study.run.model.members}, [model] members). Simple models, "
-        "evaluation, motifs and report come after it and are not included"
+        f"training {', '.join(studies)} takes {time} on {counted(cores, 'core')} of this machine, "
+        f"as busy as it is now (networks in each: {study.run.model.members}, [model] members). "
+        "Simple models, evaluation, motifs and report come after it and are not included"
     )

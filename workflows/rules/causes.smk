@@ -31,7 +31,7 @@ def count_steps(record) -> bool:
 
 
 def format_progress(formatter, message) -> str:
-    """Return the line about progress, with the names of the steps that are left."""
+    """Return Snakemake's line about progress, with the names of the steps that are left."""
     ends = {"total", *(f"{kind}_{task}" for kind in ("train", "sweep") for task in RUN_FILES)}
     names = [
         f"{name} ({number})" if number > 1 else name
@@ -39,10 +39,11 @@ def format_progress(formatter, message) -> str:
         if number > 0 and name not in ends
     ]
     left = f"; left: {', '.join(names)}" if names else ""
-    return f"{message['done']} of {message['total']} steps done{left}"
+    return f"{progress_of_snakemake(formatter, message)}{left}"
 
 
 logger.addFilter(count_steps)
+progress_of_snakemake = DefaultFormatter.format_progress
 DefaultFormatter.format_progress = format_progress
 
 ALREADY_RUNNING = (
