@@ -96,8 +96,8 @@ def _text(name: str, metavar: str, help: str) -> Option:
         "--alphabet",
         choices=("dna", "rna", "ssdna", "protein"),
         default="",
-        help="alphabet of the sequences (default: that of their letters; RNA and single-stranded "
-        "DNA written with T need rna or ssdna)",
+        help="alphabet of the sequences (default: that of their letters, or rna for a column such "
+        "as utr or mRNA; other RNA and single-stranded DNA written with T need rna or ssdna)",
     ),
     _text("points", "BED", "stranded points to find in --sequences WINDOWS.bed of --genome FASTA"),
     _text(
