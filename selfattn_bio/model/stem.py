@@ -123,19 +123,17 @@ class ConvStem(nn.Module):
         Responses at padding are arbitrary.
         """
         responses = self.first(without_padding(x, mask))
-        return responses, *self.combined(*self.pooled(responses, mask))
+        return responses, *self.combined(*self.active(*max_pool(responses, mask, self.pool)))
 
     def detected(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the strongest response of each detector in each group of `pool` tokens.
 
         Maps x (B, N, token_dim) and mask (B, N) to (B, D, M) and (B, M).
         """
-        return self.pooled(self.first(without_padding(x, mask)), mask)
+        return self.active(*self.first.pooled(without_padding(x, mask), mask, self.pool))
 
-    def pooled(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `detected` from the responses of the detectors, (B, D, N)."""
-        # (B, D, M), (B, M)
-        x, mask = max_pool(x, mask, self.pool)
+    def active(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `detected` from the pooled responses (B, D, M) and mask (B, M)."""
         return self.dropout(self.first_act(self.first_norm(x, mask))) * mask[:, None], mask
 
     def combined(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -149,6 +149,24 @@ def encode(inputs: AttentionInputs, layers: Sequence[Any], x: Tensor) -> Tensor:
     return y
 
 
+def run_on_tokens(name: str, sizes: Sequence[int], *tensors: Tensor) -> None:
+    """Call "maxima" or "gradient" of convolution.h, which describes the sizes and the tensors.
+
+    Raises
+    ------
+    IndexError
+        If a token is not in the table.
+    MemoryError
+        If there is no memory for the buffers.
+    """
+    table, _, mask, *_ = tensors = tuple(x.contiguous() for x in tensors)
+    addresses = (x.data_ptr() for x in tensors)
+    fields = (*mask.shape, *table.shape, *sizes, torch.get_num_threads(), *addresses)
+    function = getattr(library(), f"band_token_{name}")
+    if failed := function((ctypes.c_int64 * len(fields))(*fields)):
+        raise MemoryError if failed == 1 else IndexError(f"a token is not below {table.shape[1]}")
+
+
 # ------------ autograd
 class _BandAttention(torch.autograd.Function):
     @staticmethod
