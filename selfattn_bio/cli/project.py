@@ -12,14 +12,13 @@ from selfattn_bio.cli.options import (
     Option,
     below,
     command,
-    flag,
     named_path,
     option,
     output,
 )
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG
-from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
+from selfattn_bio.study.workflow import PROFILES, run_workflow
 
 FILES = ("positives", "negatives", "sequences", "train", "valid", "test", "tracks", "profile")
 # of `propose`, by the same name
@@ -97,8 +96,8 @@ def _text(name: str, metavar: str, help: str) -> Option:
         "--alphabet",
         choices=("dna", "rna", "ssdna", "protein"),
         default="",
-        help="alphabet of the sequences (default: that of their letters; RNA and single-stranded "
-        "DNA written with T need rna or ssdna)",
+        help="alphabet of the sequences (default: that of their letters, or rna for a column such "
+        "as utr or mRNA; other RNA and single-stranded DNA written with T need rna or ssdna)",
     ),
     _text("points", "BED", "stranded points to find in --sequences WINDOWS.bed of --genome FASTA"),
     _text(
@@ -187,29 +186,6 @@ def run(arguments: Namespace) -> int:
 
 
 @command(
-    option("--cores", type=int, metavar="N", help="CPU cores to use (default: all)"),
-    flag("--dry-run", "show what would be done, and write nothing"),
-)
-def demo(arguments: Namespace) -> int:
-    """Run the promoter task that ships with the package, in about 10 minutes on two cores.
-
-    Copies the run file and the fly promoters (2 MB) into workflows/tasks/ and data/ of this folder,
-    unless they are there, and runs train_promoter, from FASTA to a report. Continue an interrupted
-    run with `selfattn-bio run train_promoter`, which accepts all options of Snakemake.
-
-    example: selfattn-bio demo --cores 2
-    """
-    if not arguments.dry_run:
-        copy_task("promoter")
-    cores = ["--cores", str(arguments.cores)] if arguments.cores else []
-    return run_workflow(
-        ["train_promoter", *cores, *["--dry-run"] * arguments.dry_run],
-        quiet=arguments.quiet,
-        merged=arguments.json,
-    )
-
-
-@command(
     option(
         "--output",
         type=named_path,
@@ -256,27 +232,18 @@ def export(arguments: Namespace) -> None:
     LOG.info(f"wrote {arguments.output}")
 
 
-@command(
-    flag(
-        "--kernels",
-        "also list the attention kernels that run here; may compile one, in up to a minute",
-    )
-)
+@command()
 def doctor(arguments: Namespace) -> None:
     """Check whether this machine can train, and list missing parts.
 
     Prints a verdict, versions, device, threads, and the state of the fused attention kernel for the
     CPU. Then it lists other programs and libraries, with the purpose of those that are missing.
 
-    With --kernels the fused kernel is compiled if it has not been yet. A table shows which kernel
-    `kernel = "auto"` in a run file chooses for each pattern and position, and why the kernels that
-    come earlier are not used. A run file can also name a kernel.
-
     example: selfattn-bio doctor
     """
     from selfattn_bio.study.machine import inspect_machine
 
-    print("\n".join(inspect_machine(kernels=arguments.kernels).lines))
+    print("\n".join(inspect_machine().lines))
 
 
 def _name_options(record: logging.LogRecord) -> bool:

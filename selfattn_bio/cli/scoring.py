@@ -32,7 +32,7 @@ PREFIX = output("prefix of the file names", "PREFIX")
     path("--genome", "genome of --bed, plain or bgzip; minus strands are reverse-complemented"),
     path(
         "--partner",
-        "second input of the model: sequences with the same ids, or the values of a track",
+        "second input of the model: sequences with the same ids",
     ),
     flag("--rc", "average both strands"),
     option(
@@ -271,42 +271,6 @@ def variants(arguments: Namespace) -> None:
         more = "saturation.svg" if len(found.units) == 1 else "saturation.*.svg"
         log_lines(found.lines)
     LOG.info(f"wrote {prefix}.effects.tsv and {prefix}.{more}")
-
-
-@command(
-    option(
-        "--model", required=True, metavar="DIR", help="model folder, trained with [tokens] k = 1"
-    ),
-    path("--fasta", "protein sequences with unique ids", required=True),
-    path("--contacts", "known contacts: id, i, j (0-based residues)", "TSV"),
-    PREFIX,
-)
-def contacts(arguments: Namespace) -> None:
-    """Predict which residues of a protein are in contact: one map per sequence, from attention.
-
-    The attention weights of each head are made symmetric and corrected for the averages of rows and
-    columns (average-product correction).
-
-    With --contacts, a table `id, i, j` (0-based residues) of two or more of the sequences, a
-    logistic regression over heads is fitted to the known contacts. Each of these sequences is
-    predicted by a regression fitted to the others, and the precision of its L best pairs (P@L) is
-    printed by range. Keep only one protein per family, because relatives share their contacts.
-    Without --contacts, a map is the mean over heads, not a probability.
-
-    Writes PREFIX.contacts.npz (ids, and one map per sequence), PREFIX.contacts.tsv (the L best
-    pairs of each) and, with --contacts, PREFIX.precision.tsv.
-
-    example: selfattn-bio contacts --model protein/model --fasta proteins.fa \\
-      --contacts known.tsv --output proteins
-    """
-    from selfattn_bio.attribution.contacts import find_contacts
-
-    for ending in ("contacts.npz", "contacts.tsv", "precision.tsv"):
-        check_output_file(f"{arguments.output}.{ending}")
-    contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)
-    contacts.save(arguments.output)
-    log_lines(contacts.lines)
-    LOG.info(f"wrote {arguments.output}.contacts.npz and .tsv")
 
 
 @command(

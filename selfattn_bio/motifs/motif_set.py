@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from selfattn_bio.evidence.held_out import Targets
     from selfattn_bio.scoring.inputs import Inputs
     from selfattn_bio.scoring.loading import Models
-    from selfattn_bio.scoring.paired_scorer import Partners
 
 MOTIF_COLUMNS = ("name", "target", "consensus", "num_sites")  # in every table of motifs
 SAVED = "Run `selfattn-bio motifs TASK` first, or save a MotifSet"
@@ -181,7 +180,7 @@ class MotifSet:
         sequences: Inputs,
         targets: Targets | None = None,
         *,
-        partner: Partners | None = None,
+        partner: Inputs | None = None,
         groups: Sequence[object] | None = None,
         hit_p: float | None = None,
         window: tuple[int, int] | None = None,

@@ -137,7 +137,7 @@ def fit_baselines(
         return {name: Fitted(Classifier.of_predictions(objective, "baseline", predictions, valid))}
     same = targets, task, parts, examples
     found = fit_suitable(objective, corpus.alphabet, letters, *same)
-    if corpus.partner and corpus.partner.alphabet.name != "levels":
+    if corpus.partner:
         of_partner = {
             split: [corpus.partner_letters(int(i)) for i in rows]
             for split, rows in records.rows.items()
