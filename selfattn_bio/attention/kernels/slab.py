@@ -74,7 +74,8 @@ class _Work:
         self.scale = 1 / math.sqrt(q.shape[-1])
         self.dtype = work_dtype(q)
         self.q, self.k = walk.to_rows(q), walk.to_columns(k)
-        self.bias = q.new_zeros(1, 1) if terms.bias is None else terms.bias
+        # (H or 1, 2M + 1); float16 cannot represent NEVER
+        self.bias = (q.new_zeros(1, 1) if terms.bias is None else terms.bias).to(self.dtype)
         self.relative = None if terms.queries is None else walk.to_rows(terms.queries)
         # (H or 1, 1, 2M + 1, Dh)
         keys = terms.keys
