@@ -40,7 +40,6 @@ from selfattn_bio.config import (
     Tokens,
     Training,
 )
-from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance, save_model
@@ -306,7 +305,6 @@ def save_parent(folder: Path, run: RunFile, network: Network, steps: int, number
     """Write the model folder; it saw no records, so its table of seen records is empty."""
     database, checksum = checked_database()
     provenance = {
-        "calibration": {**vars(Calibration()), "strands": "given"},
         "parents": [],
         "num_train": steps * BATCH,
         "num_valid": 0,

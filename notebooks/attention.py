@@ -90,12 +90,3 @@ for reading in readings:
                 loc="left",
             )
         display(figure)
-
-# %% [markdown]
-# ## Largest weights
-#
-# Positions are 0-based, half-open; `<NA>` is a [CLS] vector.
-
-# %%
-for reading in readings:
-    display(reading.edges(3))

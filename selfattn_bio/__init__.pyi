@@ -19,8 +19,6 @@ from selfattn_bio.attention.positions import T5Bias as T5Bias
 from selfattn_bio.attention.positions import Terms as Terms
 from selfattn_bio.attention.positions import TransformerXL as TransformerXL
 from selfattn_bio.attribution.capture import read_attention as read_attention
-from selfattn_bio.attribution.contacts import Contacts as Contacts
-from selfattn_bio.attribution.contacts import find_contacts as find_contacts
 from selfattn_bio.attribution.explain import explain as explain
 from selfattn_bio.attribution.explanation import Explanation as Explanation
 from selfattn_bio.attribution.readout import AttentionReading as AttentionReading

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -126,13 +125,6 @@ def of_python(folder: Path) -> Iterator[Plot]:
         "Calibrated probabilities of the test records.",
         shown(figure),
     )
-    yield Plot(
-        "Contacts of a protein",
-        '`contacts.plot("protein1")`',
-        "Scores of all pairs of residues. Red: the best L pairs. The map in this example is "
-        "simulated.",
-        shown(contacts().plot("protein1")),
-    )
 
 
 def substitutions(
@@ -172,19 +164,6 @@ def alone(
         "Loss of the score of each sequence when the bases of the interval are shuffled.",
         shown(selfattn_bio.ablate(model, sequences, 60, 100).plot()),
     )
-
-
-def contacts() -> selfattn_bio.Contacts:
-    """Return a simulated map of a protein of 60 residues: two strands and a helix."""
-    i, j = np.indices((60, 60))
-    near = np.exp(-np.abs(i + j - 40) / 2) * (np.abs(i - j) < 34) + np.exp(-abs(abs(i - j) - 4))
-    scores = np.clip(near + 0.1 * np.random.default_rng(0).random((60, 60)), 0, 1)
-    scores = (scores + scores.T) / 2
-    first, second = np.triu_indices(60, 6)
-    table = pd.DataFrame(
-        {"id": "protein1", "i": first, "j": second, "score": scores[first, second]}
-    )
-    return selfattn_bio.Contacts({"protein1": scores}, table.nlargest(60, "score"))
 
 
 def shown(figure: Figure) -> str:

@@ -8,8 +8,7 @@ from typing import get_args
 from make_support import ALPHABETS, OBJECTIVES, README, run_file
 from pydantic import ValidationError
 
-from selfattn_bio.config import AnyMixer, AnyPosition, RunFile
-from selfattn_bio.config.attention import MIXER_POSITIONS
+from selfattn_bio.config import RunFile
 from sitegen import text
 
 MODELS = {
@@ -40,10 +39,6 @@ def table() -> str:
             " `paired` reads two inputs, `pretrained` is a [published language "
             "model](pretrained.md), and `module` is [your own network](extending.md#a-network).",
             text.table(["", *(f"`{name}`" for name in MODELS)], models()),
-            "## Positions by kind of attention",
-            "The rows are the values of `[model] mixer.kind` ([kinds.md](kinds.md)), the columns "
-            "those of `position.kind`.",
-            text.table(["", *(f"`{name}`" for name in kinds(AnyPosition))], mixers()),
         ]
     )
 
@@ -81,13 +76,6 @@ def accepted(alphabet: str, objective: str, model: dict[str, str]) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def mixers() -> Iterator[list[str]]:
-    """Yield one row per kind of attention: the positions that it can use."""
-    for mixer in kinds(AnyMixer):
-        positions = kinds(AnyPosition) if mixer == "softmax" else MIXER_POSITIONS
-        yield [f"`{mixer}`", *("yes" if name in positions else "-" for name in kinds(AnyPosition))]
 
 
 def kinds(union: object) -> list[str]:

@@ -1,1 +1,1 @@
-"""Softmax attention and other kinds: patterns, positions, kernels, mixers, and their reference."""
+"""Softmax attention: patterns, positions, kernels, and their reference."""

@@ -1,7 +1,7 @@
 """Attention weights, computed for some queries at a time and reduced.
 
-The functions sum the weights that keys receive, sum weights between spans or bins, find the largest
-weights, and follow attention through layers. Time is that of all pairs of tokens. Memory is that of
+The functions sum the weights that keys receive, sum weights between spans or bins, and follow
+attention through layers. Time is that of all pairs of tokens. Memory is that of
 the result and of the weights of a few queries, never L x L. A layer is given as the inputs of its
 attention, from `inputs.prepare`.
 """
@@ -63,42 +63,6 @@ def pushed(layer: AttentionInputs, given: Tensor) -> Tensor:
     return total
 
 
-def gathered(layer: AttentionInputs, values: Tensor) -> Tensor:
-    """Return the mean of `values` (B, H, L) of the keys, weighted by the weights of each query.
-
-    Returns matrix times column vector, (B, H, L); 0 for an empty row.
-    """
-    found = [(weights @ values[..., None]).squeeze(-1) for _, weights in weight_rows(layer)]
-    return torch.cat(found, 2)
-
-
-def pushed_by_gradient(layer: AttentionInputs, given: Tensor, above: Tensor) -> Tensor:
-    """Pass mass from queries to keys by weight x gradient of the weight.
-
-    Negative products count as 0, and the products are averaged over heads.
-
-    Parameters
-    ----------
-    layer
-        The attention layer.
-    given
-        (B, L) mass at the queries.
-    above
-        (B, H, L, Dh) gradient with respect to the output of each head. The gradient of the weight
-        of query i and key j is above_i . v_j.
-
-    Returns
-    -------
-    (B, L) mass at the keys. Its sum differs from that of `given`.
-    """
-    total = torch.zeros_like(given)
-    for rows, weights in weight_rows(layer):
-        of_weights = above[:, :, rows] @ layer.v.transpose(-1, -2)  # (B, H, c, L)
-        rule = (weights * of_weights).clamp(min=0).mean(1)  # (B, c, L)
-        total += (given[:, None, rows] @ rule).squeeze(1)
-    return total
-
-
 def between(layer: AttentionInputs, spans: Tensor) -> Tensor:
     """Return the sum of the weights from each span to each span, (B, H, S, S).
 
@@ -135,31 +99,6 @@ def binned(layer: AttentionInputs, bins: Tensor, count: int) -> Tensor:
     return between(layer, one_hot(bins, count + 1)[:, :count].T[None])
 
 
-def top_edges(layer: AttentionInputs, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the `count` largest weights among the tokens of each sequence and head.
-
-    Returns
-    -------
-    query, key (B, H, count) int64, -1 if there are fewer pairs, and weight (B, H, count), in
-    descending order of weight.
-    """
-    batch, heads, length = layer.q.shape[:3]
-    best = layer.q.new_zeros(batch, heads, count, dtype=work_dtype(layer.q))
-    pairs = torch.full((batch, heads, count), -1, dtype=torch.int64, device=layer.q.device)
-    for rows, weights in weight_rows(layer):
-        of_tokens = (weights * layer.mask.tokens[:, None, rows, None]).flatten(2)
-        heaviest, where = of_tokens.topk(min(count, of_tokens.shape[-1]))
-        both = torch.cat((best, heaviest), -1)
-        number = (where + rows.start * length).masked_fill(heaviest == 0, -1)
-        best, order = both.topk(count)
-        pairs = torch.cat((pairs, number), -1).gather(-1, order)
-    return (
-        pairs.div(length, rounding_mode="floor").clamp(min=-1),
-        pairs.remainder(length).masked_fill(pairs < 0, -1),
-        best,
-    )
-
-
 def rollout(layers: Sequence[AttentionInputs], start: Tensor) -> Tensor:
     """Follow attention from the last layer to the input tokens.
 
@@ -185,63 +124,4 @@ def rollout(layers: Sequence[AttentionInputs], start: Tensor) -> Tensor:
     for layer in reversed(layers):
         given = mass[:, None].expand(-1, layer.q.shape[1], -1)
         mass = (mass + pushed(layer, given).mean(1)) / 2
-    return mass
-
-
-def value_rollout(
-    layers: Sequence[AttentionInputs], norms: Sequence[Tensor], start: Tensor
-) -> Tensor:
-    """Follow attention with each weight multiplied by the norm of the value of its key.
-
-    The products of each query are scaled to sum to 1; otherwise as `rollout`.
-
-    Parameters
-    ----------
-    layers, start
-        As in `rollout`.
-    norms
-        For each layer (B, H, L): norm of the value of each key after the output projection of the
-        layer.
-
-    References
-    ----------
-    Kobayashi et al. 2020, attention is not only a weight; within the rollout of Abnar and Zuidema
-    2020.
-    """
-    mass = start
-    for layer, norm in zip(reversed(layers), reversed(norms), strict=True):
-        total = gathered(layer, norm)
-        given = torch.where(
-            total > 0, mass[:, None] / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0
-        )
-        mass = (mass + (pushed(layer, given) * norm).mean(1)) / 2
-    return mass
-
-
-def gradient_rollout(
-    layers: Sequence[AttentionInputs], above: Sequence[Tensor], start: Tensor
-) -> Tensor:
-    """Follow attention through the layers by weights times their gradients.
-
-    Mass also stays at its token, so that it grows from layer to layer; see `pushed_by_gradient`.
-
-    Parameters
-    ----------
-    layers, start
-        As in `rollout`.
-    above
-        For each layer (B, H, L, Dh): gradient with respect to the output of each head.
-
-    Returns
-    -------
-    (B, L) mass at the input tokens, at least that of `start`.
-
-    References
-    ----------
-    Chefer et al. 2021, generic attention-model explainability: R = R + mean over heads of (gradient
-    x weight)+ R, here for one row of R.
-    """
-    mass = start
-    for layer, from_above in zip(reversed(layers), reversed(above), strict=True):
-        mass = mass + pushed_by_gradient(layer, mass, from_above)
     return mass

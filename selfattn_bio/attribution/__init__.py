@@ -1,1 +1,1 @@
-"""Attribution: methods, explanations of sequences, raw attention, contacts."""
+"""Attribution: methods, explanations of sequences, raw attention."""

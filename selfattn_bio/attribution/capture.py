@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from selfattn_bio.arrays import Integers
 from selfattn_bio.attention.inputs import AttentionInputs, AttentionMask, prepare
-from selfattn_bio.attention.mixers import Softmax
 from selfattn_bio.attribution.readout import AttentionReading
-from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config import AnyModel, AttentionModel
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
@@ -30,15 +25,13 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.kmers import pad_letters
 
-T = TypeVar("T")
-
 
 def read_attention(
     model: Scorer | str | Path, sequences: Sequence[str] | str | Path
 ) -> AttentionReading:
     """Read a model's attention on sequences, all in one batch.
 
-    `read_attention("results/promoter/model", ["ACGT..."]).edges()` lists the largest weights.
+    `read_attention("results/promoter/model", ["ACGT..."]).map()` has the weights of a layer.
 
     Parameters
     ----------
@@ -68,11 +61,9 @@ def read_attention(
 def has_attention(scorer: Scorer) -> bool:
     """Return whether all members have attention weights that can be read.
 
-    CNNs, mixers other than softmax and networks with two inputs have none.
+    CNNs and networks with two inputs have none.
     """
-    return all(isinstance(member, AttentionBody) for member in scorer.network.members) and all(
-        isinstance(layer.mixer, Softmax) for layers in _attention_layers(scorer) for layer in layers
-    )
+    return all(isinstance(member, AttentionBody) for member in scorer.network.members)
 
 
 def _attention_layers(scorer: Scorer) -> list[list[SelfAttention]]:
@@ -83,78 +74,43 @@ def _attention_layers(scorer: Scorer) -> list[list[SelfAttention]]:
     ]
 
 
-def read_letters(
-    scorer: Scorer, letters: Ascii, ids: list[str], target: Target | None = None
-) -> AttentionReading:
-    """Read the attention on ASCII letters (B, L), padded with 0; with a target, its gradients too.
+def read_letters(scorer: Scorer, letters: Ascii, ids: list[str]) -> AttentionReading:
+    """Read the attention on ASCII letters (B, L), padded with 0.
 
     With `strands = "shared"`, the attention on the given strand is read.
 
     Raises
     ------
     ArgumentError
-        If the network has no attention weights, for example a CNN or a mixer other than softmax.
+        If the network has no attention weights, for example a CNN.
     """
     if not has_attention(scorer):
-        raise ArgumentError(f"cannot read attention: {_why_none(scorer.run.model)}")
+        kind = scorer.run.model.kind
+        raise ArgumentError(f"cannot read attention: models of kind {kind!r} have no attention")
     tokens, attention = scorer.tokens(letters), _attention_layers(scorer)
     # rows of the network per sequence, the given strand first
     strands = 2 if scorer.run.shares_strands else 1
-    layers: dict[Any, AttentionInputs] = {}
-    norms: dict[Any, Tensor] = {}
-    above: dict[Any, Tensor] = {}  # the heads' outputs, then their gradients
+    found: dict[SelfAttention, AttentionInputs] = {}
 
     def keep(module: SelfAttention, inputs: tuple[Tensor, AttentionMask]) -> None:
         x, mask = inputs[0][::strands], inputs[1].select(slice(None, None, strands))
-        assert isinstance(module.mixer, Softmax)  # ensured by has_attention
-        with torch.no_grad():
-            layer = prepare(
-                *module.qkv(x), pattern=module.mixer.pattern, position=module.position, mask=mask
-            )
-            # (H, D, Dh)
-            out = module.out.weight.unflatten(1, (layer.q.shape[1], -1)).transpose(0, 1)
-            squares = (layer.v @ (out.transpose(1, 2) @ out) * layer.v).sum(-1)
-        layers[module], norms[module] = layer, squares.clamp(min=0).sqrt()
+        found[module] = prepare(
+            *module.qkv(x), pattern=module.pattern, position=module.position, mask=mask
+        )
 
-    def keep_output(module: SelfAttention, mixer: nn.Module, inputs: Any, output: Tensor) -> None:
-        above[module] = output
-
-    def ordered(found: dict[Any, T]) -> tuple[tuple[T, ...], ...]:
-        return tuple(tuple(found[module] for module in modules) for modules in attention)
-
-    with ExitStack() as hooks:
+    with ExitStack() as hooks, torch.inference_mode():
         for module in chain.from_iterable(attention):
             hooks.enter_context(module.register_forward_pre_hook(keep))
-            hook = module.mixer.register_forward_hook(partial(keep_output, module))
-            hooks.enter_context(hook)
-        if target is None:
-            with torch.inference_mode():
-                scorer.network(tokens)
-        else:
-            with torch.enable_grad():
-                value = target.of(scorer, scorer.network(tokens).mean(1), tokens).sum()
-            gradients = torch.autograd.grad(value, list(above.values()))
-            above = {
-                module: gradient[::strands]
-                for module, gradient in zip(above, gradients, strict=True)
-            }
+        scorer.network(tokens)
     spans = _spans(scorer, tokens.shape[1])
     with_cls = isinstance(scorer.network.members[0].head, ClsHead)
     return AttentionReading(
         ids,
-        ordered(layers),
+        tuple(tuple(found[module] for module in modules) for modules in attention),
         spans,
         lengths=np.count_nonzero(letters, axis=1),
         seen=np.arange(len(spans)) == 0 if with_cls else spans[:, 0] >= 0,
-        norms=ordered(norms),
-        above=ordered(above) if target else (),
     )
-
-
-def _why_none(model: AnyModel) -> str:
-    if not isinstance(model, AttentionModel):
-        return f"models of kind {model.kind!r} have no attention"
-    return f"mixer {model.mixer.kind!r} does not compute attention weights"
 
 
 def _spans(scorer: Scorer, num_tokens: int) -> Integers:

@@ -29,13 +29,12 @@ from selfattn_bio.attribution.methods import (
 from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.attribution.rules import BATCH, backward_batches
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config import TrackPartner
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.log import Progress
-from selfattn_bio.scoring.inputs import PLACE, read_inputs
+from selfattn_bio.scoring.inputs import PLACE, Inputs, read_inputs
 from selfattn_bio.scoring.loading import load_single
-from selfattn_bio.scoring.paired_scorer import PairedScorer, Partners, read_partners
+from selfattn_bio.scoring.paired_scorer import PairedScorer, read_partners
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters
@@ -76,7 +75,7 @@ def explain(
     sequences: Sequence[str] | str | Path,
     *,
     genome: str | Path | None = None,
-    partner: Partners | None = None,
+    partner: Inputs | None = None,
     method: Method | None = None,
     target: Target | str | int | None = None,
 ) -> Explanation:
@@ -185,10 +184,7 @@ def explain_pairs(
         raise ArgumentError("no sequences to explain")
     parts: tuple[list[Explanation], list[Explanation]] = ([], [])  # of first and second inputs
     first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
-    # A partner track has the coordinates of the first input; a partner sequence has others.
-    partner_records = records
-    if not isinstance(scorer.run.partner, TrackPartner):
-        partner_records = records.drop(columns=list(INTERVAL), errors="ignore")
+    partner_records = records.drop(columns=list(INTERVAL), errors="ignore")
     # of a method without backward passes, one pair at a time
     copies = method.rows_per_sequence if isinstance(method, ByGradient) else BATCH
     batches = backward_batches(first, partner, copies=copies)

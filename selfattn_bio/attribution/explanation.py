@@ -43,7 +43,7 @@ from selfattn_bio.motifs.logos import track as letter_track
 from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns, write_modisco_h5, write_npz
-from selfattn_bio.sequence.alphabet import LEVELS, PROTEIN, Ascii, get_alphabet
+from selfattn_bio.sequence.alphabet import PROTEIN, Ascii, get_alphabet
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.tables import read_parquet
 
@@ -81,7 +81,7 @@ class Explanation:
         (n, L) float32: raw attention received, or the result of a method based on attention. It
         does not explain the output. 0 for networks without attention.
     alphabet
-        Name of the alphabet of the sequences; "levels" for a track.
+        Name of the alphabet of the sequences.
     source
         Key to value of `SOURCE` in the provenance of the model; empty if unknown.
     method
@@ -94,7 +94,7 @@ class Explanation:
         explained ones.
     partner
         Explanation of the second input of models with two inputs, row by row; None for models with
-        one. For tracks the letters are levels (`sequence.alphabet.LEVELS`).
+        one.
     input
         "first" or "partner" for models with two inputs, otherwise empty.
     member_correlation
@@ -126,7 +126,7 @@ class Explanation:
         """
         tracks = "".join(
             best_track_html(self.ids[row], self.track(row), get_alphabet(self.alphabet).letters)
-            for row in range(0 if self.is_track else min(SHOWN, len(self)))
+            for row in range(min(SHOWN, len(self)))
         )
         method = f"{escape(self.method)}{' (raw attention)' * self.is_attention}"
         return f'<div style="overflow-x:auto"><b>{escape(repr(self))}</b> ({method}){tracks}</div>'
@@ -148,11 +148,6 @@ class Explanation:
     def is_attention(self) -> bool:
         """Return whether the method is based on attention and has no hypothetical scores."""
         return not self.hypothetical.shape[2]
-
-    @property
-    def is_track(self) -> bool:
-        """Return whether the letters are levels of a numeric track."""
-        return self.alphabet == LEVELS.name
 
     @property
     def attribution(self) -> list[Scores]:
@@ -212,8 +207,8 @@ class Explanation:
         Raises
         ------
         ArgumentError
-            If no database is named for DNA, the method is based on attention, the letters are
-            levels of a track, or the caller does not support the alphabet (modisco and protein).
+            If no database is named for DNA, the method is based on attention, or the
+            caller does not support the alphabet (modisco and protein).
         DatabaseError
             If the database cannot be read.
         """
@@ -222,9 +217,6 @@ class Explanation:
                 f"method {self.method!r} reads attention weights, but motifs need attributions of "
                 "single positions; choose another method"
             )
-        if self.is_track:
-            message = "motifs cannot be found in the levels of a track, only in sequences"
-            raise ArgumentError(message)
         alphabet = get_alphabet(self.alphabet)
         if database == "" and alphabet.has_complement:
             raise ArgumentError(
@@ -239,31 +231,40 @@ class Explanation:
         caller = caller or build_caller(None, alphabet)
         patterns: list[SeqletPattern] = []
         targets: list[str] = []
+        notes: dict[str, str] = {}
         for target in self.targets:
             signs = (1, -1) if target in self.numbers else (1,)
             name = f" for {target!r}" * (len(self.targets) > 1)
-            found = self.of(target)._patterns(caller, signs, name)[:max_motifs]
+            found, notes[target] = self.of(target)._patterns(caller, signs, name, max_motifs)
             rows = np.flatnonzero(self.records["target"] == target)  # of the records of the target
             for pattern in found:
                 record = rows[pattern.seqlets["record"].to_numpy(dtype=int)]
                 patterns.append(replace(pattern, seqlets=pattern.seqlets.assign(record=record)))
             targets += [target] * len(found)
-        return build_motifs(patterns, self.records, known, targets, self.input, self.source)
+        motifs = build_motifs(patterns, self.records, known, targets, self.input, self.source)
+        return replace(motifs, notes=notes)
 
-    def _patterns(self, caller: Caller, signs: tuple[int, ...], name: str) -> list[SeqletPattern]:
-        """Find the patterns of one output that raise (1) or lower (-1) it, most sites first."""
+    def _patterns(
+        self, caller: Caller, signs: tuple[int, ...], name: str, most: int
+    ) -> tuple[list[SeqletPattern], str]:
+        """Find the patterns of one output that raise (1) or lower (-1) it: at most `most`.
+
+        Those with most sites are first. The text has the numbers of all patterns, of seqlets and
+        of sequences, and why there is no pattern.
+        """
         alphabet = get_alphabet(self.alphabet)
         found = [caller.call(self.letters, sign * self.hypothetical, alphabet) for sign in signs]
         called = [pattern for each in found for pattern in each.patterns]
         patterns = refine_patterns(called, self._without_padding(self.letters), self.attribution)
         note = "" if called else found[0].note + ("" if alphabet.is_nucleic else SPACERS)
         log = LOG.info if patterns else LOG.warning  # Python shows only warnings
-        log(
+        text = (
             f"{counted(len(patterns), 'motif')}{name} from "
             f"{counted(sum(each.num_seqlets for each in found), 'seqlet')} of "
             f"{counted(len(self), 'sequence')}{': ' * bool(note)}{note}"
         )
-        return patterns
+        log(text)
+        return patterns[:most], text
 
     def track(self, row: int = 0) -> Scores:
         """Return the data that `plot` draws for sequence number `row`, (length, A).
@@ -311,10 +312,7 @@ class Explanation:
         start, end = record_interval(region, scores, self.records.iloc[row])
         figure = DisplayedFigure(figsize=(figure_width(end - start), 2.2), layout="constrained")
         axes = figure.subplots()
-        if self.is_track:
-            axes.bar(np.arange(start, end) + 0.5, scores[start:end], width=1)
-        else:
-            letter_track(track[start:end], get_alphabet(self.alphabet).letters, start).draw(axes)
+        letter_track(track[start:end], get_alphabet(self.alphabet).letters, start).draw(axes)
         number_positions(axes, start, end)
         label = f"effect on {self.records['target'].iloc[row]}"
         if self.is_attention:

@@ -1,4 +1,4 @@
-"""Raw attention of a model, per letter, head or pair of positions. It explains nothing.
+"""Raw attention of a model, per letter or pair of positions. It explains nothing.
 
 `explain` stores the attention that letters receive together with attributions, and the report shows
 both. `write_maps` saves the maps of selected records with an explanation. Attention weights are
@@ -8,32 +8,21 @@ of pooled tokens are mapped back to letters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from selfattn_bio.arrays import Bools, Integers, Scores
 from selfattn_bio.attention.inputs import AttentionInputs
-from selfattn_bio.attention.reading import (
-    between,
-    binned,
-    gradient_rollout,
-    received,
-    rollout,
-    top_edges,
-    value_rollout,
-)
+from selfattn_bio.attention.reading import between, binned, received, rollout
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.alphabet import Ascii
-
-EDGE = ["query_start", "query_end", "key_start", "key_end"]
 
 
 @dataclass(frozen=True)
@@ -70,11 +59,6 @@ class AttentionReading:
         (B,) length of each sequence.
     seen
         (M,) bool: positions that the head reads, either [CLS] or those with letters.
-    norms
-        (B, H, M), per member and layer: the norm of each value after the output projection.
-    above
-        (B, H, M, Dh), per member and layer: gradient of the target at the output of each head.
-        Empty without a target.
     """
 
     ids: list[str]
@@ -82,8 +66,6 @@ class AttentionReading:
     spans: Integers
     lengths: Integers
     seen: Bools
-    norms: tuple[tuple[Tensor, ...], ...]
-    above: tuple[tuple[Tensor, ...], ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -98,14 +80,9 @@ class AttentionReading:
         encoder positions has their mean. Attention from a [CLS] vector counts, attention to it
         does not.
         """
-        return self._to_letters(
-            torch.cat([heads for layers in self._received() for heads in layers]).mean(0)
-        )
-
-    def received_by_head(self) -> Scores:
-        """Return `received` for each member, layer and head, (members, layers, heads, B, L)."""
-        received = [torch.stack(layers) for layers in self._received()]
-        return self._to_letters(torch.stack(received))
+        by_layer = [received(layer).mean(1) for layers in self.layers for layer in layers]
+        number = self._mask().sum(1, keepdim=True).clamp(min=1)
+        return self._to_letters(torch.stack(by_layer).mean(0) / number)
 
     def rollout(self) -> Scores:
         """Return the attention rollout from the last layer to the letters, (B, L), 0 in padding.
@@ -117,37 +94,11 @@ class AttentionReading:
         ----------
         Abnar and Zuidema 2020.
         """
-        return self._rolled(rollout)
-
-    def value_rollout(self) -> Scores:
-        """Return `rollout` with each weight times the norm of its value, (B, L).
-
-        References
-        ----------
-        Kobayashi et al. 2020.
-        """
-        return self._rolled(value_rollout, self.norms)
-
-    def gradient_rollout(self) -> Scores:
-        """Return the rollout of weights times gradients for the target of the reading, (B, L).
-
-        The start, which would remain at its positions through all layers, is subtracted.
-
-        References
-        ----------
-        Chefer et al. 2021.
-
-        Raises
-        ------
-        ArgumentError
-            If attention was read without a target.
-        """
-        if not self.above:
-            message = "a rollout with gradients needs attention that was read with a target"
-            raise ArgumentError(message)
-        return self._rolled(
-            lambda layers, above, start: gradient_rollout(layers, above, start) - start, self.above
-        )
+        mask = self._mask()
+        start = mask * torch.from_numpy(self.seen).to(mask)
+        start = start / start.sum(1, keepdim=True).clamp(min=1)
+        by_member = [rollout(layers, start) for layers in self.layers]
+        return self._to_letters(torch.stack(by_member).mean(0))
 
     def between(self, spans: Sequence[Integers]) -> list[Scores]:
         """Return the attention between spans of each sequence.
@@ -226,55 +177,6 @@ class AttentionReading:
         starts = self.spans[positions[np.searchsorted(bin_of_position, np.arange(count))], 0]
         end = min(self.spans[positions[-1], 1], self.lengths[row])
         return AttentionMap(np.append(starts, end), fractions.astype(np.float32))
-
-    def edges(self, count: int = 20) -> pd.DataFrame:
-        """Return the largest weights of each sequence, member, layer and head.
-
-        Parameters
-        ----------
-        count
-            Number of weights of each, if there are as many.
-
-        Returns
-        -------
-        One row per weight, largest first within its head: id, member, layer, head, query_start,
-        query_end, key_start, key_end (positions, 0-based half-open; missing for [CLS]), weight.
-        """
-        tables = []
-        for member, layers in enumerate(self.layers):
-            for number, layer in enumerate(layers):
-                query, key, weight = (x.cpu().numpy() for x in top_edges(layer, count))
-                row, head, at = np.nonzero(query >= 0)
-                spans = np.hstack([self.spans[each[row, head, at]] for each in (query, key)])
-                spans = np.minimum(spans, self.lengths[row, None])
-                table = pd.DataFrame(spans, columns=EDGE, dtype="Int64").assign(
-                    id=np.array(self.ids, dtype=object)[row], member=member, layer=number, head=head
-                )
-                tables.append(table.assign(weight=weight[row, head, at]))
-        order = ["id", "member", "layer", "head"]
-        found = pd.concat(tables, ignore_index=True)[[*order, *EDGE, "weight"]]
-        found[EDGE] = found[EDGE].mask(found[EDGE] < 0)
-        largest_first = [True] * len(order) + [False]
-        return found.sort_values([*order, "weight"], ascending=largest_first, ignore_index=True)
-
-    def _received(self) -> list[list[Tensor]]:
-        """Return the attention that each encoder position receives, (heads, B, M) per layer."""
-        number = self._mask().sum(1, keepdim=True).clamp(min=1)
-        return [
-            [received(layer).movedim(1, 0) / number for layer in layers] for layers in self.layers
-        ]
-
-    def _rolled(self, roll: Callable[..., Tensor], *of_members: Any) -> Scores:
-        """Return the mean over the members of a rollout; `of_members` are its other arguments."""
-        start = self._start()
-        by_member = [roll(*each, start) for each in zip(self.layers, *of_members, strict=True)]
-        return self._to_letters(torch.stack(by_member).mean(0))
-
-    def _start(self) -> Tensor:
-        """Return the start of a rollout (B, M): uniform over the positions the head reads."""
-        mask = self._mask()
-        mask = mask * torch.from_numpy(self.seen).to(mask)
-        return mask / mask.sum(1, keepdim=True).clamp(min=1)
 
     def _mask(self) -> Tensor:
         layer = self.layers[0][0]

@@ -15,6 +15,7 @@ from selfattn_bio.config.training import KNOWN_BASELINES
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import read_json, sha256_of
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import Letters, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.stored import checked, read_arrays
@@ -64,7 +65,7 @@ def load_baseline(folder: str | Path, threads: int = 0, device: str = "") -> Bas
     policy = SequencePolicy(alphabet, card.soft_mask, card.gaps)
     others = card.database, threads, card.objective, card.pretrained, device
     baseline = kind(Setup(policy, card.strands, *others))
-    baseline.calibration = Calibration.of(card.calibration.model_dump())
+    baseline.calibration = Calibration.of(card.calibration.model_dump() if card.calibration else {})
     baseline.origin, baseline.records = card.origin, card.records
     arrays, _ = read_arrays(folder / ARRAYS, REFIT)
     found = card.settings | arrays
@@ -81,6 +82,8 @@ def _read_card(folder: Path) -> Card:
     """Read baseline.json, and compare the file of the arrays with its hash."""
     path = folder / CARD
     card = checked(Card, read_json(path, ModelFolderError, REFIT), path, REFIT)
+    if objective_of(card.objective).has_calls and not card.calibration:
+        ModelFolderError.fail("calibration is missing", path, REFIT)
     if not (folder / ARRAYS).is_file():
         ModelFolderError.fail(f"file {ARRAYS!r} of the baseline is missing", folder, REFIT)
     if sha256_of(folder / ARRAYS) != card.arrays_sha256:

@@ -120,7 +120,7 @@ class Card(Stored):
     database: Annotated[str, Field(min_length=1)]
     pretrained: str = ""
     objective: AnyObjective
-    calibration: StoredCalibration
+    calibration: StoredCalibration | None = None  # of two classes and of bins
     records: Annotated[int, Field(ge=1)]
     settings: dict[str, Any]
     origin: dict[str, str]
@@ -409,13 +409,14 @@ class Baseline(ABC):
                 "database": self.setup.database,
                 "pretrained": self.setup.pretrained,
                 "objective": self.setup.section.model_dump(mode="json"),
-                "calibration": vars(self.calibration),
                 "chosen": self.chosen(),
                 "records": self.records,
                 "settings": settings,
                 "origin": dict(origin if origin is not None else self.origin),
                 "arrays_sha256": sha256_of(temporary / ARRAYS),
             }
+            if self.setup.objective.has_calls:
+                card["calibration"] = vars(self.calibration)
             dump_json(temporary / CARD, card)
 
 

@@ -68,7 +68,7 @@ class Lines(logging.Handler):
     def __init__(self, command: str) -> None:
         super().__init__()
         self._command = command
-        self._prefix = "" if command in ("train", "run", "demo") else f"{command}: "
+        self._prefix = "" if command in ("train", "run") else f"{command}: "
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line to the current stdout or stderr."""

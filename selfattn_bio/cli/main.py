@@ -34,14 +34,13 @@ from selfattn_bio.study.workflow import TARGETS
 
 # commands by the headings of --help
 GROUPS: dict[str, tuple[Command, ...]] = {
-    "project": (project.init, project.run, project.demo, project.schema, project.doctor),
+    "project": (project.init, project.run, project.schema, project.doctor),
     "data": (steps.ingest, steps.split, steps.audit, scoring.coverage),
     "train": (steps.train, steps.sweep, steps.evaluate),
     "explain": (
         steps.explain,
         steps.motifs,
         steps.interactions,
-        scoring.contacts,
         scoring.hits,
         steps.report,
     ),

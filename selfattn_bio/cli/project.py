@@ -9,17 +9,18 @@ from itertools import pairwise
 
 from selfattn_bio.cli.options import (
     ALLOW_MODULE,
+    MODELS,
     Option,
+    alphabet,
     below,
     command,
-    flag,
     named_path,
     option,
     output,
 )
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG
-from selfattn_bio.study.workflow import PROFILES, copy_task, run_workflow
+from selfattn_bio.study.workflow import PROFILES, run_workflow
 
 FILES = ("positives", "negatives", "sequences", "train", "valid", "test", "tracks", "profile")
 # of `propose`, by the same name
@@ -39,7 +40,7 @@ def _text(name: str, metavar: str, help: str) -> Option:
 
 
 @command(
-    option("name", help="name of the task: letters, digits, _ and -"),
+    option("name", metavar="NAME", help="name of the task: letters, digits, _ and -"),
     below(
         "two classes",
         _files("positives", "sequences of label 1: FASTA, tables, BED and more (docs/data.md)"),
@@ -93,12 +94,9 @@ def _text(name: str, metavar: str, help: str) -> Option:
             " such columns",
         ),
     ),
-    option(
-        "--alphabet",
-        choices=("dna", "rna", "ssdna", "protein"),
-        default="",
-        help="alphabet of the sequences (default: that of their letters; RNA and single-stranded "
-        "DNA written with T need rna or ssdna)",
+    alphabet(
+        "alphabet of the sequences (default: that of their letters, or rna for a column such as "
+        "utr or mRNA; other RNA and single-stranded DNA written with T need rna or ssdna)"
     ),
     _text("points", "BED", "stranded points to find in --sequences WINDOWS.bed of --genome FASTA"),
     _text(
@@ -156,7 +154,7 @@ def init(arguments: Namespace) -> None:
         help="where the workflow runs, see docs/clusters.md (default: this machine)",
     ),
     ALLOW_MODULE,
-    option("target", help="train_NAME or sweep_NAME"),
+    option("target", metavar="TARGET", help="train_NAME or sweep_NAME"),
     option("extra", nargs=REMAINDER, metavar="...", help="options and more targets for Snakemake"),
 )
 def run(arguments: Namespace) -> int:
@@ -187,29 +185,6 @@ def run(arguments: Namespace) -> int:
 
 
 @command(
-    option("--cores", type=int, metavar="N", help="CPU cores to use (default: all)"),
-    flag("--dry-run", "show what would be done, and write nothing"),
-)
-def demo(arguments: Namespace) -> int:
-    """Run the promoter task that ships with the package, in about 10 minutes on two cores.
-
-    Copies the run file and the fly promoters (2 MB) into workflows/tasks/ and data/ of this folder,
-    unless they are there, and runs train_promoter, from FASTA to a report. Continue an interrupted
-    run with `selfattn-bio run train_promoter`, which accepts all options of Snakemake.
-
-    example: selfattn-bio demo --cores 2
-    """
-    if not arguments.dry_run:
-        copy_task("promoter")
-    cores = ["--cores", str(arguments.cores)] if arguments.cores else []
-    return run_workflow(
-        ["train_promoter", *cores, *["--dry-run"] * arguments.dry_run],
-        quiet=arguments.quiet,
-        merged=arguments.json,
-    )
-
-
-@command(
     option(
         "--output",
         type=named_path,
@@ -233,7 +208,7 @@ def schema(arguments: Namespace) -> None:
 
 
 @command(
-    option("model", nargs="+", metavar="MODEL", help="folders or names of models, averaged"),
+    MODELS,
     ALLOW_MODULE,
     option("--to", choices=("onnx", "huggingface"), default="onnx", help="format (default: onnx)"),
     output("file of ONNX, or folder of Hugging Face"),
@@ -248,7 +223,7 @@ def export(arguments: Namespace) -> None:
     A folder of Hugging Face has the encoder of a model of kind "pretrained", with its trained
     weights, for transformers.AutoModel.
 
-    example: selfattn-bio export results/promoter/model --output promoter.onnx
+    example: selfattn-bio export --model promoter --output promoter.onnx
     """
     from selfattn_bio.scoring.export import export_model
 
@@ -256,27 +231,18 @@ def export(arguments: Namespace) -> None:
     LOG.info(f"wrote {arguments.output}")
 
 
-@command(
-    flag(
-        "--kernels",
-        "also list the attention kernels that run here; may compile one, in up to a minute",
-    )
-)
+@command()
 def doctor(arguments: Namespace) -> None:
     """Check whether this machine can train, and list missing parts.
 
     Prints a verdict, versions, device, threads, and the state of the fused attention kernel for the
     CPU. Then it lists other programs and libraries, with the purpose of those that are missing.
 
-    With --kernels the fused kernel is compiled if it has not been yet. A table shows which kernel
-    `kernel = "auto"` in a run file chooses for each pattern and position, and why the kernels that
-    come earlier are not used. A run file can also name a kernel.
-
     example: selfattn-bio doctor
     """
     from selfattn_bio.study.machine import inspect_machine
 
-    print("\n".join(inspect_machine(kernels=arguments.kernels).lines))
+    print("\n".join(inspect_machine().lines))
 
 
 def _name_options(record: logging.LogRecord) -> bool:

@@ -6,7 +6,9 @@ from argparse import Namespace
 
 from selfattn_bio.cli.options import (
     ALLOW_MODULE,
+    MODEL,
     MODELS,
+    alphabet,
     command,
     flag,
     one_of,
@@ -29,11 +31,8 @@ PREFIX = output("prefix of the file names", "PREFIX")
         path("--fasta", "sequences: FASTA, or another format that `ingest` accepts", nargs="+"),
         path("--bed", "BED files of intervals in --genome", nargs="+"),
     ),
-    path("--genome", "genome of --bed, plain or bgzip; minus strands are reverse-complemented"),
-    path(
-        "--partner",
-        "second input of the model: sequences with the same ids, or the values of a track",
-    ),
+    path("--genome", "genome of --bed, plain or bgzip; reverse-complemented on strand -", "FASTA"),
+    path("--partner", "second input of the model: sequences with the same ids"),
     flag("--rc", "average both strands"),
     option(
         "--coverage",
@@ -93,12 +92,7 @@ def score(arguments: Namespace) -> None:
 
 
 @command(
-    option(
-        "--model",
-        required=True,
-        metavar="DIR",
-        help="attention model: a folder, or the name of a model that ships",
-    ),
+    MODEL,
     path("--fasta", "sequences: FASTA, or another format that `ingest` accepts", required=True),
     flag("--per-token", "write one vector per position of the encoder instead of one per sequence"),
     output(".parquet or .npz to write"),
@@ -214,7 +208,7 @@ def scan(arguments: Namespace) -> None:
     ),
     PREFIX,
     flag("--rc", "average both strands (default: forward strand)"),
-    path("--motifs", "MEME, JASPAR or TRANSFAC file; report gained and lost hits of its motifs"),
+    path("--motifs", "motif file or jaspar:GROUP, as for `hits`; report gained and lost hits"),
 )
 def variants(arguments: Namespace) -> None:
     """Score variants: how alleles of a VCF file, or substitutions in a region, change the score.
@@ -275,42 +269,6 @@ def variants(arguments: Namespace) -> None:
 
 @command(
     option(
-        "--model", required=True, metavar="DIR", help="model folder, trained with [tokens] k = 1"
-    ),
-    path("--fasta", "protein sequences with unique ids", required=True),
-    path("--contacts", "known contacts: id, i, j (0-based residues)", "TSV"),
-    PREFIX,
-)
-def contacts(arguments: Namespace) -> None:
-    """Predict which residues of a protein are in contact: one map per sequence, from attention.
-
-    The attention weights of each head are made symmetric and corrected for the averages of rows and
-    columns (average-product correction).
-
-    With --contacts, a table `id, i, j` (0-based residues) of two or more of the sequences, a
-    logistic regression over heads is fitted to the known contacts. Each of these sequences is
-    predicted by a regression fitted to the others, and the precision of its L best pairs (P@L) is
-    printed by range. Keep only one protein per family, because relatives share their contacts.
-    Without --contacts, a map is the mean over heads, not a probability.
-
-    Writes PREFIX.contacts.npz (ids, and one map per sequence), PREFIX.contacts.tsv (the L best
-    pairs of each) and, with --contacts, PREFIX.precision.tsv.
-
-    example: selfattn-bio contacts --model protein/model --fasta proteins.fa \\
-      --contacts known.tsv --output proteins
-    """
-    from selfattn_bio.attribution.contacts import find_contacts
-
-    for ending in ("contacts.npz", "contacts.tsv", "precision.tsv"):
-        check_output_file(f"{arguments.output}.{ending}")
-    contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)
-    contacts.save(arguments.output)
-    log_lines(contacts.lines)
-    LOG.info(f"wrote {arguments.output}.contacts.npz and .tsv")
-
-
-@command(
-    option(
         "--motifs",
         required=True,
         metavar="FILE",
@@ -318,12 +276,7 @@ def contacts(arguments: Namespace) -> None:
         "database that ships, such as jaspar:insects",
     ),
     path("--fasta", "sequences, plain, gz or bgzip", required=True, nargs="+"),
-    option(
-        "--alphabet",
-        choices=("dna", "rna", "ssdna", "protein"),
-        default="",
-        help="alphabet of motifs and sequences (default: that of the motifs)",
-    ),
+    alphabet("alphabet of motifs and sequences (default: that of the motifs)"),
     option(
         "--hit-p",
         type=float,

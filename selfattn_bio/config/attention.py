@@ -1,4 +1,4 @@
-"""Position encodings, patterns and mixers of attention, selected by `kind`."""
+"""Position encodings and patterns of attention, selected by `kind`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ class PositionSection(Section):
     effect
         "absolute" positions are added to the input of the encoder. The others change the attention
         scores by distance: with a "bias" per distance, by "rotation" of queries and keys, or with
-        separate keys for distances ("own_keys"). The rules about mixers, kernels and tiles depend
-        on this.
+        separate keys for distances ("own_keys"). The rules about kernels and tiles depend on this.
     """
 
     effect: ClassVar[Effect]
@@ -285,50 +284,3 @@ AnyPattern = Annotated[
     FullPattern | WindowPattern | StridedPattern | BlockLocalPattern | BigBirdPattern,
     Field(discriminator="kind"),
 ]
-
-
-# positions that mixers other than softmax support; those of softmax depend on pattern and kernel
-MIXER_POSITIONS = positions_with("none", "absolute", "bias", "rotation")
-
-
-class SoftmaxMixer(Section):
-    """Softmax over the pairs allowed by `pattern`, with `position`, computed by `kernel`."""
-
-    kind: Literal["softmax"] = "softmax"
-
-
-class DynamicMixer(Section):
-    """Each query attends to its own block, both neighbours and blocks chosen by summaries.
-
-    Attributes
-    ----------
-    block
-        tokens
-    top
-        number of blocks a query chooses in addition to its own and the two adjacent ones
-    """
-
-    kind: Literal["dynamic"] = "dynamic"
-    block: Positive = 32
-    top: Positive = 4
-
-
-class HierarchicalMixer(Section):
-    """A window of tokens, plus all pairs of means of `pool` tokens.
-
-    Similar to H-Transformer-1D (Zhu and Soricut 2021) with two levels.
-
-    Attributes
-    ----------
-    window
-        tokens on each side
-    pool
-        tokens per coarse token
-    """
-
-    kind: Literal["hierarchical"] = "hierarchical"
-    window: Positive = 64
-    pool: int = Field(32, ge=2)
-
-
-AnyMixer = Annotated[SoftmaxMixer | DynamicMixer | HierarchicalMixer, Field(discriminator="kind")]

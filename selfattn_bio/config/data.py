@@ -1,8 +1,6 @@
 """[data] and [partner]: files of sequences, labels and targets, and the second of two inputs.
 
-`genome` has the tables for intervals. The second input is a sequence per record, or a track of
-numbers. Tracks are quantised to levels (`sequence.alphabet`), which are read like the bases of a
-sequence.
+`genome` has the tables for intervals. The second input is another sequence of each record.
 """
 
 from __future__ import annotations
@@ -10,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -262,8 +260,8 @@ class Data(Section):
         return bool(self.tracks) or not self.genome or is_count_matrix
 
 
-class SequencePartner(Section):
-    """[partner] kind = "sequence": a second sequence for each record.
+class Partner(Section):
+    """[partner]: a second sequence for each record.
 
     Attributes
     ----------
@@ -297,41 +295,3 @@ class SequencePartner(Section):
         yield from stride_problems(self.k, self.stride)
         if self.alphabet == "protein" and self.k > MAX_PROTEIN_K:
             yield f"k {self.k} is too large for protein; use at most {MAX_PROTEIN_K}"
-
-
-class TrackPartner(Section):
-    """[partner] kind = "track": one number per position of each record, such as conservation.
-
-    Attributes
-    ----------
-    path
-        bigWig or bedGraph, read at chrom, start and end of each record (a record without them
-        is read at the chromosome named as its id, from 0); BED or GFF, read as 1 where covered
-        and 0 elsewhere; or .npz with one array of numbers per record id
-    low
-        value of the lowest level; lower values are clipped
-    high
-        value of the highest level; higher values are clipped
-    """
-
-    kind: Literal["track"] = "track"
-    path: str = Field(min_length=1)
-    low: float
-    high: float
-
-    def problems(self) -> Iterator[str]:
-        if self.low >= self.high:
-            yield f"low ({self.low:g}) is not less than high ({self.high:g})"
-
-    # tokens of a track: one level per position
-    k: ClassVar[int] = 1
-    stride: ClassVar[int] = 1
-    alphabet: ClassVar[str] = "levels"
-
-    @property
-    def inputs(self) -> list[str]:
-        """Return the files that are read in addition to those of [data]."""
-        return [self.path]
-
-
-Partner = Annotated[SequencePartner | TrackPartner, Field(discriminator="kind")]

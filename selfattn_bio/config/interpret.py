@@ -36,8 +36,6 @@ PLAIN_METHODS: dict[str, tuple[str, Need]] = {
     "saturation": ("mutagenesis.Saturation", "outputs"),
     "received": ("base.Received", "weights"),
     "rollout": ("base.Rollout", "weights"),
-    "value_rollout": ("base.ValueRollout", "weights"),
-    "gradient_rollout": ("base.GradientRollout", "weights"),
 }
 if TYPE_CHECKING:
     PlainKind = str

@@ -60,8 +60,6 @@ class Capabilities:
 
     Attributes
     ----------
-    purpose
-        Text for `selfattn-bio doctor`.
     devices
         Types of device: cpu, cuda.
     dtypes
@@ -85,7 +83,6 @@ class Capabilities:
         When `kernel = "auto"` uses it.
     """
 
-    purpose: str
     devices: tuple[str, ...] | None = None
     dtypes: tuple[str, ...] | None = None
     head_dims: tuple[int, ...] | None = None
@@ -140,13 +137,11 @@ _compiled = partial(
 # `kernel = "auto"` tries the kernels in this order. On the CPU, band is the fastest one, also for
 # full attention.
 KERNELS = {
-    "band": _compiled(
-        "C++ on the CPU, compiled in the wheel or on first use: full attention or one window, with "
-        "or without global tokens and random blocks",
-        patterns=("window", "sampled"),
-    ),
+    # C++ on the CPU, compiled in the wheel or on first use: full attention or one window, with or
+    # without global tokens and random blocks
+    "band": _compiled(patterns=("window", "sampled")),
+    # torch's fused attention over all pairs, also of short sequences under a joined pattern
     "sdpa": Capabilities(
-        "torch's fused attention over all pairs, also of short sequences under a joined pattern",
         own_keys=False,
         auto=Preferences(
             full_only=True,
@@ -156,26 +151,18 @@ KERNELS = {
             max_bias_tokens=LONG,
         ),
     ),
-    "reference": Capabilities(
-        f"plain torch that stores all pairs: the reference in tests, fast up to {SHORT} tokens",
-        auto=Preferences(max_tokens=SHORT),
-    ),
-    "joint": _compiled(
-        "band for a window with its global tokens and random blocks, slab for the other parts of "
-        "the pattern",
-        patterns=("sampled", "joined"),
-    ),
+    # plain torch that stores all pairs: the reference in tests, fast for few tokens
+    "reference": Capabilities(auto=Preferences(max_tokens=SHORT)),
+    # band for a window with its global tokens and random blocks, slab for the other parts
+    "joint": _compiled(patterns=("sampled", "joined")),
+    # FlexAttention on CUDA: any pattern, bias by distance, no dropout
     "flex": Capabilities(
-        "FlexAttention on CUDA: any pattern, bias by distance, no dropout",
         devices=("cuda",),
         dtypes=("float16", "bfloat16", "float32"),
         min_head_dim=16,
         own_keys=False,
         dropout=False,
     ),
-    "slab": Capabilities(
-        "plain torch in tiles: any pattern and position, memory proportional to the length",
-        seeded=True,
-        fallback_for="flex",
-    ),
+    # plain torch in tiles: any pattern and position, memory proportional to the length
+    "slab": Capabilities(seeded=True, fallback_for="flex"),
 }

@@ -1,6 +1,6 @@
 """[tokens] and [model]: the kinds of models, with their stems and heads.
 
-`attention` has position encodings, patterns and mixers.
+`attention` has position encodings and patterns.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, FieldSerializationInfo, field_serializer
 
 from selfattn_bio.config.attention import (
-    MIXER_POSITIONS,
-    AnyMixer,
     AnyPattern,
     AnyPosition,
     FullPattern,
     NoPositionSection,
-    SoftmaxMixer,
     T5Position,
     positions_with,
 )
@@ -195,9 +192,7 @@ class AttentionModel(Section):
     pattern
         pairs of tokens that may attend
     kernel
-        auto = the kernel that `selfattn-bio doctor` reports
-    mixer
-        kind of attention
+        auto = the first suitable one, see attention.md
     head
         layers after the encoder
     """
@@ -216,7 +211,6 @@ class AttentionModel(Section):
     position: AnyPosition = T5Position()
     pattern: AnyPattern = FullPattern()
     kernel: Literal["auto", *KERNELS] = "auto"  # type: ignore[valid-type]
-    mixer: AnyMixer = left_out(SoftmaxMixer())
     head: AnyHead = PoolingHeadSection()
     strands: Strands = left_out("given", description=STRANDS)
 
@@ -258,18 +252,6 @@ class AttentionModel(Section):
             yield (
                 "head 'cls' cannot be used with a causal pattern, because its vector comes first; "
                 "use head 'pooling'"
-            )
-        if not isinstance(self.mixer, SoftmaxMixer):
-            yield from self._mixer_problems()
-
-    def _mixer_problems(self) -> Iterator[str]:
-        for name in ("pattern", "kernel"):
-            if getattr(self, name) != AttentionModel.model_fields[name].default:
-                yield f"mixer {self.mixer.kind!r} has no {name}; remove model.{name}"
-        if self.position.kind not in MIXER_POSITIONS:
-            yield (
-                f"mixer {self.mixer.kind!r} does not support position {self.position.kind!r}; "
-                f"choose one of {', '.join(map(repr, MIXER_POSITIONS))}"
             )
 
 

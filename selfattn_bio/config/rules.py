@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, get_args
 
-from selfattn_bio.config.data import SequencePartner, TrackPartner
 from selfattn_bio.config.genome import NumberTrack
 from selfattn_bio.config.interpret import KNOWN_METHODS, ModiscoCaller
 from selfattn_bio.config.model import (
@@ -47,13 +46,9 @@ def split_fits_the_data(run: RunFile) -> Iterator[str]:
 
 def numbered_ids_join_nothing(run: RunFile) -> Iterator[str]:
     """Refuse numbered ids if a partner is joined by id."""
-    by_id = getattr(run.partner, "files", None) or (
-        isinstance(run.partner, TrackPartner) and run.partner.path.endswith(".npz")
-    )
-    if run.data.ids == "numbered" and by_id:
+    if run.data.ids == "numbered" and run.partner and run.partner.files:
         yield (
-            "[partner] files and .npz arrays are joined by id, so [data] ids = 'numbered' "
-            "cannot be used with them"
+            "[partner] files are joined by id, so [data] ids = 'numbered' cannot be used with them"
         )
 
 
@@ -239,11 +234,6 @@ def method_fits_the_model(run: RunFile) -> Iterator[str]:
             f"[interpret] method {method!r} cannot explain model kind {model.kind!r}, whose layers "
             f"have no rules; choose one of {known}"
         )
-    if isinstance(model, AttentionModel) and model.mixer.kind != "softmax" and needs == "weights":
-        yield (
-            f"[interpret] method {method!r} needs the attention weights of mixer 'softmax'; "
-            f"mixer {model.mixer.kind!r} has none"
-        )
 
 
 def strands_can_be_shared(run: RunFile) -> Iterator[str]:
@@ -278,8 +268,7 @@ def two_inputs_go_together(run: RunFile) -> Iterator[str]:
     paired = isinstance(run.model, PairedModel)
     if run.partner and not paired:
         yield f"[partner] cannot be used with model kind {run.model.kind!r}, only with 'paired'"
-    column = isinstance(run.partner, SequencePartner) and run.partner.column
-    if column and not run.data.unlabelled:
+    if run.partner and run.partner.column and not run.data.unlabelled:
         yield "[partner] column needs [data] sequences, the tables with this column"
     if paired and not run.partner:
         yield "model kind 'paired' needs [partner], its second input"

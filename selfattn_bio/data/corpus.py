@@ -263,8 +263,6 @@ class CorpusSource(StoredSource):
 
     kept: int
     counts: dict[str, int] = Field(default_factory=dict)
-    low: float | None = None
-    high: float | None = None
 
 
 class CorpusTargets(Stored):

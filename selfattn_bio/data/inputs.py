@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from selfattn_bio.config import EditsSection, PairedModel, RunFile, TrackPartner
+from selfattn_bio.config import EditsSection, PairedModel, RunFile
 from selfattn_bio.data.batches import is_unknown
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
@@ -159,7 +159,7 @@ class Pairs:
 
     def __init__(self, corpus: Corpus, run: RunFile) -> None:
         _check(corpus, run)
-        self.corpus, self.is_track = corpus, isinstance(run.partner, TrackPartner)
+        self.corpus = corpus
         self._first = self._partner = np.arange(len(corpus))
         shuffled = np.random.default_rng((run.training.seed, len(corpus))).permutation(len(corpus))
         match run.training.pairs:
@@ -177,11 +177,8 @@ class Pairs:
     def seen(
         self, augmentation: Augmentation, record: int, epoch: int, number: int
     ) -> tuple[RecordPair, View]:
-        whole, partner = self.of(record)
         first, view = augmentation.view(self.corpus, int(self._first[record]), epoch, number)
-        if self.is_track and len(partner) == len(whole):
-            partner = partner[view.first : view.last]
-        return RecordPair(first, partner), view
+        return RecordPair(first, self.of(record).partner), view
 
 
 def inputs_of(run: RunFile, corpus: Corpus) -> Inputs:
@@ -200,16 +197,9 @@ def _check(corpus: Corpus, run: RunFile) -> None:
     if corpus.partner is None:
         CorpusError.fail("the corpus has no partners, but the run file has [partner]", place, hint)
     assert run.partner is not None  # the run file is validated before
-    found: dict[str, Any] = {"alphabet": corpus.partner.alphabet.name}
-    wanted: dict[str, Any] = {"alphabet": run.partner.alphabet}
-    if isinstance(run.partner, TrackPartner):
-        of_track = corpus.partner.summary["sources"][0]
-        found |= {end: of_track.get(end) for end in ("low", "high")}
-        wanted |= {"low": run.partner.low, "high": run.partner.high}
-    for what, value in wanted.items():
-        if found[what] != value:
-            message = f"the partners have {what} {found[what]}, but the run file has {value}"
-            raise CorpusError(message, place=place, hint=hint)
+    if (found := corpus.partner.alphabet.name) != run.partner.alphabet:
+        message = f"the partners have alphabet {found}, but the run file has {run.partner.alphabet}"
+        raise CorpusError(message, place=place, hint=hint)
     lengths = corpus.partner.records["length"]
     if lengths.min() < run.partner.k:
         short = corpus.partner.records["id"].iloc[int(lengths.argmin())]

@@ -60,13 +60,11 @@ class Calibration:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Calibration:
-        """Select the values of a calibration that was checked (`stored.StoredCalibration`)."""
-        return cls(
-            stored["slope"],
-            stored.get("intercept", 0.0),
-            stored["threshold"],
-            stored.get("positive_fraction"),
-        )
+        """Select the values of a calibration that was checked (`stored.StoredCalibration`).
+
+        Those that are not stored have their defaults, which change nothing.
+        """
+        return cls(**{name: stored[name] for name in vars(cls()) if name in stored})
 
     @classmethod
     def mean(cls, several: Sequence[Calibration]) -> Calibration:

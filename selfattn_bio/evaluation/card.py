@@ -19,7 +19,6 @@ from selfattn_bio.config import (
     FilesSplit,
     RegionSplit,
     RunFile,
-    TrackPartner,
     read_run_file,
 )
 from selfattn_bio.display import one_line
@@ -192,7 +191,7 @@ def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
     )
     words += " Weights and calibration were fitted on the validation set."
     words += (
-        " The validation metrics below are from the same records, so they are optimistic."
+        " The validation metrics below use cross-validated weights."
         if is_judged
         else " The validation metrics below are those of the network alone."
     )
@@ -203,12 +202,7 @@ def _words(run: RunFile) -> str:
     members = f"mean of {run.model.members} networks, " if run.model.members > 1 else ""
     if run.model.kind == "attention":
         layers = f"{run.model.num_layers} layer{'s' * (run.model.num_layers > 1)}"
-        mixer = run.model.mixer.kind
-        attends = (
-            f"attention pattern {run.model.pattern.kind}"
-            if mixer == "softmax"
-            else f"mixer {mixer}"
-        )
+        attends = f"attention pattern {run.model.pattern.kind}"
         kind = f"self-attention encoder ({layers}, dimension {run.model.embed_dim}, {attends})"
     elif run.model.kind == "paired":
         number = run.model.cross_layers
@@ -230,14 +224,10 @@ def _words(run: RunFile) -> str:
 
 def _letters(run: RunFile) -> str:
     first = _tokens(run.data.alphabet, run.tokens.k, run.tokens.stride)
-    match run.partner:
-        case None:
-            return first
-        case TrackPartner(low=low, high=high):
-            return f"{first}, with one number from {low:g} to {high:g} per position,"
-        case partner:
-            second = _tokens(partner.alphabet, partner.k, partner.stride)
-            return f"{first}, together with a second sequence ({second}),"
+    if run.partner is None:
+        return first
+    second = _tokens(run.partner.alphabet, run.partner.k, run.partner.stride)
+    return f"{first}, together with a second sequence ({second}),"
 
 
 def _tokens(alphabet: str, k: int, stride: int) -> str:

@@ -35,7 +35,7 @@ from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, releva
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
-from selfattn_bio.scoring.paired_scorer import PairedScorer, Partners, read_partners
+from selfattn_bio.scoring.paired_scorer import PairedScorer, read_partners
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.tables import on_chromosome
@@ -72,7 +72,7 @@ def scorer_for_motifs(model: Models, motifs: MotifSet) -> Scorer:
 
 
 def read_held_out(
-    scorer: Scorer, sequences: Inputs, targets: Targets | None, partner: Partners | None = None
+    scorer: Scorer, sequences: Inputs, targets: Targets | None, partner: Inputs | None = None
 ) -> tuple[pd.DataFrame, list[Any], NDArray]:
     """Read sequences as the model reads them, with their targets.
 

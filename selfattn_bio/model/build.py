@@ -21,10 +21,10 @@ from selfattn_bio.model.classifier import (
     SharedByStrands,
 )
 from selfattn_bio.model.cnn import Cnn, Dilated
-from selfattn_bio.model.paired import Graded, PairedBody
+from selfattn_bio.model.paired import PairedBody
 from selfattn_bio.model.pretrained.network import PretrainedNetwork
 from selfattn_bio.model.user_module import build_module
-from selfattn_bio.sequence.kmers import SPECIAL, partner_tokenizer_of, tokenizer_of
+from selfattn_bio.sequence.kmers import partner_tokenizer_of, tokenizer_of
 
 
 def build_network(run: config.RunFile) -> Network:
@@ -49,10 +49,6 @@ def build_network(run: config.RunFile) -> Network:
     if run.tokens.canonical:
         canonical = torch.cat((torch.from_numpy(tokenizer.canonical()), torch.arange(size, total)))
         register_parametrization(network.embedding, "weight", SharedByStrands(canonical))
-    if isinstance(run.partner, config.TrackPartner):
-        register_parametrization(
-            network.embedding, "weight", Graded(size + len(SPECIAL), total - 1)
-        )
     return network
 
 

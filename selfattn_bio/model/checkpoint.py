@@ -77,11 +77,11 @@ class StoredPrivacy(Stored):
 
 
 class Provenance(Stored):
-    """The types of provenance.json; all entries except the first three may be missing."""
+    """The types of provenance.json; all entries except the first two may be missing."""
 
     vocabulary_sha256: Sha256
     weights_sha256: Sha256
-    calibration: StoredCalibration
+    calibration: StoredCalibration | None = None  # of two classes
     parents: list[dict[str, Any]] = Field(default_factory=list)
     data: list[StoredSource] = Field(default_factory=list)
     num_train: int = 0

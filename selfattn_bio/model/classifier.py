@@ -240,7 +240,7 @@ class BothStrandsNetwork(Network):
     """Pass each sequence and its reverse complement through the same weights.
 
     Every output is the mean over both, so it is the same for either strand, independent of
-    positions, pooling and mixer. Embeddings are (B, N, 2 token_dim): those of each token, then
+    positions and pooling. Embeddings are (B, N, 2 token_dim): those of each token, then
     those of its reverse complement, in the order of the given strand. A gradient at the embeddings
     therefore covers both strands.
 

@@ -3,7 +3,8 @@
 A batch has thousands of positions but few distinct tokens. The product of each token's embedding
 with each position of the kernel is therefore computed once, and the convolution adds rows of this
 table. On the CPU this takes a fifth of the time of the convolution of embeddings, forward and
-backward (docs/decisions.md#training).
+backward (docs/decisions.md#training). The compiled kernel of `attention.kernels.band` does it in
+one pass with the maxima; without it, torch does, with the same results.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, embedding_bag, max_pool2d, pad
 
+from selfattn_bio.attention.kernels import band
 from selfattn_bio.sequence.kmers import PAD
 
 LARGEST = 2048  # tokens of a vocabulary whose tables are smaller than the activations
@@ -72,56 +74,84 @@ class TokenConv(nn.Conv1d):
     def forward(self, x: Tensor | EmbeddedTokens) -> Tensor:
         """Map x (B, E, N), or the embedded tokens (B, N), to (B, D, N)."""
         if isinstance(x, EmbeddedTokens):
-            return self._looked_up(x)
+            return self._looked_up(x, torch.ones_like(x.tokens, dtype=torch.bool))
         image, weight = x.unsqueeze(2), self.weight.unsqueeze(2)
         return conv2d(image, weight, self.bias, padding=(0, self.kernel_size[0] // 2)).squeeze(2)
 
-    def _looked_up(self, x: EmbeddedTokens) -> Tensor:
+    def pooled(self, x: Tensor | EmbeddedTokens, mask: Tensor, pool: int) -> tuple[Tensor, Tensor]:
+        """Return `max_pool` of the output. The compiled kernel does not store the output."""
+        is_lookup = isinstance(x, EmbeddedTokens) and x.shift is None and _is_compiled(x.table)
+        if not is_lookup or self._forward_hooks:  # hooks get the output
+            return max_pool(self(x), mask, pool)
+        assert isinstance(x, EmbeddedTokens)
+        return self._looked_up(x, mask, pool), pool_mask(mask, pool)
+
+    def _looked_up(self, x: EmbeddedTokens, mask: Tensor, pool: int = 1) -> Tensor:
+        """Return the maxima of groups of positions, (B, D, ceil(N / pool))."""
         with torch.autocast(x.table.device.type, enabled=False):
             products = x.table @ self.weight.permute(2, 1, 0)  # (K, V, D)
             if self.bias is not None and x.shift is None:
                 # every sum has one row of the middle of the kernel
                 products[self.kernel_size[0] // 2] += self.bias
-            found: Tensor = _RowSum.apply(products, x.tokens)
+            found: Tensor = _RowMaxima.apply(products, x.tokens, mask, pool)
             if x.shift is not None:
                 shift = self(x.shift.transpose(1, 2)).transpose(1, 2)  # with the bias
                 found = (found.unflatten(0, (-1, len(shift))) + shift).flatten(0, 1)
             return found.transpose(1, 2)
 
 
-class _RowSum(torch.autograd.Function):
-    """Add the rows products[i, tokens[n + i - K // 2]] of all i, for each position n."""
+def _is_compiled(table: Tensor) -> bool:
+    """Return whether a compiled kernel adds the rows of a table."""
+    return table.dtype == torch.float32 and band.unavailable_reason() is None
+
+
+class _RowMaxima(torch.autograd.Function):
+    """Add the rows products[i, tokens[n + i - K // 2]] of all i, for each position n.
+
+    Returns the maximum of each group of `pool` positions, without those outside of the mask. Only
+    the compiled kernel does that; otherwise `pool` must be 1, and the mask is ignored. Results are
+    equal to the bit.
+    """
 
     @staticmethod
-    def forward(ctx: Any, products: Tensor, tokens: Tensor) -> Tensor:
-        """Map products (K, V, D) and tokens (B, N) to (B, N, D)."""
-        kernel, size, _ = products.shape
+    def forward(ctx: Any, products: Tensor, tokens: Tensor, mask: Tensor, pool: int) -> Tensor:
+        """Map products (K, V, D), tokens and mask (B, N) to (B, ceil(N / pool), D)."""
+        kernel, size, dim = ctx.shape = products.shape
         padded = pad(tokens, (kernel // 2, kernel // 2), value=PAD)
-        ctx.save_for_backward(padded)
-        ctx.shape = products.shape
-        rows = padded.unfold(1, kernel, 1) + size * torch.arange(kernel)  # (B, N, K)
-        total = embedding_bag(rows.reshape(-1, kernel), products.flatten(0, 1), mode="sum")
-        return total.view(*tokens.shape, -1)
+        places = None
+        ctx.sizes = pool, max(1, CACHED // dim)
+        if _is_compiled(products):
+            maxima = products.new_empty(len(tokens), -(-tokens.shape[1] // pool), dim)
+            places = torch.empty_like(maxima, dtype=torch.int32)
+            band.run_on_tokens("maxima", ctx.sizes, products, padded, mask, maxima, places)
+        else:
+            rows = padded.unfold(1, kernel, 1) + size * torch.arange(kernel)  # (B, N, K)
+            maxima = embedding_bag(rows.reshape(-1, kernel), products.flatten(0, 1), mode="sum")
+        ctx.save_for_backward(padded, mask, places)
+        return maxima.view(len(tokens), -1, dim)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """Map the gradient of the sums, (B, N, D), to that of the products, (K, V, D)."""
-        (padded,) = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Map the gradient of the maxima to that of the products, (K, V, D)."""
+        padded, mask, places = ctx.saved_tensors
+        result = gradient.new_zeros(ctx.shape)
+        if places is not None:
+            band.run_on_tokens("gradient", ctx.sizes, result, padded, mask, gradient, places)
+            return result, None, None, None
         kernel, size, dim = ctx.shape
         # each sequence after kernel - 1 rows of 0, which are read for positions beyond its ends
         rows = gradient.new_zeros(padded.numel() + kernel - 1, dim)
         rows[kernel - 1 :].view(*padded.shape, dim)[:, : gradient.shape[1]] = gradient
-        result = gradient.new_zeros(kernel * size, dim)
         back = torch.arange(kernel)[:, None]
-        step = max(1, CACHED // dim)
+        step = ctx.sizes[1]
         for start in range(0, padded.numel(), step):
             tokens, order = padded.flatten()[start : start + step].sort(stable=True)
             first = torch.searchsorted(tokens, torch.arange(size)) + len(tokens) * back  # (K, V)
             at = order + kernel - 1 - back  # (K, n), the rows of each token in turn
             near = rows[start : start + step + kernel - 1]
-            result += embedding_bag(at.flatten(), near, first.flatten(), mode="sum")
-        return result.view(ctx.shape), None
+            result += embedding_bag(at.flatten(), near, first.flatten(), mode="sum").view(ctx.shape)
+        return result, None, None, None
 
 
 def pool_mask(mask: Tensor, pool: int) -> Tensor:

@@ -18,17 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio import config
+from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.attention.inputs import AttentionMask, as_mask, prepare
 from selfattn_bio.attention.kernels import band, why_unsupported
-from selfattn_bio.attention.mixers import Mixer, Softmax, build_mixer
-from selfattn_bio.attention.patterns import AttentionPattern, Full
+from selfattn_bio.attention.patterns import AttentionPattern, Full, build_pattern
 from selfattn_bio.attention.positions import NoPosition, RelativePosition, build_position
 from selfattn_bio.errors import ArgumentError
 
-Pattern = AttentionPattern | Callable[[], Mixer]
 Position = RelativePosition | Callable[[], RelativePosition]
-FUSED_TOKENS = 256  # longest sequence for which a block is one kernel; longer ones are not faster
 
 
 def split_heads(packed: Tensor, heads: Sequence[int], head_dim: int) -> list[Tensor]:
@@ -71,8 +69,7 @@ class SelfAttention(nn.Module):
     embed_dim, num_heads
         Sizes D and H.
     pattern
-        Which pairs of tokens attend, such as `Window(128) | Global(1)`; or a function that builds
-        a `Mixer`, for other kinds of attention.
+        Which pairs of tokens attend, such as `Window(128) | Global(1)`.
     position
         A relative position, such as `Rotary(16)`, which is copied; or a function that builds one.
         None: no positions.
@@ -80,6 +77,8 @@ class SelfAttention(nn.Module):
         Number G of key and value heads; by default H.
     dropout
         Fraction of the attention weights set to 0 in training.
+    kernel
+        A name from `config.KERNELS`, or "auto"; see `attend`.
     """
 
     def __init__(
@@ -87,10 +86,11 @@ class SelfAttention(nn.Module):
         embed_dim: int,
         num_heads: int,
         *,
-        pattern: Pattern = Full(),  # noqa: B008, immutable
+        pattern: AttentionPattern = Full(),  # noqa: B008, immutable
         position: Position | None = None,
         num_kv_heads: int | None = None,
         dropout: float = 0.0,
+        kernel: str = "auto",
     ) -> None:
         super().__init__()
         num_groups = num_heads if num_kv_heads is None else num_kv_heads
@@ -99,12 +99,9 @@ class SelfAttention(nn.Module):
         if num_heads % num_groups:
             message = f"num_heads {num_heads} is not a multiple of num_kv_heads {num_groups}"
             raise ArgumentError(message)
-        if not isinstance(pattern, AttentionPattern) and not callable(pattern):
-            raise ArgumentError(
-                f"pattern is {pattern!r}; expected a pattern such as Window(128), or a function "
-                "that builds a mixer"
-            )
-        self.mixer = Softmax(pattern) if isinstance(pattern, AttentionPattern) else pattern()
+        if not isinstance(pattern, AttentionPattern):
+            raise ArgumentError(f"pattern is {pattern!r}; expected a pattern such as Window(128)")
+        self.pattern, self.kernel = pattern, kernel
         heads = (num_heads, num_groups, num_groups)
         self.qkv = QKVProjection(embed_dim, embed_dim // num_heads, heads)
         self.out = nn.Linear(embed_dim, embed_dim)
@@ -115,7 +112,16 @@ class SelfAttention(nn.Module):
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
         q, k, v = self.qkv(x)
         dropout = self.dropout if self.training else 0.0
-        y = self.mixer(q, k, v, position=self.position, mask=mask, dropout=dropout)  # (B, H, L, Dh)
+        y = attend(
+            q,
+            k,
+            v,
+            pattern=self.pattern,
+            position=self.position,
+            mask=mask,
+            dropout=dropout,
+            kernel=self.kernel,
+        )  # (B, H, L, Dh)
         return self.out(y.transpose(1, 2).flatten(2))
 
 
@@ -177,7 +183,7 @@ class EncoderBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: AttentionMask | Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
-        if torch.is_inference_mode_enabled() and self._can_fuse(x):
+        if band.may_replace(self, x) and self._can_fuse():
             attention, norms = self.attention, (self.attention_norm, self.feedforward_norm)
             first, _, _, last = self.feedforward
             q = x.unflatten(-1, (attention.qkv.heads[0], -1)).transpose(1, 2)
@@ -188,23 +194,15 @@ class EncoderBlock(nn.Module):
         x = x + self.dropout(self.attention(self.attention_norm(x), mask))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
 
-    def _can_fuse(self, x: Tensor) -> bool:
-        """Return whether one kernel may compute `forward` of x, if it supports the attention."""
-        attention, mixer = self.attention, self.attention.mixer
+    def _can_fuse(self) -> bool:
+        """Return whether the layers are those of one kernel, if it supports the attention."""
+        attention = self.attention
         return not (
-            self.training
-            or not isinstance(mixer, Softmax)
-            or mixer.pattern != Full()
-            or mixer.kernel not in ("auto", "band")
+            attention.pattern != Full()
+            or attention.kernel not in ("auto", "band")
             or type(attention.position).rotate is not RelativePosition.rotate
             or len(set(attention.qkv.heads)) > 1
-            or not 0 < x.shape[1] <= FUSED_TOKENS
-            or x.shape[-1] % 32 > 0
             or self.feedforward[0].out_features % 32 > 0  # type: ignore[operator]
-            or {x.dtype, attention.out.weight.dtype} != {torch.float32}
-            or torch.is_autocast_enabled(x.device.type)
-            # hooks read or change what a module of the block computes
-            or any(each._forward_hooks or each._forward_pre_hooks for each in self.modules())
         )
 
 
@@ -229,8 +227,7 @@ class Encoder(nn.Module):
     embed_dim, num_layers, num_heads
         Sizes; the dimension of a head is embed_dim / num_heads.
     pattern
-        Which pairs of tokens attend, such as `Window(128) | Global(1)`; or a function that builds
-        the `Mixer` of one layer, for other kinds of attention.
+        Which pairs of tokens attend, such as `Window(128) | Global(1)`.
     position
         A relative position, such as `Rotary(16)`, which is copied for each layer; or a function
         that builds the position of one layer. Any other module is an absolute position, such as
@@ -245,6 +242,8 @@ class Encoder(nn.Module):
     stochastic_depth
         Probability that a sequence loses a branch of the last block in training; proportionally
         less in earlier blocks.
+    kernel
+        A name from `config.KERNELS`, or "auto"; see `attend`.
 
     Raises
     ------
@@ -258,12 +257,13 @@ class Encoder(nn.Module):
         num_layers: int,
         num_heads: int,
         *,
-        pattern: Pattern = Full(),  # noqa: B008, immutable
+        pattern: AttentionPattern = Full(),  # noqa: B008, immutable
         position: Position | nn.Module | None = None,
         num_kv_heads: int | None = None,
         feedforward_dim: int | None = None,
         dropout: float = 0.0,
         stochastic_depth: float = 0.0,
+        kernel: str = "auto",
     ) -> None:
         super().__init__()
         self.place: nn.Module = nn.Identity()
@@ -277,6 +277,7 @@ class Encoder(nn.Module):
                     pattern=pattern,
                     position=position,
                     num_kv_heads=num_kv_heads,
+                    kernel=kernel,
                 ),
                 feedforward_dim or 4 * embed_dim,
                 dropout=dropout,
@@ -306,12 +307,13 @@ def build_encoder(section: config.AttentionModel) -> Encoder:
         section.embed_dim,
         section.num_layers,
         section.num_heads,
-        pattern=partial(build_mixer, section),
+        pattern=build_pattern(section.pattern),
         position=position() if section.position.effect == "absolute" else position,
         num_kv_heads=section.num_kv_heads,
         feedforward_dim=section.feedforward_dim,
         dropout=section.dropout,
         stochastic_depth=section.stochastic_depth,
+        kernel=section.kernel,
     )
     encoder.set_attention_dropout(section.attention_dropout)
     return encoder

@@ -114,22 +114,3 @@ class PairedBody(nn.Module):
         for block in self.cross:
             x = block(x, partner, partner_mask)
         return self.head(self.norm(x), own_mask)
-
-
-class Graded(nn.Module):
-    """Interpolate the embeddings of numeric track levels.
-
-    The embedding of each level lies on the line from the lowest to the highest level.
-    """
-
-    def __init__(self, lowest: int, highest: int) -> None:
-        super().__init__()
-        self.lowest, self.highest = lowest, highest
-
-    def forward(self, table: Tensor) -> Tensor:
-        """Map the embedding table (V, D) to a table (V, D) with interpolated levels."""
-        at = torch.linspace(
-            0, 1, self.highest - self.lowest + 1, device=table.device, dtype=table.dtype
-        )[:, None]
-        levels = table[self.lowest] * (1 - at) + table[self.highest] * at
-        return torch.cat((table[: self.lowest], levels, table[self.highest + 1 :]))

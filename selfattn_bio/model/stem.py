@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.attention.inputs import is_complete
+from selfattn_bio.attention.kernels import band
 from selfattn_bio.model.convolution import EmbeddedTokens, TokenConv, max_pool, without_padding
 
 
@@ -123,23 +124,29 @@ class ConvStem(nn.Module):
         Responses at padding are arbitrary.
         """
         responses = self.first(without_padding(x, mask))
-        return responses, *self.combined(*self.pooled(responses, mask))
+        return responses, *self.combined(*self.active(*max_pool(responses, mask, self.pool)))
 
     def detected(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the strongest response of each detector in each group of `pool` tokens.
 
         Maps x (B, N, token_dim) and mask (B, N) to (B, D, M) and (B, M).
         """
-        return self.pooled(self.first(without_padding(x, mask)), mask)
+        return self.active(*self.first.pooled(without_padding(x, mask), mask, self.pool))
 
-    def pooled(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `detected` from the responses of the detectors, (B, D, N)."""
-        # (B, D, M), (B, M)
-        x, mask = max_pool(x, mask, self.pool)
+    def active(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `detected` from the pooled responses (B, D, M) and mask (B, M)."""
         return self.dropout(self.first_act(self.first_norm(x, mask))) * mask[:, None], mask
 
     def combined(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Add the second convolution to x (B, D, M); returns (B, M, D) and mask (B, M)."""
+        rows, norm = x.transpose(1, 2).contiguous(), self.second_norm
+        if isinstance(norm, BatchNorm) and band.may_replace(self, rows):
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            shift = norm.bias - norm.running_mean * scale
+            weights = self.second.weight.permute(0, 2, 1) * scale[:, None, None]  # (D, K, D)
+            combined = torch.empty_like(rows)
+            band.run_on_tokens("residual", (), weights, rows, mask, shift, combined)
+            return combined, mask
         y = self.second_act(self.second_norm(self.second(x), mask))
         return ((x + y) * mask[:, None]).transpose(1, 2), mask
 

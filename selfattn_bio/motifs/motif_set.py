@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from selfattn_bio.evidence.held_out import Targets
     from selfattn_bio.scoring.inputs import Inputs
     from selfattn_bio.scoring.loading import Models
-    from selfattn_bio.scoring.paired_scorer import Partners
 
 MOTIF_COLUMNS = ("name", "target", "consensus", "num_sites")  # in every table of motifs
 SAVED = "Run `selfattn-bio motifs TASK` first, or save a MotifSet"
@@ -107,6 +106,9 @@ class MotifSet:
         (`Marginals.curves`). None before `with_evidence`.
     source
         `Explanation.source` of the attributions; empty if unknown.
+    notes
+        Numbers of motifs, seqlets and sequences of each explained output, by its name, and why it
+        has no motif. Empty if unknown.
     """
 
     motifs: tuple[Motif, ...]
@@ -115,6 +117,7 @@ class MotifSet:
     sites: pd.DataFrame | None = None
     curves: pd.DataFrame | None = None
     source: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         if not len(self):
@@ -181,7 +184,7 @@ class MotifSet:
         sequences: Inputs,
         targets: Targets | None = None,
         *,
-        partner: Partners | None = None,
+        partner: Inputs | None = None,
         groups: Sequence[object] | None = None,
         hit_p: float | None = None,
         window: tuple[int, int] | None = None,
@@ -285,7 +288,7 @@ class MotifSet:
                 )
                 motif.logo.draw(figure.subplots())
                 figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
-        write_text(layout.motifs_source, json.dumps(dict(self.source)) + "\n")
+        write_text(layout.motifs_source, json.dumps({**self.source, "notes": self.notes}) + "\n")
         write_table(layout.motifs, self.table)
 
     @classmethod
@@ -330,7 +333,8 @@ class MotifSet:
         sites = read(read_bed, layout.sites) if layout.sites.exists() else None
         curves = read(read_table, layout.marginals) if layout.marginals.exists() else None
         source = read_json(layout.motifs_source, ResultsError, SAVED)
-        return cls(tuple(motifs), table, records, sites, curves, source)
+        notes = source.pop("notes", {})
+        return cls(tuple(motifs), table, records, sites, curves, source, notes)
 
     def to_meme(self, path: str | Path | None = None) -> str | None:
         """Return the motifs as MEME text, version 4, or write it to `path`."""

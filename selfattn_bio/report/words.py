@@ -367,8 +367,8 @@ def unmeasured_sentence(motifs: pd.DataFrame, enlarge: str) -> str:
         return ""
     return (
         f"The test split is too small to measure the effect of {counted(number, 'motif')}: "
-        f"{MIN_RECORDS} records with a site are needed, in {FEW_UNITS} independent units. To "
-        f"enlarge it, {enlarge}."
+        f"{MIN_RECORDS} records with a site and a known target are needed, in {FEW_UNITS} "
+        f"independent units. To enlarge it, {enlarge}."
     )
 
 
@@ -420,17 +420,16 @@ def agreement_sentence(
 def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     """Explain why the effect of a motif, a row of motifs.tsv, was not measured.
 
-    The number of test records is an estimate: the fraction with a site is that of these records.
+    The number of test records that would be enough is an estimate: the fraction with a site is that
+    of these records. Records without a known target are not counted.
     """
     found = int(row["effect_records"])
     if found >= MIN_RECORDS:
         return f"{found} test records with a site are in fewer than {FEW_UNITS} independent units"
     records = row["positives"] + row["negatives"] if pd.isna(row["records"]) else row["records"]
-    enough = f", in about {records * MIN_RECORDS / found:,.0f} such records" if found else ""
-    return (
-        f"{found} of {records:,.0f} test records with a known target have a site; {MIN_RECORDS} "
-        f"are needed{enough}"
-    )
+    known = "test records with a known target"
+    enough = f", that is, about {records * MIN_RECORDS / found:,.0f} {known}" if found else ""
+    return f"{found} of {records:,.0f} {known} have a site; {MIN_RECORDS} are needed{enough}"
 
 
 def odds(row: Mapping[str, Any]) -> str:

@@ -16,7 +16,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from selfattn_bio import files
-from selfattn_bio.attention.mixers import Dynamic
 from selfattn_bio.attention.positions import Learned
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.extras import import_extra
@@ -157,8 +156,6 @@ def _to_onnx(scorer: Scorer | Ensemble, path: Path) -> Export:
     graph, tokens = ScoreNetwork(members).eval().requires_grad_(False), _tokens(members[0])
     if any((_tokens(each), each.both_strands) != (tokens, scorer.both_strands) for each in members):
         raise ArgumentError("models averaged in one file must have the same tokens and strands")
-    if any(isinstance(each, Dynamic) for each in graph.modules()):
-        raise ArgumentError("mixer 'dynamic' chooses blocks by value, which ONNX cannot express")
     if sum(each.nbytes for each in graph.state_dict().values()) >= 2**31:
         raise ArgumentError("the weights have more than 2 GiB, the limit of ONNX files")
     both = members[0].run.shares_strands or graph.complement is not None

@@ -17,8 +17,8 @@ from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.log import LOG
 from selfattn_bio.model import user_module
-from selfattn_bio.model.checkpoint import WEIGHTS, load_model
-from selfattn_bio.objectives import Objective
+from selfattn_bio.model.checkpoint import PROVENANCE, RETRAIN, WEIGHTS, load_model
+from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.reference import load_reference
 from selfattn_bio.scoring.scorer import Ensemble, Scorer, Sequences, without_padding
@@ -145,12 +145,14 @@ def _load_one(path: str | Path, device: str) -> Scorer:
     if not (folder / WEIGHTS).exists():
         _check_is_no_parent(folder)
     run, network, provenance = load_model(folder)
+    if objective_of(run.objective).has_log_odds and not provenance.get("calibration"):
+        ModelFolderError.fail("calibration is missing", folder / PROVENANCE, RETRAIN)
     network.to(chosen)
     sha256 = provenance["weights_sha256"]
     return scorer_of(
         run,
         network.eval(),
-        calibration=Calibration.of(provenance["calibration"]),
+        calibration=Calibration.of(provenance.get("calibration") or {}),
         reference=load_reference(folder, tokenizer_of(run).alphabet, sha256),
         folder=folder,
         stack=load_stack(folder, run, sha256, str(chosen)),

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
-from selfattn_bio.arrays import Floats, Integers
-from selfattn_bio.config import RunFile, SequencePartner, TrackPartner
+from selfattn_bio.arrays import Integers
+from selfattn_bio.config import RunFile
 from selfattn_bio.data.collation import Collation, PairCollation
 from selfattn_bio.data.inputs import RecordPair
-from selfattn_bio.data.partner import open_numbers
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import Network, OneInput, PairedNetwork
 from selfattn_bio.model.one_hot import OneHotNetwork
-from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
+from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
-from selfattn_bio.sequence.alphabet import Ascii, Scale
+from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.kmers import (
     KmerTokenizer,
     pad_letters,
@@ -31,8 +28,6 @@ from selfattn_bio.sequence.kmers import (
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.records import ReadSummary
 
-# sequences, or arrays of numbers in order or by id
-Partners = Inputs | Sequence[Any] | Mapping[str, Any]
 TAKE_TWO = "score, evaluate, explain, motifs and report"
 NO_PAIR = f"this model has two inputs and needs pairs of sequences, which only {TAKE_TWO} accept"
 
@@ -61,7 +56,7 @@ class PairedScorer(Scorer):
         Tables have the column of the training tables, if the partners were in these.
         """
         section, policy = self.run.partner, SequencePolicy(self.partner_tokenizer.alphabet)
-        if not isinstance(section, SequencePartner) or not section.column:
+        if section is None or not section.column:
             return policy
         return replace(policy, id_column=self.policy.id_column, sequence_column=section.column)
 
@@ -185,8 +180,8 @@ def check_rc(scorer: Scorer | Ensemble) -> None:
 
 
 # ------------ reading partners
-def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input], Ascii] | None:
-    """Return a function that gives the partner of a sequence as the ASCII symbols the model reads.
+def read_partners(scorer: Scorer, partner: Inputs | None) -> Callable[[Input], Ascii] | None:
+    """Return a function that gives the ASCII letters of the partner of a sequence.
 
     Returns None for a model with one input.
 
@@ -194,9 +189,8 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
     ------
     ArgumentError
         If a model with two inputs gets no partner, or a model with one input gets one. The returned
-        function raises it for a sequence without a partner, and for numbers that are not one per
-        position. Also if two partners have the same id.
-    SequenceFileError, IntervalError
+        function raises it for a sequence without a partner. Also if two partners have the same id.
+    SequenceFileError
         If a file is missing or malformed, or has an id twice.
     """
     if not isinstance(scorer, PairedScorer):
@@ -205,25 +199,9 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
         return None
     if partner is None:
         raise ArgumentError("this model has two inputs; pass the second one as partner")
-    section = scorer.run.partner
-    if isinstance(section, TrackPartner):
-        find, scale = _numbers(partner), Scale(section.low, section.high)
-
-        def level(each: Input) -> Ascii:
-            numbers = find(each)
-            if numbers is None:
-                raise ArgumentError(f"no partner for sequence {each.id!r}")
-            if numbers.shape != (len(each.letters),):
-                raise ArgumentError(
-                    f"the partner of {each.id!r} has shape {numbers.shape}, but the sequence has "
-                    f"{len(each.letters)} positions"
-                )
-            return scale.letters(numbers)
-
-        return level
     known: dict[str, Ascii] = {}
     policy, k = scorer.partner_policy, scorer.partner_tokenizer.k
-    for each in read_inputs(policy, partner, k, ids=ReadSummary()):  # type: ignore[arg-type]
+    for each in read_inputs(policy, partner, k, ids=ReadSummary()):
         if each.id in known:
             raise ArgumentError(f"two partners have the id {each.id!r}")
         known[each.id] = each.letters
@@ -234,33 +212,3 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
         return known[each.id]
 
     return sequence
-
-
-def _numbers(partner: Partners) -> Callable[[Input], Floats | None]:
-    """Return a function that gives the numbers of a sequence."""
-    if isinstance(partner, str | Path):
-        of_file = open_numbers(str(partner))
-
-        def along(each: Input) -> Floats | None:
-            place = dict(zip(PLACE, each.place or [None] * len(PLACE), strict=True))
-            return of_file(SimpleNamespace(id=each.id, length=len(each.letters), **place))
-
-        return along
-    named = partner if isinstance(partner, Mapping) else dict(enumerate(partner))
-    given = {str(name): numbers for name, numbers in named.items()}
-    if len(given) < len(named):
-        raise ArgumentError("two partners have the same id")
-
-    def of_array(each: Input) -> Floats | None:
-        if each.id not in given:
-            return None
-        try:
-            return np.asarray(given[each.id], dtype=np.float64)
-        except (TypeError, ValueError):
-            got = type(given[each.id]).__name__
-            raise ArgumentError(
-                f"the partner of {each.id!r} is a {got}, but the model reads a track: pass one "
-                "number per position"
-            ) from None
-
-    return of_array

@@ -23,7 +23,7 @@ from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives import OBJECTIVES
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load
-from selfattn_bio.scoring.paired_scorer import Partners, check_rc, read_partners
+from selfattn_bio.scoring.paired_scorer import check_rc, read_partners
 from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, INSIDE, LENGTH, OUTSIDE
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.tiling import Tiling
@@ -53,14 +53,13 @@ class ScoreOptions(TypedDict, total=False):
         reverse-complemented.
     partner
         The second input of a model with two inputs. Sequences are given as for `score_sequences`
-        and matched by id (strings by order). Values of a track are arrays in order, a dict from id
-        to array, or the path of a file as in [partner]. All partners are held in memory.
+        and matched by id (strings by order). All partners are held in memory.
     """
 
     rc: bool
     coverage: float | None
     genome: str | Path | None
-    partner: Partners | None
+    partner: Inputs | None
 
 
 def score_sequences(

@@ -13,7 +13,7 @@ from functools import cached_property
 from unicodedata import category
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from selfattn_bio.errors import ArgumentError
 
@@ -31,7 +31,7 @@ class Alphabet:
     Parameters
     ----------
     name
-        "dna", "rna", "ssdna", "protein" or "levels".
+        "dna", "rna", "ssdna" or "protein".
     letters
         The unambiguous letters; the code of a letter is its index in this string.
     unknown
@@ -233,16 +233,6 @@ PROTEIN = Alphabet(
     title="protein",
 )
 # One byte per track value: the lowest level is !, the highest }, and ~ is a missing value
-LEVELS = Alphabet(
-    "levels",
-    "".join(map(chr, range(ord("!"), ord("~")))),
-    "~",
-    "~",
-    description="levels from ! to ~",
-    unit="values",
-    title="levels",
-)
-NUM_LEVELS = len(LEVELS.letters)  # 93: all printable ASCII characters except space and ~
 
 
 def get_alphabet(name: str) -> Alphabet:
@@ -251,30 +241,9 @@ def get_alphabet(name: str) -> Alphabet:
     Raises
     ------
     ArgumentError
-        If `name` is not "dna", "rna", "ssdna", "protein" or "levels".
+        If `name` is not "dna", "rna", "ssdna" or "protein".
     """
-    for alphabet in (DNA, RNA, SSDNA, PROTEIN, LEVELS):
+    for alphabet in (DNA, RNA, SSDNA, PROTEIN):
         if alphabet.name == name:
             return alphabet
     raise ArgumentError(f"unknown alphabet {name!r} (expected dna, rna, ssdna or protein)")
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Quantise numbers from `low` to `high` to NUM_LEVELS evenly spaced levels.
-
-    Numbers beyond the range get the lowest or highest level. `Scale(0, 92).letters([0, 1, nan])` is
-    the lowest level "!", the next one '"', and "~" for the missing value.
-    """
-
-    low: float
-    high: float
-
-    def letters(self, numbers: ArrayLike) -> NDArray[np.uint8]:
-        """Convert numbers (L,), NaN where missing, to ASCII letters (L,) of the alphabet LEVELS."""
-        values = np.asarray(numbers, dtype=np.float64)
-        at = np.clip((values - self.low) / (self.high - self.low), 0, 1) * (NUM_LEVELS - 1)
-        known = ~np.isnan(values)
-        return np.where(
-            known, np.rint(np.where(known, at, 0)) + ord(LEVELS.letters[0]), ord(LEVELS.unknown)
-        ).astype(np.uint8)

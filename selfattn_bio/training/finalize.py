@@ -74,7 +74,7 @@ def write_model(
         stack, outputs = _fit_stack(trainer, outputs, parts, threads)
     lengths = data.corpus.records["length"].to_numpy()[_shown(trainer)]
     provenance = {
-        "calibration": _calibration(trainer, outputs),
+        **_calibration(trainer, outputs),
         "parents": data.lineage.parents if data.lineage else [],
         "num_train": len(data.train.rows),
         "num_valid": len(data.valid.rows),
@@ -182,14 +182,18 @@ def _fit_stack(
 
 
 def _calibration(trainer: Trainer, outputs: Any) -> dict[str, Any]:
-    """Fit the calibration to the validation split, from outputs (n, 1) of two classes.
+    """Fit the calibration of two classes to the validation split, from outputs (n, 1).
 
-    Objectives other than binary get the defaults, which change nothing.
+    Returns
+    -------
+    The entry of provenance.json; other objectives have none.
     """
-    data, calibration = trainer.data, Calibration()
-    if data.objective.has_log_odds and outputs is not None:
-        calibration = Calibration.fit(outputs[:, 0], data.valid.targets)
-    return {**vars(calibration), "strands": "both" if data.run.both_strands else "given"}
+    data = trainer.data
+    if not data.objective.has_log_odds:
+        return {}
+    calibration = vars(Calibration.fit(outputs[:, 0], data.valid.targets))
+    strands = "both" if data.run.both_strands else "given"
+    return {"calibration": calibration | {"strands": strands}}
 
 
 def _reference(trainer: Trainer, outputs: Any) -> Reference:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from selfattn_bio.config import Adaptation, AttentionModel, RunFile, Transfer
+from selfattn_bio.config import Adaptation, RunFile, Transfer
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import Network
@@ -118,9 +118,6 @@ def _keys_that_must_agree(run: RunFile) -> dict[str, Any]:
         if run.model.kind == "dilated"
         else run.model.model_dump(exclude=FREE)
     )
-    if isinstance(run.model, AttentionModel):
-        # Written run files leave it out if it is softmax.
-        model |= {"mixer": run.model.mixer.model_dump()}
     return {
         "data.alphabet": run.data.alphabet,
         **{f"tokens.{key}": value for key, value in run.tokens.model_dump().items()},

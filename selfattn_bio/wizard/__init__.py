@@ -16,17 +16,18 @@ import numpy as np
 from selfattn_bio.config import PretrainedModel, RunFile, check_files, run_file_of
 from selfattn_bio.config.genome import ShuffledNegatives
 from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
-from selfattn_bio.errors import CorpusError, OutputError, RunFileError
+from selfattn_bio.display import counted, duration
+from selfattn_bio.errors import CorpusError, OutputError, RunFileError, SelfAttnBioError
 from selfattn_bio.files import write_text
 from selfattn_bio.log import LOG, log_lines, logging_from
 from selfattn_bio.model.build import build_network
-from selfattn_bio.objectives import objective_of
+from selfattn_bio.process import available_cores
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.address import TASKS
 from selfattn_bio.study.study import Study
 from selfattn_bio.wizard.contents import read_contents
-from selfattn_bio.wizard.draft import draft
+from selfattn_bio.wizard.draft import draft, small_classes
 from selfattn_bio.wizard.request import Request
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ class InitOptions(TypedDict, total=False):
     targets
         Table with a column id and columns to learn, if the sequences have none.
     alphabet
-        dna, rna, ssdna or protein. By default that of the letters, with which RNA or
-        single-stranded DNA written with T is "dna".
+        dna, rna, ssdna or protein. By default that of the letters, or "rna" if the column of the
+        sequences has a name such as utr or mRNA. Other RNA written with T is taken for "dna", as is
+        single-stranded DNA.
     sequence_column
         Column of the sequences. By default the obvious one.
     id_column
@@ -140,7 +142,7 @@ def propose(
     SelfAttnBioError
         If a file cannot be read, the alphabets differ, or a table has no clear column of sequences.
     """
-    from selfattn_bio.training.recipes import bins, pretrained_recipe, suits_recipes
+    from selfattn_bio.training.recipes import MOST, bins, pretrained_recipe
 
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise RunFileError(f"invalid task name {name!r}: use only letters, digits, _ and -")
@@ -160,22 +162,14 @@ def propose(
         text, _ = draft(request, contents, replace(first, parts=parts, method=method))
     check_files(task, [*task.data.inputs, *task.objective.hashes])
     log_lines(messages)
-    if not request.pretrained and suits_recipes(task, contents.lengths):
+    with TemporaryDirectory() as folder:
+        is_large = sum(contents.lengths) > MOST
         try:
-            recipe = _choose_recipe(task)
-            text, _ = draft(request, contents, recipe)
-            if recipe.name == "one strand" and task.data.alphabet == "dna" and not request.alphabet:
-                LOG.info(
-                    "if these are RNA or single-stranded, use `alphabet` rna (or ssdna); otherwise "
-                    "motifs are searched on both strands"
-                )
+            if not is_large and (recipe := _choose_recipe(Study(task, folder))):
+                text, _ = draft(request, contents, recipe)
+                LOG.info(_training_time(Study(run_file_of(text, path), folder)))
         except CorpusError as error:  # keep [model] and [training] of the draft
-            LOG.info(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
-    if (members := run_file_of(text, path).model.members) > 1:
-        LOG.info(
-            f"{members} networks are averaged, which is more accurate than one and takes "
-            f"{members} times as long ([model] members)"
-        )
+            LOG.info(f"no recipe could be chosen: {error.message}")
     return Proposal(DIRECTIVE + text, path)
 
 
@@ -197,31 +191,37 @@ def check_new_task(name: str) -> None:
         raise OutputError(message, hint="Run init in a folder of your own")
 
 
-def _choose_recipe(task: RunFile) -> Recipe:
-    """Split the records as the draft says, and choose a recipe without the test records."""
+def _choose_recipe(study: Study) -> Recipe | None:
+    """Split the records as the draft says, and choose a recipe without the test records.
+
+    Classes with few records are logged. The result is None if no recipe suits the task.
+    """
     from selfattn_bio.scoring.stack import baseline_setup
     from selfattn_bio.training.data import complete_targets
-    from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
+    from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe, suits_recipes
     from selfattn_bio.training.trials import learns_nothing
 
-    with TemporaryDirectory() as temporary:
-        with logging_from(logging.WARNING):
-            study = Study(task, temporary)
-            corpus, splits = study.ingest(), study.split().table["split"].to_numpy()
-        rows = {name: np.flatnonzero(splits == name) for name in SPLITS}
-        objective, targets = complete_targets(task, corpus, rows, study.files.split)
-        del rows["test"], targets["test"]
-        letters = {name: [corpus.letters(int(row)) for row in of] for name, of in rows.items()}
-        for of in targets.values():
-            counts = np.bincount(of, minlength=2) if objective.is_labelled else [len(of)]
-            if (fewest := min(counts)) < MIN_RECORDS:
-                few = "a class" if objective.is_labelled else "a split"
-                raise CorpusError(
-                    f"{few} has only {fewest} records in train or valid, but choosing a recipe "
-                    f"needs {MIN_RECORDS}"
-                )
-        setup = baseline_setup(task, policy_of(task.data), objective.section, threads=0)
-        recipe, trials = choose_recipe(letters, targets, setup)
+    task = study.task
+    with logging_from(logging.WARNING):
+        corpus, splits = study.ingest(), study.split().table["split"].to_numpy()
+    rows = {name: np.flatnonzero(splits == name) for name in SPLITS}
+    objective, targets = complete_targets(task, corpus, rows, study.files.split)
+    log_lines(small_classes(objective, targets))
+    lengths = corpus.records["length"].tolist()
+    if isinstance(task.model, PretrainedModel) or not suits_recipes(task, lengths):
+        return None
+    del rows["test"], targets["test"]
+    letters = {name: [corpus.letters(int(row)) for row in of] for name, of in rows.items()}
+    for of in targets.values():
+        counts = np.bincount(of, minlength=2) if objective.is_labelled else [len(of)]
+        if (fewest := min(counts)) < MIN_RECORDS:
+            few = "a class" if objective.is_labelled else "a split"
+            raise CorpusError(
+                f"{few} has only {fewest} records in train or valid, but choosing a recipe "
+                f"needs {MIN_RECORDS}"
+            )
+    setup = baseline_setup(task, policy_of(task.data), objective.section, threads=0)
+    recipe, trials = choose_recipe(letters, targets, setup)
     for trial in trials:
         LOG.info(f"{trial} on validation records")
     if learns_nothing(trials):
@@ -237,3 +237,25 @@ def _choose_recipe(task: RunFile) -> Recipe:
     if recipe.objective:
         LOG.info("loss 'huber', because gradient boosting predicts clearly better with it")
     return recipe
+
+
+def _training_time(study: Study) -> str:
+    """Time the first steps of the model and its variants, and say how long they train here.
+
+    The workflow trains them side by side.
+    """
+    studies = {"model": study, **study.variants}
+    cores = available_cores()
+    threads = max(1, cores // len(studies))
+    try:
+        with logging_from(logging.WARNING):
+            seconds = [each.dry_run(threads=threads).seconds for each in studies.values()]
+    except SelfAttnBioError as error:
+        return f"the first steps of a training failed: {error}"
+    total = max(*seconds, sum(seconds) * threads / cores)
+    time = f"about {duration(total)}" if total >= 60 else "less than a minute"
+    return (
+        f"training {', '.join(studies)} takes {time} on {counted(cores, 'core')} of this machine, "
+        f"as busy as it is now (networks in each: {study.run.model.members}, [model] members). "
+        "Simple models, evaluation, motifs and report come after it and are not included"
+    )

@@ -39,6 +39,8 @@ HEADERS = (
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
 ATTRIBUTE = rf"\s([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, after the id
+# in the names of columns of RNA, such as utr, mRNA or guide_seq
+RNA_NAME = re.compile(r"(?:rna|utr|guide)s?(?![a-z])", re.IGNORECASE)
 READ = 1114  # bp; windows for a profile of 1,000 bp, with context on both sides
 SHOWN = 12  # characters of a sequence in a message
 
@@ -144,7 +146,7 @@ def _read_sequences(request: Request) -> Contents:
         columns={"sequence": column} | ({"id": request.id_column} if request.id_column else {}),
         attributes=tuple(dict.fromkeys([*request.columns, split_column or "split"])),
     )
-    alphabet = get_alphabet(request.alphabet) if request.alphabet else _one_alphabet(first)
+    alphabet = get_alphabet(request.alphabet) if request.alphabet else _one_alphabet(first, column)
     try:
         contents = _ingested(request, fields, alphabet)
     except RecordIdError as error:
@@ -295,10 +297,10 @@ def _first_records(path: str, column: str, is_table: bool) -> list[Record]:
     return found
 
 
-def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
+def _one_alphabet(first: Mapping[str, Sequence[Record]], column: str) -> Alphabet:
     """Return the alphabet of all files, given the first records of each.
 
-    RNA has more records with U than with T.
+    RNA has more records with U than with T, or a `column` with a name of RNA.
 
     Raises
     ------
@@ -322,7 +324,7 @@ def _one_alphabet(first: Mapping[str, Sequence[Record]]) -> Alphabet:
             f"like DNA ({dna_begins})"
         )
         raise RunFileError(message, hint="Give only DNA or only proteins")
-    is_rna = counts[ord("U")] > counts[ord("T")]
+    is_rna = counts[ord("U")] > counts[ord("T")] or RNA_NAME.search(column)
     return PROTEIN if "protein" in found else RNA if is_rna else DNA
 
 

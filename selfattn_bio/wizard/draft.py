@@ -6,17 +6,24 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from selfattn_bio.compression import open_blocks
 from selfattn_bio.config.writing import comment, setting
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.evidence.records import MIN_RECORDS
+from selfattn_bio.objectives import Objective
+from selfattn_bio.objectives.outputs import ClassOutput
 from selfattn_bio.sequence.h5ad import numbers_of
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import LABEL, Fields
+from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.trained import MOST_OUTPUTS
 from selfattn_bio.wizard import sections
 from selfattn_bio.wizard.columns import (
@@ -39,9 +46,6 @@ from selfattn_bio.wizard.request import Request
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
-# With fewer records per class, fewer than about 30 are test records: figures have wide intervals,
-# and the effect of a motif cannot be estimated.
-FEW = 200
 WIDE = 4  # above this ratio of lengths, length may separate the classes
 
 
@@ -102,12 +106,7 @@ def draft(
     if targets and contents.columns and not request.targets:
         answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
     messages += _copies(contents, answers, _given_splits(request, contents, split))
-    classes = (
-        [f"of class {text!r}" for text in table.columns[targets[0].column] if text]
-        if objective == "multiclass"
-        else labels
-    )
-    return text, [*messages, *_warnings(request, contents, classes, targets)]
+    return text, [*messages, *_warnings(request, contents, targets)]
 
 
 @dataclass(frozen=True)
@@ -295,25 +294,33 @@ def _num_repeated(keys: Sequence[bytes], values: Sequence[object]) -> int:
     return sum(count > 1 for count in counts.values())
 
 
-def _warnings(
-    request: Request, contents: Contents, classes: Sequence[str], targets: Sequence[TargetColumn]
-) -> Iterator[str]:
-    """Yield warnings that matter before training; `classes` has the class of each record."""
-    counts = Counter(classes)
-    few = [
-        f"{count} {label}" for label, count in sorted(counts.items(), reverse=True) if count < FEW
-    ]
-    if len(few) > SHOWN:
-        few[SHOWN:] = [f"{len(few) - SHOWN} more classes"]
+def small_classes(objective: Objective[Any], targets: Mapping[str, NDArray]) -> Iterator[str]:
+    """Warn about classes and labels with few records in a split, and about many outputs.
+
+    `targets` are those of `complete_targets`, by split.
+    """
+    words, few = ("negative", "positive") if objective.is_labelled else ("no", "yes"), []
+    classes = [each for each in objective.outputs if isinstance(each, ClassOutput)]
+    for split, output, value in product(reversed(SPLITS), classes, (1, 0)):
+        number = np.count_nonzero(output.truth(targets[split]) == value)
+        if number < MIN_RECORDS:
+            of = "" if objective.is_labelled else f" for {output.name!r}"
+            few.append((number, f"{words[value]}{of} in {split}"))
     if few:
+        fewest = shortened([f"{number} {what}" for number, what in sorted(few)], SHOWN)
         yield (
-            f"only {' and '.join(few)}: metrics on held-out records will have wide intervals, and "
-            f"the effect of a motif needs {MIN_RECORDS} test records with a site"
+            f"few records: {fewest}. Metrics will have wide intervals, and the "
+            f"effect of a motif needs {MIN_RECORDS} test records with a site"
         )
-    outputs = max([len(targets), len(counts), *(len(target.classes) for target in targets)])
-    if outputs > MOST_OUTPUTS:
+    if (outputs := len(objective.outputs)) > MOST_OUTPUTS:
         which = f"motifs will be searched for {MOST_OUTPUTS} of {outputs} outputs, those with most "
         yield f"{which}records; choose others with targets in [interpret]"
+
+
+def _warnings(
+    request: Request, contents: Contents, targets: Sequence[TargetColumn]
+) -> Iterator[str]:
+    """Yield warnings that matter before training."""
     ratio = max(contents.lengths) / min(contents.lengths)
     is_binary = not targets or targets[0].kind == "binary"
     if ratio > WIDE and is_binary:
@@ -326,5 +333,7 @@ def _warnings(
             f"{contents.alphabet.title} is read on the given strand only, and no motif database is "
             "searched"
             if contents.alphabet.one_strand
-            else "motifs will be compared with those of vertebrates; choose others with `organism`"
+            else "motifs will be compared with those of vertebrates on both strands; choose others "
+            "with `organism`. RNA written with T needs `alphabet` rna (or ssdna for "
+            "single-stranded DNA): it has one strand, and is shown with U"
         )

@@ -1,4 +1,4 @@
-"""Write tasks of two inputs with planted sites: two DNA sequences, DNA and a protein or a track."""
+"""Write tasks of two inputs with planted sites: two DNA sequences, or DNA and a protein."""
 
 import numpy as np
 import small_task as st
@@ -15,11 +15,12 @@ evaluation.bootstraps = 50
 interpret = {{ max_sequences = 64, method = {{ kind = "attnlrp" }} }}
 training = {{ max_steps = {steps}, warmup_steps = 30, evaluate_every = 50, label_smoothing = 0.0 }}
 [partner]
-{partner}
+alphabet = "{alphabet}"
+files = "partners.fa"
+k = 1
 [model]
 kind = "paired"
 members = 1
-{more}
 [model.encoder]
 embed_dim = 32
 num_layers = 1
@@ -29,12 +30,6 @@ dropout = 0.1
 attention_dropout = 0.1
 head = {{ kind = "pooling", parts = 1 }}
 """
-TRACK = 'kind = "track"\npath = "partners.npz"\nlow = -0.5\nhigh = 1.5'
-PARTNERS = {  # by kind of the partner: its section, and more settings of the model
-    "dna": ('kind = "sequence"\nfiles = "partners.fa"\nk = 1', ""),
-    "protein": ('kind = "sequence"\nalphabet = "protein"\nfiles = "partners.fa"\nk = 1', ""),
-    "track": (TRACK, 'cross_position = { kind = "t5" }'),
-}
 
 
 def planted(rng, length, motif, alphabet="ACGT"):
@@ -62,22 +57,13 @@ def motif_and_domain(rng, label):
     return one, other, (at, 8) if motif else None, (there, 6) if domain else None
 
 
-def motif_and_peak(rng, label):
-    """Sample a DNA motif and 12 high numbers in a track: both for label 1, else one of them."""
-    motif, peak = either_or_both(rng, label)
-    one, at = planted(rng, 40, DNA_MOTIFS[0] if motif else None)
-    there, numbers = int(rng.integers(29)), rng.normal(0, 0.15, 40)
-    numbers[there : there + 12 * peak] += 1
-    return one, numbers, (at, 8) if motif else None, (there, 12) if peak else None
-
-
 def either_or_both(rng, label):
     first = bool(label or rng.integers(2))
     return first, bool(label) or not first
 
 
-def write_pairs(folder, kind, sample, number, steps):
-    """Write run.toml and the files of both inputs, whose partner is of a kind of `PARTNERS`.
+def write_pairs(folder, alphabet, sample, number, steps):
+    """Write run.toml and the files of both inputs, whose partners have an alphabet.
 
     Returns for each record its label, and from `sample` both inputs and the planted sites (start,
     length).
@@ -88,13 +74,9 @@ def write_pairs(folder, kind, sample, number, steps):
         lines = (f">{key}\n{of[1]}\n" for key, of in records.items() if of[0] == label)
         (folder / f"{name}.fa").write_text("".join(lines))
     partners = {key: records[key][2] for key in list(records)[::-1]}  # may come in any order
-    if kind == "track":
-        np.savez(folder / "partners.npz", **partners)
-    else:
-        text = "".join(f">{key}\n{letters}\n" for key, letters in partners.items())
-        (folder / "partners.fa").write_text(text)
-    partner, more = PARTNERS[kind]
-    (folder / "run.toml").write_text(RUN.format(partner=partner, more=more, steps=steps))
+    text = "".join(f">{key}\n{letters}\n" for key, letters in partners.items())
+    (folder / "partners.fa").write_text(text)
+    (folder / "run.toml").write_text(RUN.format(alphabet=alphabet, steps=steps))
     return records
 
 

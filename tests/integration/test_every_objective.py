@@ -37,6 +37,9 @@ def workshop(here):
         own = f"data = {{ {data} }}\ntraining = {{ max_steps = {steps}, shift = {shift} }}\n"
         Path("run.toml").write_text(st.small(TRAINING, AVERAGED, own, changes))
         st.run_steps("ingest split train evaluate")
+        saved = [Path("model/provenance.json"), *Path("baselines").glob("*/baseline.json")]
+        # only two classes and bins have a slope and a threshold
+        assert [path for path in saved if "calibration" in st.read_json(path)] == []
         return st.read_json("metrics.json")["test"]
 
     return go

@@ -29,8 +29,6 @@ KINDS = {
     "bigbird": {"pattern": config.BigBirdPattern(window=4, block=4, random_blocks=1, num_global=2)},
     "members": {"members": 2},
     "stem by the record": {"stem": BY_RECORD},
-    "hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
-    "dynamic": {"mixer": config.DynamicMixer(block=4, top=1)},
 }
 
 

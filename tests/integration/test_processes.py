@@ -1,4 +1,4 @@
-"""Two processes train like one process with the same batches, also with other mixers."""
+"""Two processes train like one process with the same batches."""
 
 import shutil
 import subprocess
@@ -83,27 +83,6 @@ def assert_same_gradients(task, **otherwise):
     expected = st.gradients_of(task)
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 0.01
     assert_close(st.gradients_of(task, **otherwise), expected, rtol=1e-4, atol=1e-6)
-
-
-MIXERS = {
-    "dynamic": 'kind = "dynamic", block = 4, top = 1',
-    "hierarchical": 'kind = "hierarchical", window = 4, pool = 4',
-}
-STEPS = "training = { max_steps = 8, evaluate_every = 4, checkpoint_every = 4 }\n"
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("kind", MIXERS)
-def test_mixers_on_two_processes_and_resumed(tmp_path, kind):
-    mixer = f'model.position.kind = "none"\nmodel.mixer = {{ {MIXERS[kind]} }}\n'
-    st.write_task(tmp_path, st.small(STEPS, mixer))
-    assert_same_gradients(tmp_path, processes=2)
-    dropout = "model = { dropout = 0.1, attention_dropout = 0.1 }\n"
-    run_file = st.small_run(STEPS, dropout, mixer)
-    whole = st.fit(tmp_path, run_file, "whole")
-    with st.stopped(3):
-        st.fit(tmp_path, run_file, "again")
-    st.assert_same_weights(whole, st.fit(tmp_path, run_file, "again"))
 
 
 def test_sharding_needs_several_processes():

@@ -177,18 +177,18 @@ def test_attributions_of_other_strand_are_mirrored(method):
     assert np.abs(given).max() > 1e-3
 
 
-@pytest.mark.parametrize("method", [methods.Received(), methods.GradientRollout()])
-def test_attention_is_read_on_the_given_strand(method):
+def test_attention_is_read_on_the_given_strand():
     scorer = network_of(num_layers=1)
     given = scorer.run.model.model_copy(update={"strands": "given"})
     run_file = scorer.run.model_copy(update={"model": given})
     plain = scorer_of(run_file, build_network(run_file).double().eval())
     plain.network.load_state_dict(scorer.network.state_dict())
     letters = [np.frombuffer(text.encode(), np.uint8) for text in sequences()]
-    found, expected = (method.attribution(each, letters, Target()) for each in (scorer, plain))
-    share = 2 if method.name == "gradient_rollout" else 1  # a strand has half of the mean
+    found, expected = (
+        methods.Received().attribution(each, letters, Target()) for each in (scorer, plain)
+    )
     for one, two in zip(found, expected, strict=True):
-        np.testing.assert_allclose(share * one, two, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-7)
         assert one.any()
 
 

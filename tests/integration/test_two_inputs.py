@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import small_task as st
 from commands import exit_code, run
-from paired_tasks import explain_both, held_out, motif_and_peak, two_motifs, write_pairs
+from paired_tasks import two_motifs, write_pairs
 from sklearn.metrics import average_precision_score
 
 import selfattn_bio
@@ -19,7 +19,6 @@ from selfattn_bio import config
 from selfattn_bio.attribution import methods
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.errors import ArgumentError, ModelFolderError
-from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.scoring.loading import load
 
 
@@ -111,7 +110,7 @@ def test_attribution_methods_explain_both_inputs(here, method):
         assert all(row.any() for row in found.attribution)
 
 
-@pytest.mark.parametrize("name", ["received", "rollout", "value_rollout", "gradient_rollout"])
+@pytest.mark.parametrize("name", ["received", "rollout"])
 def test_attention_methods_refuse_two_inputs(here, name):
     with pytest.raises(ValueError, match=f"method '{name}' cannot explain models with two inputs"):
         selfattn_bio.explain("model/", ["ACGT"], partner=["ACGT"], method=methods.METHODS[name]())
@@ -122,7 +121,6 @@ COMMANDS = """
 scan --model model --genome positives.fa --output x
 variants --model model --genome positives.fa --region r1:1-10 --output x
 embed --model model --fasta positives.fa --output x.parquet
-contacts --model model --fasta positives.fa --output x
 interactions .
 score --model model --fasta positives.fa --partner partners.fa --rc --output x.tsv
 """
@@ -168,25 +166,6 @@ def test_two_input_training_resumes_bit_for_bit(here, tmp_path):
     with st.crashed(6):
         st.fit(parts, run_file)
     st.assert_same_weights(model, st.fit(parts, run_file))
-
-
-def test_track_as_partner(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    records = write_pairs(tmp_path, "track", motif_and_peak, 2000, 100)
-    st.run_steps("ingest split train")
-    explanation = explain_both(records)
-    assert len(explanation.partner.plot(0).axes[0].patches) == 40  # one bar per number
-    assert "<svg" not in explanation.partner._repr_html_()
-    with pytest.raises(ValueError, match="motifs cannot be found in the levels of a track"):
-        explanation.partner.find_motifs()
-    _, labels, first, partner = held_out(records)
-    explained = set(explanation.sequences)
-    rest = [i for i, text in enumerate(first) if text not in explained]
-    motifs = explanation.find_motifs(None, caller=Clusters())
-    weighed = motifs.with_evidence(
-        "model/", [first[i] for i in rest], labels[rest], partner=[partner[i] for i in rest]
-    )
-    assert (weighed.table["verdict"] == "supported").any()
 
 
 def test_model_folder_describes_both_inputs(here):

@@ -1,4 +1,4 @@
-"""Install the built wheel in a new environment, create, run and score a task, and plan the demo.
+"""Install the built wheel in a new environment, create, run and score a task, and plan another.
 
 On other versions of Python, without torch, whose builds for them have gigabytes on PyPI.
 """
@@ -85,7 +85,7 @@ def test_task_runs_from_wheel(wheel, tmp_path):
     models = "results/my_task/model promoter"
     selfattn_bio(f"score --model {models} --fasta positives.fa --output scores.tsv")
     assert len(pd.read_csv(here / "scores.tsv", sep="\t")) == 280
-    assert "train_promoter" in selfattn_bio("demo --dry-run")
+    assert "train_promoter" in selfattn_bio("run train_promoter --dry-run")
     assert not (here / "data").exists()  # a dry run writes nothing
     output(python, "-c", "from selfattn_bio.study.workflow import copy_task; copy_task('promoter')")
     assert os.listdir(here / "data/fly_promoters")

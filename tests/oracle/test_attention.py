@@ -196,3 +196,21 @@ def test_grouped_queries_share_keys_and_values(heads):
         alone = attend(*own, pattern=Window(3), position=NoPosition())
         assert_close(found[:, h : h + 1], alone)
     assert torch.autograd.grad(found.sum(), v)[0].shape == v.shape
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_low_precision_is_near(dtype):
+    """Test autocast and low-precision tensors, with sums that overflow float16."""
+    q, k, v, mask = three_heads(1800, dtype=torch.float32)
+    v = (v + 40).detach().requires_grad_()  # the sum over 1,800 tokens overflows float16
+    expected = attend(q, k, v, pattern=Window(3), mask=mask)
+    low = [x.detach().to(dtype).requires_grad_() for x in (q, k, v)]
+    tolerance = float(expected.detach().abs().median()) * (
+        2**-7 if dtype == torch.float16 else 2**-5
+    )
+    with torch.autocast("cpu", dtype):
+        cast = attend(*low, pattern=Window(3), mask=mask)
+    for out in (cast, attend(*low, pattern=Window(3), mask=mask)):
+        assert out.dtype == dtype
+        assert float((out.float() - expected).detach().abs().median()) < tolerance
+        assert all(bool(x.isfinite().all()) for x in gradients(out.float().mean(), low, None))

@@ -125,7 +125,7 @@ def written_out(network, x, mask, rule=attnlrp_weights):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         q, k = attention.position.rotate(q, k)
         bias, at = attention.position.terms(q, x.shape[1]).bias, torch.arange(x.shape[1])
-        allowed = AttentionMask(mask).dense(attention.mixer.pattern)
+        allowed = AttentionMask(mask).dense(attention.pattern)
 
         def weigh(q, k, bias=bias, keys=allowed, at=at):
             scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
@@ -198,7 +198,7 @@ def test_every_pattern_and_kernel_equals_the_rules_written_out(name, rules):
     compiled = unavailable_reason() is None and COMPILED.get(name)
     for kernel in ("auto", "reference", "slab", "sdpa", *([compiled] if compiled else [])):
         for block in network.members[0].encoder.blocks:
-            block.attention.mixer.kernel = kernel
+            block.attention.kernel = kernel
         if kernel == compiled:
             network, embeddings, expected = network.float(), embeddings.float(), expected.float()
         found = gradient_at(network, ids, torch.zeros_like(embeddings), hooks)

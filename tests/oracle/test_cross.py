@@ -92,18 +92,14 @@ def test_outputs_and_gradients(name, lengths, kv_heads):
 
 
 # ------------ the network
-def network_of(cross_position="none", partner="sequence", **encoder):
+def network_of(cross_position="none", **encoder):
     torch.manual_seed(0)
     small = {"embed_dim": 16, "num_heads": 2, "num_layers": 1, "feedforward_dim": 16}
     encoder = small | {"dropout": 0.0} | encoder
     model = {"kind": "paired", "members": 2, "cross_layers": 2, "encoder": encoder}
     model |= {"cross_position": {"kind": cross_position}}
-    second = {
-        "track": {"kind": "track", "path": "a.npz", "low": 0, "high": 1},
-        "sequence": {"kind": "sequence", "files": "c", "k": 2},
-    }
-    sections = {"data": {"positives": "a", "negatives": "b"}, "partner": second[partner]}
-    sections |= {"model": model}
+    partner = {"kind": "sequence", "files": "c", "k": 2}
+    sections = {"data": {"positives": "a", "negatives": "b"}, "partner": partner, "model": model}
     return build_network(config.RunFile.model_validate(sections)).double().eval()
 
 
@@ -194,10 +190,3 @@ def test_attribution_of_each_input_alone_is_the_same(rules):
         value = network.classify(embeddings, network.mask_of(joined)).sum()
     wanted = torch.autograd.grad(value, embeddings)[0] * embeddings
     assert_close(torch.cat(attribution_of_each(network, rules, first, partner), 1), wanted)
-
-
-def test_levels_of_a_track_are_numbers():
-    network = network_of(partner="track")
-    levels = network.embedding.weight[network.first_size + 4 :].detach()
-    assert len(levels) == 93
-    assert_close(levels.diff(dim=0), (levels[-1] - levels[0]).expand(92, -1) / 92)

@@ -18,14 +18,7 @@ from selfattn_bio.attention.patterns import (
     Window,
 )
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
-from selfattn_bio.attention.reading import (
-    between,
-    binned,
-    received,
-    rollout,
-    top_edges,
-    weight_rows,
-)
+from selfattn_bio.attention.reading import between, binned, received, rollout, weight_rows
 
 B, H, L, DH = 2, 2, 150, 4
 PATTERNS = (
@@ -115,24 +108,6 @@ def test_received_mass(pattern, kind):
 
 
 @each
-def test_top_edges(pattern):
-    layer = layer_of(pattern, "t5")
-    query, key, weight = top_edges(layer, 7)
-    expected = (dense(layer) * layer.mask.tokens[:, None, :, None]).flatten(2).topk(7)
-    assert_close(weight, expected.values)
-    assert torch.equal(query * L + key, expected.indices)
-
-
-def test_top_edges_of_few_pairs():
-    layer = inputs(*torch.randn(2, 1, 1, 2, 4), BlockLocal(1), Rotary(4))
-    query, key, weight = top_edges(layer, 3)
-    assert sorted(query[0, 0, :2].tolist()) == [0, 1]
-    assert int(query[0, 0, 2]) == -1
-    assert torch.equal(query, key)
-    assert weight.tolist() == [[[1.0, 1.0, 0.0]]]
-
-
-@each
 def test_rollout(pattern):
     layers = [layer_of(pattern, kind, seed) for seed, kind in enumerate(("t5", "rotary", "t5"))]
     start = torch.zeros(B, L, dtype=torch.float64)
@@ -163,10 +138,9 @@ class Largest(TorchDispatchMode):
     "read",
     [
         received,
-        lambda layer: top_edges(layer, 5),
         lambda layer: rollout([layer, layer], torch.ones(1, layer.q.shape[2])),
     ],
-    ids=["received", "top_edges", "rollout"],
+    ids=["received", "rollout"],
 )
 def test_memory_grows_with_the_length_alone(pattern, read):
     q, k = torch.randn(2, 1, H, 2000, DH)
@@ -185,5 +159,5 @@ def test_low_precision_is_computed_in_float32():
     q, k = 2 * torch.randn(2, B, H, L, DH, dtype=torch.float64)
     pattern, position = Window(20) | Global(2), T5Bias(H, 8, 20).double()
     layer, half = (inputs(*each, pattern, position) for each in ((q, k), (q.half(), k.half())))
-    assert received(half).dtype == top_edges(half, 3)[2].dtype == torch.float32
+    assert received(half).dtype == torch.float32
     assert_close(received(half).double(), received(layer), rtol=0.02, atol=0.02)

@@ -213,17 +213,12 @@ def evaluation():
     return selfattn_bio.Evaluation({"valid": METRICS, "test": METRICS}, {"test": test}, "")
 
 
-def contacts():
-    pairs = pd.DataFrame({"id": ["p"], "i": [0], "j": [9], "score": [0.5]})
-    return selfattn_bio.Contacts({"p": np.eye(40)}, pairs)
-
-
 @pytest.mark.parametrize(
     "plot",
     [
         *(lambda: explanation().plot(0), lambda: explanation().plot(0, region="all")),
         *(lambda: substitutions().plot(), lambda: substitutions().plot("all")),
-        *(lambda: motifs().plot(), lambda: evaluation().plot(), lambda: contacts().plot("p")),
+        *(lambda: motifs().plot(), lambda: evaluation().plot()),
         *(Marginals(CURVES, CURVES, 9).plot, MarginalSpacing(CURVES, CURVES, 9).plot),
         Ablation(CURVES, 0.5, 0.4, 0.6, "log-odds").plot,
     ],

@@ -90,6 +90,15 @@ def test_report_of_snakemake_has_page_plots_and_motifs(project, tmp_path):
     assert {"report.html", "motifs.tsv", "roc.png"} <= names
 
 
+def test_progress_names_the_steps_that_are_left(finished):
+    lines = re.findall(r"^(\d+) of 15 steps .* done(?:; left: (.+))?$", finished[1], re.M)
+    assert [number for number, _ in lines] == [str(number) for number in range(1, 16)]
+    steps = "split, audit, train, train_variant (2), evaluate, explain, motifs"
+    first, last = lines[0][1], lines[-2:]
+    assert set(first.split(", ")) == {*steps.split(", "), "notebook (3)", "interactions", "report"}
+    assert last == [("14", ""), ("15", "")]
+
+
 # results
 def test_smoke_results_exist(results):
     files = [results / path for path in PROMISED.split()]

@@ -19,7 +19,7 @@ from selfattn_bio.attention.inputs import AttentionInputs
 from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.attention.kernels.band.calls import split_band
 from selfattn_bio.attention.patterns import Full
-from selfattn_bio.config import KERNELS, Capabilities, PatternShape
+from selfattn_bio.config import KERNELS, Capabilities, PatternShape, Preferences
 from selfattn_bio.errors import KernelError
 from selfattn_bio.log import LOG
 
@@ -50,14 +50,14 @@ def choose(inputs: AttentionInputs, kernel: str = "auto") -> str:
         raise KernelError(f"unknown kernel {kernel!r}; available: auto, {', '.join(KERNELS)}")
     if (reason := why_unsupported(kernel, inputs)) is not None:
         message = f"kernel {kernel!r} cannot handle this request: {reason}"
-        raise KernelError(message, hint="Use kernel 'auto', or see `selfattn-bio doctor`")
+        raise KernelError(message, hint="Use kernel 'auto'")
     return kernel
 
 
 def _first_suitable(inputs: AttentionInputs) -> str:
     shape = pattern_shape(inputs)
     for name, kernel in KERNELS.items():
-        if why_avoided(name, inputs) is None and not _unsupported(kernel, inputs, shape):
+        if not _is_avoided(kernel.auto, inputs, shape) and not _unsupported(kernel, inputs, shape):
             if not kernel.compiled or (reason := unavailable_reason()) is None:
                 return name
             _warn_once(
@@ -75,25 +75,20 @@ def why_unsupported(name: str, inputs: AttentionInputs) -> str | None:
     return "; ".join(reasons) or None
 
 
-def why_avoided(name: str, inputs: AttentionInputs) -> str | None:
-    """Return why "auto" does not use a kernel for a request, or None if it may."""
-    auto, tokens, bias = KERNELS[name].auto, inputs.length, inputs.terms.bias
-    if tokens <= auto.joined_tokens and pattern_shape(inputs) in ("sampled", "joined"):
-        return None
+def _is_avoided(auto: Preferences, inputs: AttentionInputs, shape: PatternShape) -> bool:
+    """Return whether "auto" leaves a request to a kernel that comes later and is faster."""
+    tokens, bias = inputs.length, inputs.terms.bias
+    if tokens <= auto.joined_tokens and shape in ("sampled", "joined"):
+        return False
     if auto.full_only and not isinstance(inputs.pattern, Full):
-        return "it would compute all pairs of a causal or sparse pattern"
+        return True
     if bias is not None:
-        if not auto.learned_bias and torch.is_grad_enabled() and bias.requires_grad:
-            return "it is slow with a bias that needs a gradient"
-        if tokens < auto.min_bias_tokens:
-            return f"for {tokens} tokens with a bias plain torch is faster"
-        if tokens > (auto.max_bias_tokens or tokens):
-            return f"it stores the bias of all pairs, which is too much for {tokens} tokens"
-    if tokens > (auto.max_tokens or tokens):
-        return f"it stores all pairs, which is too much for {tokens} tokens"
-    if tokens < auto.min_tokens:
-        return f"for {tokens} tokens torch is as fast and needs no compiler"
-    return None
+        is_learned = torch.is_grad_enabled() and bias.requires_grad
+        if is_learned and not auto.learned_bias:
+            return True
+        if not auto.min_bias_tokens <= tokens <= (auto.max_bias_tokens or tokens):
+            return True
+    return not auto.min_tokens <= tokens <= (auto.max_tokens or tokens)
 
 
 def pattern_shape(inputs: AttentionInputs) -> PatternShape:

@@ -8,7 +8,7 @@ which its class inherits them.
 |---|---|
 | `gradients` | attnlrp, attnlrp_copies, cp_lrp, gradient, integrated_gradients |
 | `mutagenesis` | guided, saturation, blocks |
-| `base` (attention, not attributions) | received, rollout, value_rollout, gradient_rollout |
+| `base` (attention, not attributions) | received, rollout |
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from selfattn_bio import config
 from selfattn_bio.attribution.methods.base import (
     AttentionMethod,
     AttributionMethod,
-    GradientRollout,
     Method,
     Received,
     Rollout,
-    ValueRollout,
     hypothetical_scores,
 )
 from selfattn_bio.attribution.methods.gradients import (

@@ -161,13 +161,10 @@ class AttentionMethod(Method):
     (docs/interpretation.md).
     """
 
-    by_gradient: ClassVar[bool] = False  # otherwise the target is ignored
-
     def attribution(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         def read(batch: Letters) -> Scores:
-            of_target = target if self.by_gradient else None
             padded = pad_letters(list(batch))
-            reading = read_letters(scorer, padded, [""] * len(padded), of_target)
+            reading = read_letters(scorer, padded, [""] * len(padded))
             return getattr(reading, self.name)()
 
         return by_batches(letters, read)
@@ -185,18 +182,3 @@ class Rollout(AttentionMethod):
     """Attention rollout through the layers (Abnar and Zuidema 2020)."""
 
     name: ClassVar[str] = "rollout"
-
-
-@dataclass(frozen=True)
-class ValueRollout(AttentionMethod):
-    """Attention rollout with weights scaled by the norms of values (Kobayashi et al. 2020)."""
-
-    name: ClassVar[str] = "value_rollout"
-
-
-@dataclass(frozen=True)
-class GradientRollout(AttentionMethod):
-    """Rollout of weights times gradients, positive products only (Chefer et al. 2021)."""
-
-    name: ClassVar[str] = "gradient_rollout"
-    by_gradient: ClassVar[bool] = True

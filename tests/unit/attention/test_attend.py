@@ -99,7 +99,7 @@ def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, caplog):
 
 def test_flex_is_for_cuda():
     message = "'flex' cannot handle this request: it needs CUDA, but the tensors are on the device"
-    with pytest.raises(KernelError, match=f"{message} 'cpu'. Use kernel 'auto', or see `selfattn"):
+    with pytest.raises(KernelError, match=f"{message} 'cpu'. Use kernel 'auto'"):
         choose(inputs_of(Window(9), NoPosition()), "flex")
 
 

@@ -183,7 +183,7 @@ def test_learned_positions_are_rows_of_the_table():
 
 @pytest.mark.parametrize("section", POSITION_SECTIONS, ids=lambda section: section.__name__)
 def test_effect_of_section_is_that_of_module(section):
-    """Every section has a module. Rules about kernels, mixers and tiles depend on the effect."""
+    """Every section has a module. Rules about kernels and tiles depend on the effect."""
     built = section(**({"max_length": 9} if section is config.LearnedPosition else {}))
     position, q = positions.build_position(built, 2, 8), torch.randn(1, 2, 6, 8)
     if not isinstance(position, positions.RelativePosition):

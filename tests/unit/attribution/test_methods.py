@@ -13,17 +13,19 @@ from pydantic import TypeAdapter
 from scipy.special import logit, softmax
 
 from selfattn_bio import config
-from selfattn_bio.attention.inputs import prepare
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution import methods, rules
+from selfattn_bio.attribution.capture import read_letters
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.explanation import Explanation
+from selfattn_bio.attribution.methods import METHODS
 from selfattn_bio.attribution.methods.base import generator
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config.interpret import PlainMethod
+from selfattn_bio.config.interpret import KNOWN_METHODS, PlainMethod
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.objectives.outputs import find_output
+from selfattn_bio.sequence.kmers import pad_letters
 
 METHOD = pytest.mark.parametrize(
     "method",
@@ -239,6 +241,11 @@ def test_block_attribution_is_effect_of_replacement():
     np.testing.assert_allclose(scores.sum(-1), 0, atol=1e-6)
 
 
+def test_methods_that_need_weights_are_those_of_attention():
+    of_attention = {name for name, method in METHODS.items() if not hasattr(method, "scores")}
+    assert {kind for kind, (_, need) in KNOWN_METHODS.items() if need == "weights"} == of_attention
+
+
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -248,43 +255,17 @@ def test_block_attribution_is_effect_of_replacement():
     ],
     ids=str,
 )
-def test_attention_methods_equal_their_formulas(pattern):
+def test_rollout_equals_its_formula(pattern):
     scorer = scorer_of(NO_STEM | {"pattern": pattern, "members": 1, "num_kv_heads": 1}, k=1)
     letters = [ascii_of("ACGTACCATTGA"), ascii_of("ACGTAC")]
-    (body,) = scorer.network.members
-    kept = []
-    handles = [
-        part.register_forward_pre_hook(lambda module, inputs: kept.append((module, *inputs)))
-        for block in body.encoder.blocks
-        for part in (block.attention, block.attention.out)
-    ]
-    value = scorer.network(scorer.tokens_of(letters)).sum()
-    gradients = torch.autograd.grad(value, [inputs for _, inputs in kept[1::2]])
-    for handle in handles:
-        handle.remove()
-    flows = dict.fromkeys(("rollout", "value_rollout", "gradient_rollout"), np.eye(12)[None])
-    with torch.no_grad():
-        for number, (module, x, mask) in enumerate(kept[::2]):
-            q, k, v = module.qkv(x)
-            found = dense_weights(
-                prepare(q, k, k, pattern=module.mixer.pattern, position=module.position, mask=mask)
-            )
-            v = v.expand(-1, 2, -1, -1)
-            out = module.out.weight.unflatten(1, (2, -1))
-            scaled = found * torch.einsum("bhld,ohd->bhlo", v, out).norm(dim=-1)[:, :, None]
-            scaled = (scaled / scaled.sum(-1, keepdim=True).clamp(min=1e-30)).mean(1)
-            of_weights = gradients[number].unflatten(-1, (2, -1)).transpose(1, 2) @ v.mT
-            positive = (found * of_weights).clamp(min=0).mean(1)
-            eye = np.eye(12)
-            flows["rollout"] = (found.mean(1).numpy() + eye) / 2 @ flows["rollout"]
-            flows["value_rollout"] = (scaled.numpy() + eye) / 2 @ flows["value_rollout"]
-            flows["gradient_rollout"] = (positive.numpy() + eye) @ flows["gradient_rollout"]
-    for method in (methods.Rollout(), methods.ValueRollout(), methods.GradientRollout()):
-        found = method.attribution(scorer, letters, Target())
-        for row, length in enumerate((12, 6)):
-            start = (np.arange(12) < length) / length
-            expected = start @ flows[method.name][row] - start * (method.name == "gradient_rollout")
-            np.testing.assert_allclose(found[row], expected[:length], rtol=1e-3, atol=1e-7)
+    reading = read_letters(scorer, pad_letters(letters), ["", ""])
+    flow = np.eye(12)[None]
+    for layer in reading.layers[0]:
+        flow = (dense_weights(layer).detach().mean(1).numpy() + np.eye(12)) / 2 @ flow
+    found = methods.Rollout().attribution(scorer, letters, Target())
+    for row, length in enumerate((12, 6)):
+        start = (np.arange(12) < length) / length
+        np.testing.assert_allclose(found[row], (start @ flow[row])[:length], rtol=1e-3, atol=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Test run and demo: arguments of Snakemake, messages, copied tasks."""
+"""Test run: arguments of Snakemake, messages, copied tasks."""
 
 import json
 import os
@@ -134,19 +134,19 @@ def test_lines_of_snakemake_become_objects(here, started, capsys, monkeypatch):
     assert json.loads(line)["message"].startswith("snakemake 0 --snakefile")
 
 
-def test_demo_copies_data_and_keeps_existing_files(here, started):
-    Path("workflows/tasks").mkdir(parents=True)
-    Path("workflows/tasks/promoter.toml").write_text("mine")
-    run("demo --cores 2")
+def test_run_copies_data_and_keeps_existing_files(here, started):
+    Path("data").mkdir()
+    Path("data/README.md").write_text("mine")
+    run("run train_promoter --cores 2")
     assert started[0][-3:] == ["train_promoter", "--cores", "2"]
-    assert Path("workflows/tasks/promoter.toml").read_text() == "mine"
+    assert Path("data/README.md").read_text() == "mine"
     for name in ("positives", "negatives"):
         file = f"data/fly_promoters/{name}.fa.gz"
         assert Path(file).read_bytes() == (ROOT / file).read_bytes()
 
 
 def test_dry_run_writes_nothing(here, capfd):
-    run("demo --dry-run")
+    run("run train_promoter --dry-run --cores 1")
     out, err = capfd.readouterr()
     assert "are not in this folder; a run copies them from the package\n" in out
     assert "This was a dry-run" in out + err

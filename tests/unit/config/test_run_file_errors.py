@@ -148,7 +148,7 @@ FILES / sequences = 'all.csv' => 1: [data] needs positives ... found sequences, 
     'regression' / columns = ['y']
     => 1: [data] targets are joined by id, so ids = 'numbered' cannot be used with them; put the
 ids = 'numbered' / [model] / kind = 'paired' / [partner] / kind = 'sequence' / files = 'q.fa'
-    => 9: [partner] files and .npz arrays are joined by id, so [data] ids = 'numbered' cannot be
+    => 9: [partner] files are joined by id, so [data] ids = 'numbered' cannot be
 PROTEIN / SHARED => model.strands 'shared' needs DNA; [data] alphabet is 'protein'
 SEQUENCES / MASKED / SHARED => model.strands 'shared' needs one output per
 SHARED / [tokens] / k = 3 / stride = 2
@@ -327,7 +327,7 @@ def test_errors_list_kinds_of_every_table():
         for name, field in properties.items()
         if any("discriminator" in each for each in (field, *field.get("anyOf", ())))
     }
-    assert {"model", "stem", "balance", "partner"} <= of_kinds <= set(unions_of(RunFile).of_key)
+    assert {"model", "stem", "balance"} <= of_kinds <= set(unions_of(RunFile).of_key)
 
 
 def test_error_line_is_of_the_right_table(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 
 import selfattn_bio
 from selfattn_bio.cli.main import COMMANDS, build_parser
-from selfattn_bio.config import AnyMixer, AnyModel, AnyObjective, RunFile
+from selfattn_bio.config import AnyModel, AnyObjective, RunFile
 from selfattn_bio.report import plots, target_plots
 
 ROOT = Path(__file__).parents[3]
@@ -88,7 +88,6 @@ def test_support_tables_list_every_kind():
     assert set(support.MODELS) == set(support.kinds(AnyModel))
     named = {text.split('"')[1] if text else "binary" for text in support.OBJECTIVES.values()}
     assert named == set(support.kinds(AnyObjective))
-    assert [row[0].strip("`") for row in support.mixers()] == support.kinds(AnyMixer)
     rows = {row[0]: dict(zip(support.MODELS, row[1:], strict=True)) for row in support.models()}
     assert rows["two classes (`binary`)"]["cnn"] == "DNA, protein"
     assert rows["bins along a chromosome (`bins`)"]["dilated"] == "DNA"

@@ -15,7 +15,6 @@ SIZES = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16
 SMALL = {"kind": "attention", **SIZES}
 NO_STEM = {"kind": "none"}
 CONV = {"kind": "conv", "token_dim": 6, "kernel": 5, "pool": 4, "second_kernel": 3}
-MIXED = {"stem": NO_STEM, "position": {"kind": "none"}}
 BIGBIRD = {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0}
 MODELS = {
     "conv stem": {"stem": CONV},
@@ -31,8 +30,6 @@ MODELS = {
     "causal": {"stem": NO_STEM, "pattern": {"kind": "full", "causal": True}},
     "window": {"stem": NO_STEM, "pattern": {"kind": "window", "window": 5, "num_global": 1}},
     "bigbird": {"stem": NO_STEM, "pattern": BIGBIRD},
-    "dynamic": MIXED | {"mixer": {"kind": "dynamic", "block": 4, "top": 2}},
-    "hierarchical": MIXED | {"mixer": {"kind": "hierarchical", "window": 4, "pool": 4}},
     "cnn": {"kind": "cnn", "channels": [4, 4, 4], "kernels": [5, 3, 3], "hidden_dim": 8},
 }
 
@@ -95,7 +92,7 @@ def test_output_equals_the_other_strand(name, k):
     assert np.ptp(forward[:, 0]) > 1e-3
 
 
-@pytest.mark.parametrize("name", ["conv stem", "cls head", "t5", "causal", "dynamic", "cnn"])
+@pytest.mark.parametrize("name", ["conv stem", "cls head", "t5", "causal", "cnn"])
 def test_weights_without_sharing_depend_on_the_strand(name):
     shared, run = trained(run_of(name)), run_of(name, strands="given")
     plain = build_network(run).double().eval()

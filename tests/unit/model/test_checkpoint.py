@@ -90,7 +90,6 @@ def truncate(path):
         ),
         ("run.toml", rewritten("num_layers = 1", "num_layers = 2"), r"has shape none, not \(.*\)"),
         ("run.toml", rewritten("k = 2", "k = 3"), r"vocabulary of run.toml \(\w{12}\) is not the"),
-        ("provenance.json", rewritten("calibration", "other"), "calibration is missing"),
     ],
 )
 def test_damaged_folder_names_the_part(folder, part, damage, message):

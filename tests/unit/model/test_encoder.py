@@ -199,6 +199,56 @@ def test_lookup_equals_convolution_and_its_gradient(bias, monkeypatch):
         assert_close(one, other)
 
 
+def pooled_and_gradients(convolve, tokens, mask, pool):
+    table = torch.randn(11, 5, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    pooled, _ = convolve.pooled(convolution.EmbeddedTokens(tokens, table), mask, pool)
+    weights = [*convolve.parameters(), table]
+    return [pooled, *torch.autograd.grad((pooled * pooled.detach().cos()).sum(), weights)]
+
+
+@needs_kernel
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("dim", "pool"), [(80, 8), (19, 3), (32, 1)])
+def test_compiled_lookup_equals_torch_to_the_bit(dim, pool, threads, monkeypatch):
+    monkeypatch.setattr(convolution, "CACHED", 60 * dim)  # several chunks
+    torch.manual_seed(0)
+    convolve, tokens = convolution.TokenConv(5, dim, 7, bias=True), tokens_with_padding(11)
+    mask, before = tokens != PAD, torch.get_num_threads()
+    mask[0, 16:24] = False  # between tokens, as with two inputs
+    torch.set_num_threads(threads)
+    try:
+        found = pooled_and_gradients(convolve, tokens, mask, pool)
+    finally:
+        torch.set_num_threads(before)
+    monkeypatch.setattr(convolution, "_is_compiled", lambda table: False)
+    expected = pooled_and_gradients(convolve, tokens, mask, pool)
+    assert all(map(torch.equal, found, expected))
+
+
+@needs_kernel
+def test_compiled_lookup_keeps_nan_and_refuses_other_tokens():
+    convolve, tokens = convolution.TokenConv(5, 16, 3), torch.tensor([[1, 2, 3, 3]])
+    table = torch.randn(4, 5)
+    table[2] = torch.nan
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    pooled, _ = convolve.pooled(convolution.EmbeddedTokens(tokens, table), mask, 4)
+    assert pooled.isnan().all()
+    for wrong in (-1, 4):
+        tokens[0, 1] = wrong
+        with pytest.raises(IndexError, match="a token is not below 4"):
+            convolve(convolution.EmbeddedTokens(tokens, table))
+
+
+def test_hooks_of_the_first_convolution_get_all_positions():
+    network, tokens = scorer_of({"kind": "attention"}).network, tokens_with_padding(68)
+    shapes = []
+    network.members[0].stem.first.register_forward_hook(
+        lambda module, given, output: shapes.append(output.shape)
+    )
+    network(tokens)
+    assert shapes == [(4, 64, 45)]
+
+
 @pytest.mark.parametrize("model", [{"kind": "attention", "dropout": 0.0}, {"kind": "cnn"}])
 def test_outputs_of_tokens_equal_those_of_embeddings(model):
     network, tokens = scorer_of(model).network.double(), tokens_with_padding(68)

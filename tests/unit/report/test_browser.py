@@ -114,6 +114,11 @@ def test_tables_fit_a_desk_and_scroll_on_a_phone(page):
         assert table.locator(cell).first.evaluate(left) == 0
 
 
+def test_printed_page_is_short(page):
+    """The style for print keeps the page short: figures are in three columns."""
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf())) <= 8
+
+
 PIXELS = "canvas => canvas.toDataURL()"
 
 

@@ -101,15 +101,11 @@ def test_a_chosen_record_need_not_be_explained(results):
     assert f'aria-label="attention map of {name}"' in page
 
 
-DYNAMIC = {"position": {"kind": "none"}, "mixer": {"kind": "dynamic"}}
-
-
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
         ({}, "There are no maps yet. Run <code>selfattn-bio explain small_task<"),
         ({"kind": "cnn"}, "There are no maps: they are drawn only for softmax"),
-        (DYNAMIC, "There are no maps: they are drawn only for softmax"),
     ],
 )
 def test_missing_map_has_a_reason(results, model, reason):

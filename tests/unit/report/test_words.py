@@ -341,7 +341,7 @@ def test_lines_have_the_main_metric(make, kind, title):
     ("number", "expected"),
     [
         (0, f"0 {KNOWN}"),
-        (28, f"28 {KNOWN}, in about 150 such records"),
+        (28, f"28 {KNOWN}, that is, about 150 test records with a known target"),
         (30, "30 test records with a site are in fewer than 20 independent units"),
     ],
 )
@@ -352,8 +352,9 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     numbers = row | {"positives": np.nan, "negatives": np.nan, "records": 140}
     assert words.unmeasured_reason(numbers) == expected
     assert words.unmeasured_sentence(pd.DataFrame([row] * 7), ENLARGE) == (
-        "The test split is too small to measure the effect of 7 motifs: 30 records with a site are "
-        "needed, in 20 independent units. To enlarge it, add test records to the data."
+        "The test split is too small to measure the effect of 7 motifs: 30 records with a site and "
+        "a known target are needed, in 20 independent units. To enlarge it, add test records to "
+        "the data."
     )
     assert words.unmeasured_sentence(pd.DataFrame([row | {"effect": 0.1}]), ENLARGE) == ""
 
@@ -422,14 +423,14 @@ def test_printed_odds_ratios_are_readable():
 def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
     answer = page_text[: page_text.index('<section id="performance">')]
     assert (
-        "The test split is too small to measure the effect of 1 motif: 30 records with a site are "
-        "needed, in 20 independent units. To enlarge it, increase test_fraction in [split], or add "
-        "records."
+        "The test split is too small to measure the effect of 1 motif: 30 records with a site and "
+        "a known target are needed, in 20 independent units. To enlarge it, increase test_fraction "
+        "in [split], or add records."
     ) in answer
     card = section_of(page_text, "motifs")
     assert (
-        "9 of 80 test records with a known target have a site; 30 are needed, in about 267 such "
-        "records"
+        "9 of 80 test records with a known target have a site; 30 are needed, that is, about 267 "
+        "test records with a known target"
     ) in card
 
 

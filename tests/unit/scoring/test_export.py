@@ -75,7 +75,6 @@ LONG = {
     "transformer_xl": binary(placed("transformer_xl", max_distance=20)),
     "sinusoidal": binary(placed("sinusoidal")),
     "learned": binary(placed("learned", max_length=200)),
-    "hierarchical": binary(NO_STEM | {"mixer": {"kind": "hierarchical", "window": 4, "pool": 4}}),
     "strided": binary(NO_STEM | {"pattern": {"kind": "strided", "stride": 3}}),
     "block_local": binary(NO_STEM | {"pattern": {"kind": "block_local", "block": 7}}),
     "bigbird": binary(NO_STEM | {"pattern": {"kind": "bigbird", "window": 3, "block": 4}}),
@@ -210,7 +209,6 @@ def test_refused_exports(tmp_path, monkeypatch):
     sections["partner"] = {"kind": "sequence", "column": "other"}
     of_two = config.RunFile.model_validate(sections)
     pairs = PairedScorer(of_two, tokenizer_of(of_two), build_network(of_two).eval())
-    dynamic = binary(NO_STEM | {"mixer": {"kind": "dynamic"}})
     file, folder = tmp_path / "m.onnx", tmp_path / "out"
     for model, to, message in (
         (own, "tensorflow", "unknown format 'tensorflow'; expected 'onnx' or 'huggingface'"),
@@ -223,7 +221,6 @@ def test_refused_exports(tmp_path, monkeypatch):
         (Ensemble((own, own)), "huggingface", "an ensemble of 2 models cannot be used here"),
         (HEADS["masked k-mer"][0], "onnx", "objective 'masked' has no scores to export"),
         (pairs, "onnx", "export does not support models with two inputs"),
-        (dynamic, "onnx", "mixer 'dynamic' chooses blocks by value"),
         (Ensemble((own, binary(k=3))), "onnx", "must have the same tokens and strands"),
     ):
         with pytest.raises(ArgumentError, match=message):
@@ -242,8 +239,8 @@ def test_refused_exports(tmp_path, monkeypatch):
 
 def test_export_command_names_the_format(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert exit_code("export promoter --to huggingface --output out") == 1
+    assert exit_code("export --model promoter --to huggingface --output out") == 1
     assert "error: `transformers` has no such network" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        exit_code("export promoter --to tf --output out")
+        exit_code("export --model promoter --to tf --output out")
     assert "invalid choice: 'tf'" in capsys.readouterr().err

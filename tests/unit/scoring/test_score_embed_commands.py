@@ -78,7 +78,6 @@ def test_other_output_formats_are_refused(model, here, command, name, endings, c
         "embed --model promoter --fasta in.parquet --output in.parquet",
         "hits --motifs in.tsv --fasta genome.fa --output in.tsv",
         "hits --motifs jaspar:insects --fasta in.tsv --output in.tsv",
-        "contacts --model promoter --fasta genome.fa --contacts in.contacts.tsv --output in",
         "scan --model promoter --genome genome.fa --region in.genome.peaks.bed --output in",
         "variants --model promoter --genome genome.fa --vcf in.annotated.vcf.gz --output in",
         "variants --model promoter --genome in.effects.tsv --region chr1:100-101 --output in",
@@ -103,7 +102,7 @@ def test_output_that_is_an_input_is_refused(here, command, capsys):
 def test_weights_are_not_replaced_by_an_export(model, capsys):
     path = Path(model, "model.safetensors")
     before = path.read_bytes()
-    assert exit_code("export", model, "--output", path) == 1
+    assert exit_code("export --model", model, "--output", path) == 1
     assert f"{path}: the output would replace this input" in capsys.readouterr().err
     assert path.read_bytes() == before
 
@@ -121,7 +120,6 @@ def test_weights_are_not_replaced_by_an_export(model, capsys):
             "out.saturation.svg",
         ),
         ("coverage --genome genome.fa --fragments sites.bed", "out.bw"),
-        ("contacts --model promoter --fasta genome.fa", "out.contacts.tsv"),
         ("hits --motifs jaspar:insects --fasta genome.fa", "out.bed"),
         ("annotate sites.bed --genes sites.bed", "out.tsv"),
         ("browse sites.bed --genome genome.fa", "out.xml"),
@@ -130,7 +128,7 @@ def test_weights_are_not_replaced_by_an_export(model, capsys):
 )
 def test_only_regular_files_are_replaced(here, command, output, capsys):
     (here / "genome.fa").write_text(f">chr1\n{CHROMOSOMES['chr1'] * 6}\n")
-    name = "out" if command.startswith(("scan", "variants", "coverage", "contacts")) else output
+    name = "out" if command.startswith(("scan", "variants", "coverage")) else output
     for make, message in ((Path.mkdir, "an existing folder"), (os.mkfifo, "not a regular file")):
         make(here / output)
         assert exit_code(f"{command} --output {name}") == 1

@@ -19,7 +19,7 @@ from selfattn_bio.scoring import table as table_module
 from selfattn_bio.scoring.embedding import embed
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.scoring.paired_scorer import PairedScorer, _numbers, read_partners
+from selfattn_bio.scoring.paired_scorer import PairedScorer, read_partners
 from selfattn_bio.scoring.table import score_batches, score_sequences
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import tokenizer_of
@@ -276,13 +276,6 @@ def test_score_and_explain_use_sequence_policy(tmp_path):
 
 
 # ------------ partners passed from Python
-def test_track_refuses_strings():
-    find = _numbers(["ACGT", [1.0, 2.0]])  # type: ignore[list-item]
-    assert find(SimpleNamespace(id="1")).tolist() == [1.0, 2.0]  # type: ignore[arg-type,union-attr]
-    with pytest.raises(ArgumentError, match="partner of '0' is a str, but the model reads a track"):
-        find(SimpleNamespace(id="0"))  # type: ignore[arg-type]
-
-
 def test_partners_are_in_the_columns_of_the_training(tmp_path):
     columns = {"id": "name", "sequence": "first"}
     data = {"sequences": "t.tsv", "label": "label", "columns": columns}

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from init_files import made, table
-
-from selfattn_bio.training.recipes import one_strand
 
 
 def test_rna_has_one_strand_and_no_database(here, capsys):
@@ -16,7 +15,6 @@ def test_rna_has_one_strand_and_no_database(here, capsys):
     out = capsys.readouterr().out
     assert "300 records of RNA" in out
     assert "RNA is read on the given strand only" in out
-    assert "2 networks are averaged" in out
     assert "\nmembers = 2\n" in Path("workflows/tasks/my_task.toml").read_text(encoding="utf-8")
 
 
@@ -34,10 +32,26 @@ def test_alphabet_is_that_of_most_records_or_given(here, capsys):
     assert "single-stranded DNA is read on the given strand only" in capsys.readouterr().out
 
 
-def test_direction_of_dna_asks_for_its_alphabet(here, capsys, monkeypatch):
+def test_dna_has_a_hint_for_rna_written_with_t(here, capsys):
     table(y=lambda i, _: i / 7)
-    monkeypatch.setattr("selfattn_bio.wizard._choose_recipe", lambda _: one_strand(120, 40))
-    hint = "use --alphabet rna (or ssdna); otherwise motifs are searched on both strands\n"
-    for option, is_shown in (("", True), (" --alphabet dna", False), (" --alphabet rna", False)):
-        made(f"--sequences all.csv{option}")
+    hint = "RNA written with T needs --alphabet rna (or ssdna for single-stranded DNA): it has one "
+    hint += "strand, and is shown with U\n"
+    for option, is_shown in (("", True), ("--alphabet rna", False), ("--organism plants", False)):
+        made(f"--sequences all.csv {option}")
         assert (hint in capsys.readouterr().out) == is_shown
+
+
+@pytest.mark.parametrize(
+    ("name", "alphabet"),
+    [
+        *((name, "rna") for name in ("utr", "UTR5", "mRNA", "siRNA_seq", "guide", "rna_sequences")),
+        *((name, "dna") for name in ("sequence", "external_region", "oligo")),
+    ],
+)
+def test_column_of_rna_is_recognised_by_its_name(here, capsys, name, alphabet):
+    table(y=lambda i, _: i / 7)
+    pd.read_csv("all.csv").rename(columns={"sequence": name}).to_csv("all.csv", index=False)
+    assert made("--sequences all.csv").data.alphabet == alphabet
+    line = "120 of 120 records have T in RNA; read as RNA (--alphabet)\n"
+    assert (line in capsys.readouterr().out) == (alphabet == "rna")
+    assert made("--sequences all.csv --alphabet dna").data.alphabet == "dna"

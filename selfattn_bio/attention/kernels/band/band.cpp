@@ -18,7 +18,7 @@
 // identical to the bit for any number of threads.
 
 #include "backward.h"
-#include "encoder.h"
+#include "residual.h"
 
 namespace {
 
@@ -65,7 +65,7 @@ int guarded(const Work& work) {
 
 }  // namespace
 
-// Each function returns 0, or 1 if memory ran out. Several threads may run the first three with the
+// Each function returns 0, 1 if memory ran out, or 2 if a token is not in the table. Several threads may run the first three with the
 // same `next`.
 extern "C" int band_forward(const Call* c) {
   return guarded([&] { FOR_FORMAT(forward_spans, *c); });
@@ -81,6 +81,18 @@ extern "C" int band_encode(const Call* c) {
 
 extern "C" int band_fold_bias_grad(const Call* c) {
   return guarded([&] { fold_bias_grad(*c); });
+}
+
+extern "C" int band_token_maxima(const TokenCall* c) {
+  return c->has_bad_token() ? 2 : guarded([&] { token_maxima(*c); });
+}
+
+extern "C" int band_token_gradient(const TokenCall* c) {
+  return guarded([&] { token_gradient(*c); });
+}
+
+extern "C" int band_token_residual(const ResidualCall* c) {
+  return guarded([&] { residual(*c); });
 }
 
 extern "C" int band_tile() { return T; }

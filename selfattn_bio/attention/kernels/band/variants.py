@@ -11,7 +11,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("band.cpp")
 # never -ffast-math: the kernel computes with infinities
-FLAGS = ("-O3", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC")
+FLAGS = ("-O3", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread")
 AVX2 = ("avx2", "fma")
 AVX512 = (*AVX2, "avx512f", "avx512dq", "avx512bw", "avx512vl")
 # file -> features of the CPU that it needs, as Linux names them; the fastest first
