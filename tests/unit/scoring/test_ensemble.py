@@ -1,5 +1,6 @@
 """Test several models used as one, with the spread of their outputs, and a baseline as a model."""
 
+import json
 from functools import partial
 
 import numpy as np
@@ -152,6 +153,23 @@ def test_load_gives_a_scorer(folder):
     assert model.calibration.probabilities(logits) == pytest.approx(expit(model.log_odds(letters)))
     assert repr(model) == f"BaselineScorer: {BASELINES['exact_positions'].title}"
     assert len({model, selfattn_bio.load(folder)}) == 2  # compared by identity
+
+
+def test_two_classes_need_their_calibration(folder, folders):
+    for path in (folder / "baseline.json", folders[0] / "provenance.json"):
+        values = json.loads(path.read_text())
+        del values["calibration"]
+        path.write_text(json.dumps(values))
+        with pytest.raises(ModelFolderError, match=f"{path.name}: calibration is missing"):
+            load(path.parent)
+
+
+def test_numbers_need_no_calibration(tmp_path):
+    (path,) = model_folders(tmp_path, 1, objective=config.RegressionObjective(columns=("r",)))
+    values = json.loads((path / "provenance.json").read_text())
+    del values["calibration"]
+    (path / "provenance.json").write_text(json.dumps(values))
+    assert load(path).calibration == Calibration()
 
 
 def test_folder_of_baselines_is_refused_with_their_names(folder):

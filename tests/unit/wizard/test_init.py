@@ -269,16 +269,6 @@ def test_unused_columns_and_small_classes_are_named(here, capsys):
     assert re.search(r"few records: \d+ yes for '(brain|heart)' in (test|valid), .*\. Metrics", out)
 
 
-def test_small_labels_are_counted_in_each_split(here, capsys):
-    """liver is rare in test only, and most values of heart are missing."""
-    split = lambda i, _: ("train", "train", "valid", "test")[i % 4]  # noqa: E731
-    liver = lambda i, _: int(i < 16 or (i % 4 < 3 and i % 3 == 0))  # noqa: E731
-    heart = lambda i, _: (i // 4) % 2 if i < 120 else None  # noqa: E731
-    made(table(number=480, liver=liver, heart=heart, split=split))
-    few = "4 yes for 'liver' in test, 15 no for 'heart' in test, 15 no for 'heart' in valid, 15 yes"
-    assert f"init: few records: {few} for 'heart' in test, " in capsys.readouterr().out
-
-
 def test_steps_grow_with_root_of_records(here):
     steps = [made(both(number=number)).training.max_steps for number in (30, 90)]
     assert steps == [100, round(1500 * (180 / 16_754) ** 0.5)]
@@ -434,16 +424,6 @@ def test_quoted_header_attributes_are_read_whole(here, capsys):
     assert made("--sequences a.fa --column y").objective.kind == "regression"
     ingested()
     assert Study("my_task").corpus.targets(["y"])["y"][7] == "1.00"
-
-
-def test_many_outputs_are_not_all_explained(here, capsys):
-    made(table(y=lambda i, _: f"class {i % 6}"))
-    line = (
-        "motifs will be searched for 4 of 6 outputs, those with most records; choose others with "
-    )
-    assert f"init: {line}targets in [interpret]\n" in capsys.readouterr().out
-    made(table(y=lambda i, _: f"class {i % 4}"))
-    assert "motifs will be searched" not in capsys.readouterr().out
 
 
 def test_unused_columns_that_are_almost_numbers_are_named(here, capsys):
