@@ -231,31 +231,40 @@ class Explanation:
         caller = caller or build_caller(None, alphabet)
         patterns: list[SeqletPattern] = []
         targets: list[str] = []
+        notes: dict[str, str] = {}
         for target in self.targets:
             signs = (1, -1) if target in self.numbers else (1,)
             name = f" for {target!r}" * (len(self.targets) > 1)
-            found = self.of(target)._patterns(caller, signs, name)[:max_motifs]
+            found, notes[target] = self.of(target)._patterns(caller, signs, name, max_motifs)
             rows = np.flatnonzero(self.records["target"] == target)  # of the records of the target
             for pattern in found:
                 record = rows[pattern.seqlets["record"].to_numpy(dtype=int)]
                 patterns.append(replace(pattern, seqlets=pattern.seqlets.assign(record=record)))
             targets += [target] * len(found)
-        return build_motifs(patterns, self.records, known, targets, self.input, self.source)
+        motifs = build_motifs(patterns, self.records, known, targets, self.input, self.source)
+        return replace(motifs, notes=notes)
 
-    def _patterns(self, caller: Caller, signs: tuple[int, ...], name: str) -> list[SeqletPattern]:
-        """Find the patterns of one output that raise (1) or lower (-1) it, most sites first."""
+    def _patterns(
+        self, caller: Caller, signs: tuple[int, ...], name: str, most: int
+    ) -> tuple[list[SeqletPattern], str]:
+        """Find the patterns of one output that raise (1) or lower (-1) it: at most `most`.
+
+        Those with most sites are first. The text has the numbers of all patterns, of seqlets and
+        of sequences, and why there is no pattern.
+        """
         alphabet = get_alphabet(self.alphabet)
         found = [caller.call(self.letters, sign * self.hypothetical, alphabet) for sign in signs]
         called = [pattern for each in found for pattern in each.patterns]
         patterns = refine_patterns(called, self._without_padding(self.letters), self.attribution)
         note = "" if called else found[0].note + ("" if alphabet.is_nucleic else SPACERS)
         log = LOG.info if patterns else LOG.warning  # Python shows only warnings
-        log(
+        text = (
             f"{counted(len(patterns), 'motif')}{name} from "
             f"{counted(sum(each.num_seqlets for each in found), 'seqlet')} of "
             f"{counted(len(self), 'sequence')}{': ' * bool(note)}{note}"
         )
-        return patterns
+        log(text)
+        return patterns[:most], text
 
     def track(self, row: int = 0) -> Scores:
         """Return the data that `plot` draws for sequence number `row`, (length, A).

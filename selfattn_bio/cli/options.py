@@ -96,6 +96,11 @@ def output(help: str, metavar: str = "FILE") -> Option:
     return path("--output", help, metavar, required=True, type=named_path)
 
 
+def alphabet(help: str) -> Option:
+    """Declare --alphabet."""
+    return option("--alphabet", choices=("dna", "rna", "ssdna", "protein"), default="", help=help)
+
+
 def named_path(text: str) -> Path:
     """Return the path of an output; refuse one that does not end with a name."""
     if os.path.basename(text) in ("", ".", ".."):
@@ -119,12 +124,10 @@ ALLOW_MODULE = option(
     "may be repeated",
 )
 # text, because a path would drop the ./ of ./promoter
-MODELS = option(
-    "--model",
-    required=True,
-    nargs="+",
-    metavar="DIR",
-    help="model folder, or the name of a model that ships; several are averaged",
+ANY_MODEL = "model folder, or the name of a model that ships"
+MODEL = path("--model", ANY_MODEL, "DIR", required=True, type=str)
+MODELS = path(
+    "--model", f"{ANY_MODEL}; several are averaged", "DIR", required=True, type=str, nargs="+"
 )
 
 

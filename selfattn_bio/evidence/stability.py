@@ -14,13 +14,9 @@ import scipy
 from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.motifs.matching import alignment, match_label
+from selfattn_bio.motifs.matching import SIMILAR, alignment, match_label
 from selfattn_bio.motifs.motif_set import Motif, MotifSet
 
-# Cosine similarity from which two motifs are the same. 5 % of the motifs of JASPAR (insects) are as
-# similar to one of 25 others with columns in random order, and 95 % are to a copy of themselves
-# from 100 sampled sites that lacks up to two columns at each end.
-SIMILAR = 0.8
 COLUMNS = ["run", "name", "consensus", "match", "runs", "found_in", "tested", "supported_in"]
 
 
@@ -28,8 +24,8 @@ def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
     """Count in how many trainings each motif is found, and in how many it is supported.
 
     Two motifs are the same if the cosine similarity of their probabilities, minus those of a
-    uniform background, is at least `SIMILAR` at the best alignment on either strand. Columns
-    outside the alignment count as uniform.
+    uniform background, is at least `matching.SIMILAR` at the best alignment on either strand.
+    Columns outside the alignment count as uniform.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG, log_lines
-from selfattn_bio.motifs import read_motifs
+from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.logos import number_positions, track
 from selfattn_bio.motifs.matching import changed_motifs
 from selfattn_bio.objectives.outputs import no_output_chosen, safe_names, unknown_output
@@ -185,8 +185,8 @@ def score_substitutions(
     region
         CHROM:FIRST-LAST, 1-based inclusive as in samtools; ID for a complete protein.
     motifs
-        MEME, JASPAR or TRANSFAC file, to list the motifs that each substitution destroys and
-        creates.
+        MEME, JASPAR or TRANSFAC file, or a database that ships, such as "jaspar:insects", to list
+        the motifs that each substitution destroys and creates.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def score_substitutions(
     if isinstance(model, LanguageModel):
         return _of_language_model(model, genome, region)
     own = load_dna_model(model, (DNA.name, PROTEIN.name))
-    ppms = None if motifs is None else read_motifs(motifs, own.alphabet)
+    ppms = None if motifs is None else open_database(str(motifs), own.alphabet)
     scorer = _opened(own, genome, options)
     genome, options = scorer.genome, scorer.options
     found = parse_region(region, genome)
@@ -267,7 +267,7 @@ def annotate_variants(
     mismatches
         Allowed fraction of lines whose REF differs from the genome.
     motifs
-        MEME, JASPAR or TRANSFAC file, to add the columns motifs_lost and motifs_gained.
+        As for `score_substitutions`; adds the columns motifs_lost and motifs_gained.
 
     Returns
     -------
@@ -283,7 +283,7 @@ def annotate_variants(
     own = load_dna_model(model)
     genome = genome if isinstance(genome, Genome) else Genome(genome, own.alphabet)
     source = VcfFile(vcf, genome)
-    ppms = None if motifs is None else read_motifs(motifs, own.alphabet)
+    ppms = None if motifs is None else open_database(str(motifs), own.alphabet)
     scorer = _opened(own, genome, options)
     lines, wrong, first = check_reference(source, mismatches)
     differs = f"REF differs from the genome in {wrong}: {first}"

@@ -150,8 +150,7 @@ class _RowMaxima(torch.autograd.Function):
             first = torch.searchsorted(tokens, torch.arange(size)) + len(tokens) * back  # (K, V)
             at = order + kernel - 1 - back  # (K, n), the rows of each token in turn
             near = rows[start : start + step + kernel - 1]
-            sums = embedding_bag(at.flatten(), near, first.flatten(), mode="sum")
-            result += sums.view(ctx.shape)
+            result += embedding_bag(at.flatten(), near, first.flatten(), mode="sum").view(ctx.shape)
         return result, None, None, None
 
 

@@ -40,7 +40,7 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, Floats]:
         MEME, JASPAR or TRANSFAC text; for proteins MEME text, the ELM table `elm_classes.tsv` or
         `prosite.dat`.
     alphabet
-        Alphabet of the motifs in a file; databases that ship are DNA.
+        Alphabet of the motifs; databases that ship have motifs of bases.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, Floats]:
     if name not in MOTIF_DATABASES:
         hint = f"Choose {', '.join(MOTIF_DATABASES)} or a MEME, JASPAR or TRANSFAC file"
         raise DatabaseError(f"unknown motif database {name!r}", hint=hint)
-    return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
+    return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz", alphabet)
 
 
 def database_of(name: str | None, alphabet: Alphabet) -> str:

@@ -106,6 +106,9 @@ class MotifSet:
         (`Marginals.curves`). None before `with_evidence`.
     source
         `Explanation.source` of the attributions; empty if unknown.
+    notes
+        Numbers of motifs, seqlets and sequences of each explained output, by its name, and why it
+        has no motif. Empty if unknown.
     """
 
     motifs: tuple[Motif, ...]
@@ -114,6 +117,7 @@ class MotifSet:
     sites: pd.DataFrame | None = None
     curves: pd.DataFrame | None = None
     source: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         if not len(self):
@@ -284,7 +288,7 @@ class MotifSet:
                 )
                 motif.logo.draw(figure.subplots())
                 figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
-        write_text(layout.motifs_source, json.dumps(dict(self.source)) + "\n")
+        write_text(layout.motifs_source, json.dumps({**self.source, "notes": self.notes}) + "\n")
         write_table(layout.motifs, self.table)
 
     @classmethod
@@ -329,7 +333,8 @@ class MotifSet:
         sites = read(read_bed, layout.sites) if layout.sites.exists() else None
         curves = read(read_table, layout.marginals) if layout.marginals.exists() else None
         source = read_json(layout.motifs_source, ResultsError, SAVED)
-        return cls(tuple(motifs), table, records, sites, curves, source)
+        notes = source.pop("notes", {})
+        return cls(tuple(motifs), table, records, sites, curves, source, notes)
 
     def to_meme(self, path: str | Path | None = None) -> str | None:
         """Return the motifs as MEME text, version 4, or write it to `path`."""

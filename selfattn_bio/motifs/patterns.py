@@ -92,9 +92,7 @@ class CallerResult:
         if self.patterns:
             return ""
         if self.num_seqlets < self.least:
-            return (
-                f"{self.num_seqlets} seqlets were found, but grouping needs at least {self.least}"
-            )
+            return f"grouping needs at least {self.least} seqlets"
         if not self.num_seqlets:
             return "no stretch of positions has a high attribution"
         return f"no group of the {self.num_seqlets} seqlets is large and similar enough"

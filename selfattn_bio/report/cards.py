@@ -24,7 +24,7 @@ from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.evidence.verdicts import NULL_P, shortfall
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.logos import logo
-from selfattn_bio.motifs.matching import alignment, match_label
+from selfattn_bio.motifs.matching import alignment, match_label, same_motifs
 from selfattn_bio.report import figures, tables, words
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -70,9 +70,10 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     )
     table = table.assign(family=table.get("family", "")).fillna({"other_matches": ""})
     rows: list[dict[Any, Any]] = table.to_dict("records")
-    letters = get_alphabet(results.corpus["alphabet"]).letters
+    alphabet = get_alphabet(results.corpus["alphabet"])
     logos = {
-        name: logo(ppm, letters).svg(label=f"logo of {name}") for name, ppm in results.ppms.items()
+        name: logo(ppm, alphabet.letters).svg(label=f"logo of {name}")
+        for name, ppm in results.ppms.items()
     }
     profiles = figures.motif_profiles(results, table)
     pairs, examples = match_logos(results, rows), example_sites(results)
@@ -84,6 +85,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "logo": logos.get(row["name"], ""),
             "profile": profiles.get(row["name"], ""),
             "pair": pairs.get(row["name"], ()),
+            "same": same_motifs(row["name"], results.ppms, alphabet.has_complement),
             "examples": examples.get(row["name"], []),
             "findings": (found := findings(row, results.task, results.corpus["alphabet"]))[0],
             "untested": found[1],

@@ -140,7 +140,6 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         "has_classes": LOG_ODDS in units,
         "by_kind": partial(by_kind, units),
         "motif_sentence": words.motif_sentence(of_inputs, task.split.enlarge, outputs),
-        "sentence_of_first": words.motif_sentence(motifs, task.split.enlarge, outputs),
         "null_sentence": words.null_sentence(motifs),
         "agreement_sentence": words.agreement_sentence(
             results.explained.member_correlation if results.explained else None,
@@ -151,8 +150,7 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         and tables.stability_table(results.stability),
         "num_supported": 0 if of_inputs is None else num_supported(of_inputs),
         "num_motifs": 0 if of_inputs is None else len(of_inputs),
-        "motifs": cards.motif_rows(results),
-        "database": _database(results),
+        **_motifs(results, outputs),
         "min_effect": MIN_EFFECT,
         "nulls": NULLS,
         # smallest two-sided p; the data count as one of the sign flips
@@ -164,27 +162,24 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         "pair_sentence": figures.pair_sentence(pairs),
         "pairs": None if pairs is None else tables.pair_tables(pairs, motifs),
         **marginal_section(tested),
-        "partner": results.partner and _partner(results.partner, outputs),
+        "partner": results.partner and _motifs(results.partner, outputs),
         "interpretation": figures.interpretation(tested),
         "maps": maps,
         "attention_sentence": words.attention_sentence(len(maps) > 0),
     }
 
 
-def _partner(results: Results, outputs: Sequence[str]) -> dict[str, Any]:
-    """Return what the section on the motifs of the second input shows."""
+def _motifs(results: Results, outputs: Sequence[str]) -> dict[str, Any]:
+    """Return what the section on the motifs of one input shows."""
+    alphabet = get_alphabet(results.corpus["alphabet"])
+    database = database_of(results.task.interpret.database, alphabet)
     return {
         "sentence": words.motif_sentence(results.motifs, results.task.split.enlarge, outputs),
         "motifs": cards.motif_rows(results),
-        "database": _database(results),
-        "alphabet": get_alphabet(results.corpus["alphabet"]),
+        "notes": results.notes,
+        "database": database_name(database),
+        "letters": alphabet,
     }
-
-
-def _database(results: Results) -> str:
-    """Return the name of the motif database that was searched; empty if there is none."""
-    alphabet = get_alphabet(results.corpus["alphabet"])
-    return database_name(database_of(results.task.interpret.database, alphabet))
 
 
 def database_name(database: str) -> str:

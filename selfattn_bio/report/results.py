@@ -49,6 +49,8 @@ class Results:
         audit.json, or None if `audit` has not run.
     motifs
         motifs.tsv, or None if `motifs` has not run; empty if it found none.
+    notes
+        `MotifSet.notes`.
     ppms
         Motif name -> probabilities (width, A).
     sites
@@ -83,6 +85,7 @@ class Results:
     audit: dict[str, Any] | None
     records: pd.DataFrame
     motifs: pd.DataFrame | None
+    notes: dict[str, str]
     ppms: dict[str, NDArray[np.float64]]
     sites: pd.DataFrame
     discovery: pd.DataFrame
@@ -166,6 +169,7 @@ def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:
     none = pd.DataFrame(columns=BED_COLUMNS)
     return {
         "motifs": motifs,
+        "notes": (study.read_optional(layout, "motifs_source") or {}).get("notes", {}),
         "ppms": read_meme(layout.matrices, get_alphabet(alphabet)) if has_motifs else {},
         "sites": study.read(layout, "sites", read_bed) if has_motifs else none,
         "discovery": study.read(layout, "discovery_sites", read_bed) if has_motifs else none,

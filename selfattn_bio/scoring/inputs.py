@@ -103,7 +103,7 @@ def read_inputs(
             f"[{sequences[:8]!r}...]"
         )
     if genome is not None:
-        inputs = _of_genome(policy, sequences, k, Path(genome))
+        inputs = _of_genome(policy, sequences, k, genome)
     elif isinstance(sequences, str | Path):
         inputs = _of_file(policy, Path(sequences), k, ids or _AnyIds())
     else:
@@ -194,7 +194,9 @@ def _of_list(
 
 
 # ------------ intervals of a genome
-def _of_genome(policy: SequencePolicy, intervals: Inputs, k: int, path: Path) -> Iterator[Input]:
+def _of_genome(
+    policy: SequencePolicy, intervals: Inputs, k: int, path: str | Path
+) -> Iterator[Input]:
     alphabet, unit = policy.alphabet, policy.alphabet.unit
     if not alphabet.is_nucleic:
         message = f"intervals of a genome need a DNA model; this one reads {alphabet.name}"

@@ -60,9 +60,13 @@ class Genome:
         If the file is missing, unreadable, truncated, not FASTA, or compressed with gzip instead of
         bgzip; if it has a duplicate or missing name, an empty record, or lines of unequal length
         within a record; or if the index cannot be written anywhere.
+    ArgumentError
+        If the path is not a text or a Path.
     """
 
     def __init__(self, path: str | Path, alphabet: Alphabet = DNA) -> None:
+        if not isinstance(path, str | Path):
+            raise ArgumentError(f"expected the path of a FASTA file, not a {type(path).__name__}")
         self.path = Path(path)
         self._fai, self._gzi, self.lengths = index_of(self.path)
         self.names = list(self.lengths)

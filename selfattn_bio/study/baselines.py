@@ -54,7 +54,8 @@ def predict_networks(
 
     If the model is stacked, its network alone has the name NETWORK. Variants are trained without a
     stack, so they get the fitted `parts` of the model, with weights fitted to validation records:
-    the name then ends with STACKED.
+    the name then ends with STACKED. Stacked predictions of a validation record are from weights
+    fitted to the others, as those of `fit_stack`.
     """
     start, scorers, letters = time.monotonic(), candidate.members(), records.letters
     model = scorers[0].run.model
@@ -75,10 +76,11 @@ def predict_networks(
         mean = Calibration.mean(calibrations)
         return Classifier.of_outputs(objective, role, of_examples, valid, mean)
 
-    found, complete = {name: averaged(alone)}, alone
-    if parts and role == "baseline":
+    found, complete, fits = {name: averaged(alone)}, alone, []
+    if parts and not control and (role == "baseline" or all(stacks)):
         answers = objective.answers(targets["valid"])
         fits = [fit_stack(of, parts, letters["valid"], answers) for of in alone["valid"]]
+    if fits and role == "baseline":
         stacks = [stack for stack, _ in fits]
         if objective.has_log_odds:
             calibrations = [Calibration.fit(held_out[:, 0], valid) for _, held_out in fits]
@@ -90,6 +92,8 @@ def predict_networks(
             ]
             for split, of_split in alone.items()
         }
+        if fits:
+            complete["valid"] = [held_out for _, held_out in fits]
         found[f"{name}{STACKED if role == 'baseline' else ''}"] = averaged(complete)
     if role == "model" and any(stacks):
         if objective.has_log_odds:

@@ -87,8 +87,8 @@ class Evaluation(TableResult):
         """Return all metrics with their intervals, one row per split, classifier and metric.
 
         Columns: split, name, role (model, baseline or control), metric, value, low, high. Undefined
-        values and bounds are missing. The weights of a stack were fitted on the validation records,
-        so the validation metrics of its model are optimistic.
+        values and bounds are missing. Validation metrics of a stack are cross-validated, because
+        its weights were fitted on these records.
         """
         rows = [
             (split, name, role, metric, found["value"], found.get("low"), found.get("high"))

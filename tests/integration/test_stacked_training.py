@@ -150,7 +150,10 @@ SCORER = make_dataclass("Scorer", ["run", "calibration", "stack", "read"])
 
 
 def test_variants_get_the_parts_of_the_model():
-    """They have weights and a calibration of their own; the network of the model has its name."""
+    """They have weights and a calibration of their own; the network of the model has its name.
+
+    Stacked predictions of validation records are from weights fitted to the other records.
+    """
     rng, labels = np.random.default_rng(0), np.arange(200) % 2
     own, part = labels + rng.normal(size=200), 3 * labels + rng.normal(size=200)
     baseline = SimpleNamespace(name="part", outputs=lambda letters: part[:, None])
@@ -174,8 +177,34 @@ def test_variants_get_the_parts_of_the_model():
     assert found["network"].calibration == Calibration.fit(own, labels)
     assert found["other"].calibration == Calibration()
     answers = [Answer("label", labels)]
-    held_out = fit_stack(-own[:, None], [baseline], labels, answers)[1]
-    assert found["other+stack"].calibration == Calibration.fit(held_out[:, 0], labels)
+    held_out = {
+        of: fit_stack(logits[:, None], [baseline], labels, answers)[1][:, 0]
+        for of, logits in (("model", own), ("other+stack", -own))
+    }
+    for name, of in held_out.items():
+        assert np.array_equal(found[name].logits["valid"], of)
+    assert found["other+stack"].calibration == Calibration.fit(held_out["other+stack"], labels)
+
+
+def test_weights_of_a_control_are_not_fitted_again():
+    """They were fitted to shuffled labels."""
+    labels = np.arange(200) % 2
+    own = labels + np.random.default_rng(0).normal(size=200)
+    baseline = SimpleNamespace(name="part", outputs=lambda letters: 3.0 * labels[:, None])
+    stack = Stack((baseline,), np.array([[2.0], [1.0]]), np.array([0.5]))
+    run = SimpleNamespace(is_control=lambda: True, model=None)
+    scorer = SCORER(run, Calibration(), stack, lambda inputs: own[:, None])
+    letters = {"valid": labels, "test": labels}
+    found = predict_networks(
+        objective_of(BinaryObjective()),
+        "model",
+        SimpleNamespace(members=lambda: [scorer]),
+        SimpleNamespace(inputs=lambda *_: None, letters=letters),
+        {split: Examples(None, labels) for split in letters},
+        letters,
+        [baseline],
+    )
+    np.testing.assert_allclose(found["model"].logits["valid"], 2 * own + 3 * labels + 0.5)
 
 
 def test_part_with_other_settings_is_fitted_again(task):

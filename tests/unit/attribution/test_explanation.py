@@ -180,8 +180,10 @@ def test_protein_is_explained_and_its_motifs_have_no_match(caplog):
     caplog.set_level("INFO", "selfattn_bio")
     explanation = explain(scorer_of(alphabet="protein", k=1), ["MKVLAAGIV", "MKV"])
     assert explanation.hypothetical.shape == (2, 9, 20)
-    assert explanation.find_motifs().table.empty
+    motifs = explanation.find_motifs()
+    assert motifs.table.empty
     assert caplog.messages[0].startswith("0 motifs from 0 seqlets of 2 sequences: no stretch of")
+    assert motifs.notes == {explanation.targets[0]: caplog.messages[0]}
     with pytest.raises(ArgumentError, match="caller modisco needs sequences with a reverse comp"):
         explanation.find_motifs(caller=Modisco())
     seqlets = pd.DataFrame(columns=["record", "start", "end", "strand"])
@@ -250,10 +252,12 @@ def test_motif_set_is_read_as_saved(tmp_path):
     motifs = motif_set()
     counts = np.array([[2, 0, 0, 0], [0, 0, 2, 0], [1, 1, 0, 0], [0, 1, 0, 1], [2, 0, 0, 0]])
     motif = dataclasses.replace(motifs["motif_01"], pfm=counts)
-    motifs = dataclasses.replace(motifs, motifs=(motif,))
+    about = {"source": {"weights_sha256": "e"}, "notes": {"heart": "0 motifs from 5 seqlets"}}
+    motifs = dataclasses.replace(motifs, motifs=(motif,), **about)
     motifs.save(tmp_path / "one")
     read = MotifSet.load(tmp_path / "one")
     assert repr(read) == repr(motifs)
+    assert (read.source, read.notes) == (motifs.source, motifs.notes)
     np.testing.assert_array_equal(read["motif_01"].pfm, motifs["motif_01"].pfm)
     pd.testing.assert_frame_equal(read.table, motifs.table, rtol=1e-5, check_dtype=False)
     read.save(tmp_path / "two")

@@ -75,7 +75,7 @@ def test_card_names_stack_parts(folder):
     assert "The validation metrics below are those of the network alone." in card
     judged = card_of({}, network=0.08)
     assert "of the network alone" not in judged
-    assert "validation set. The validation metrics below are from the same records, so" in judged
+    assert "validation set. The validation metrics below use cross-validated weights." in judged
     left_out = "The simple models kmer6_logistic, motif_scores were left out"
     assert left_out in card_of(network=1)
 

@@ -12,9 +12,9 @@ from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.attribution.methods import AttnLRP
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.evidence.stability import SIMILAR, attribution_correlations, motif_stability
+from selfattn_bio.evidence.stability import attribution_correlations, motif_stability
 from selfattn_bio.motifs.callers import Clusters
-from selfattn_bio.motifs.matching import alignment, one_hot
+from selfattn_bio.motifs.matching import SIMILAR, alignment, one_hot, same_motifs
 from selfattn_bio.motifs.motif_set import build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.sequence.alphabet import DNA
@@ -125,6 +125,14 @@ def test_alignment_finds_offset_and_strand():
     assert reverse == (pytest.approx(np.sqrt(10 / 12)), 2, True)
     assert alignment(ppm, ppm[2:][::-1, ::-1], has_complement=False).similarity < SIMILAR
     assert alignment(np.full((5, 4), 0.25), ppm).similarity == 0
+
+
+def test_same_motifs_may_be_shorter_or_reversed():
+    words = {"A": "TTGGTCACACTG", "short": "GTCACACT", "reverse": "GTGTGACC", "other": "CCGTTTGGAA"}
+    ppms = {name: eye(word) for name, word in words.items()}
+    assert same_motifs("A", ppms) == ["short", "reverse"]
+    assert same_motifs("A", ppms, has_complement=False) == ["short"]
+    assert same_motifs("other", ppms) == []
 
 
 def test_columns_in_random_order_are_not_similar():

@@ -96,6 +96,8 @@ def test_files_of_patterns_are_databases(tmp_path, caplog):
     assert database_of("jaspar:insects", PROTEIN) == database_of("none", DNA) == ""
     with pytest.raises(DatabaseError, match="MEME, JASPAR or TRANSFAC"):
         open_database(str(elm), DNA)
+    with pytest.raises(DatabaseError, match="expected ALPHABET= ACDE"):
+        open_database("jaspar:insects", PROTEIN)
     (tmp_path / "none.dat").write_text("CC   nothing\n//\n")
     with pytest.raises(DatabaseError, match="no motif"):
         open_database(str(tmp_path / "none.dat"), PROTEIN)

@@ -177,20 +177,20 @@ def test_a_planted_word_becomes_a_pattern():
 
 
 @pytest.mark.parametrize(
-    ("scores", "note"),
+    "scores",
     [
-        (np.zeros((5, 60, 4)), "0 seqlets were found"),
-        (np.ones((5, 60, 4)), "0 seqlets were found"),
-        (np.random.default_rng(0).normal(1, 0.01, size=(5, 1000, 4)), "0 seqlets were found"),
-        (np.random.default_rng(0).normal(size=(5, 30, 4)), "but grouping needs at least 30"),
+        np.zeros((5, 60, 4)),
+        np.ones((5, 60, 4)),
+        np.random.default_rng(0).normal(1, 0.01, size=(5, 1000, 4)),
+        np.random.default_rng(0).normal(size=(5, 30, 4)),
     ],
     ids=["nothing", "everything", "of one sign", "shorter than a seqlet"],
 )
-def test_no_pattern_has_a_reason(scores, note):
+def test_no_pattern_has_a_reason(scores):
     letters = np.random.default_rng(1).choice(BASES, scores.shape[:2])
     found = Modisco(100).call(letters, scores.astype(np.float32), DNA)
     assert found.patterns == []
-    assert note in found.note
+    assert found.note == "grouping needs at least 30 seqlets"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from letters import ppm_of
 from pages import page_of, section_of
 from small_results import TASK
 
@@ -267,11 +268,27 @@ def test_effects_are_introduced_only_if_measured(results, page_text):
 
 def test_motifs_of_several_outputs_refer_to_each_other(results, page_text):
     assert "Also found for" not in page_text
-    shared = results.motifs.assign(target=["liver", "heart", "heart"], consensus="TTCC")
-    shared.loc[2, "consensus"] = "GGAA"
-    page = page_of(replace(results, motifs=shared))
+    shared = results.motifs.assign(target=["liver", "heart", "heart"])
+    words = ("TTGGTCACACTG", "GTGTGACC", "CCGTTTGGAA")  # the second is on the other strand
+    ppms = dict(zip(shared["name"], map(ppm_of, words), strict=True))
+    page = page_of(replace(results, motifs=shared, ppms=ppms))
     found = re.findall("Also found for .*?<", page)
     assert found == ["Also found for heart (motif_02).<", "Also found for liver (motif_01).<"]
+
+
+def test_outputs_without_support_have_their_numbers(results, page_text):
+    assert "No supported motif" not in page_text
+    motifs = results.motifs.assign(target=["liver", "heart", "heart"], effect=np.nan)
+    notes = {name: f"of {name}, 12 seqlets" for name in ("liver", "heart", "brain")}
+    own = replace(results, motifs=motifs, notes=notes)
+    found = re.findall("<p><b>No supported motif.*?</p>", section_of(page_of(own), "motifs"))
+    first, second = (text.partition(". If its metrics")[0] for text in found)
+    assert second == "<p><b>No supported motif of brain</b>: of brain, 12 seqlets"
+    assert first.startswith(
+        "<p><b>No supported motif of heart</b>: of heart, 12 seqlets. motif_02, 44 sites, "
+    )
+    assert "20 independent units" in first
+    assert first.endswith("): no enrichment over matched records; effect not shown")
 
 
 def test_rate_of_false_support_is_that_of_the_documentation(page_text):

@@ -44,7 +44,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         "Differentially private training: epsilon 2.99 at delta 1e-05 after 1,500 steps.",
         "Private runs do not report the training loss.",
         "These curves show the network only.",
-        "fitted on it as well, so the validation metrics of the model are optimistic.",
+        "fitted on it as well; the validation metrics use cross-validated weights.",
         "The score combines the network with simple models: 0.08 * network + 1.27 * "
         f"exact_positions + 0.50 * composition {words.MINUS} 0.40.</p>",
         "the network alone has a better AUROC than with the simple models: 0.999 instead of ",

@@ -239,8 +239,8 @@ def test_refused_exports(tmp_path, monkeypatch):
 
 def test_export_command_names_the_format(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert exit_code("export promoter --to huggingface --output out") == 1
+    assert exit_code("export --model promoter --to huggingface --output out") == 1
     assert "error: `transformers` has no such network" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        exit_code("export promoter --to tf --output out")
+        exit_code("export --model promoter --to tf --output out")
     assert "invalid choice: 'tf'" in capsys.readouterr().err

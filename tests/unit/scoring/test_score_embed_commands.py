@@ -102,7 +102,7 @@ def test_output_that_is_an_input_is_refused(here, command, capsys):
 def test_weights_are_not_replaced_by_an_export(model, capsys):
     path = Path(model, "model.safetensors")
     before = path.read_bytes()
-    assert exit_code("export", model, "--output", path) == 1
+    assert exit_code("export --model", model, "--output", path) == 1
     assert f"{path}: the output would replace this input" in capsys.readouterr().err
     assert path.read_bytes() == before
 

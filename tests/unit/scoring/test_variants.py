@@ -438,3 +438,6 @@ def test_motifs_gained_or_lost_by_an_allele(genome, tmp_path):
     table = pd.read_csv("a.effects.tsv", sep="\t", keep_default_na=False)
     assert table["motifs_lost"].tolist() == ["dre", "", "", "", ""]
     assert table["motifs_gained"].tolist() == ["", "", "", "dre", ""]
+    run("variants --model model --genome own.fa --vcf a.vcf --motifs jaspar:insects --output b")
+    table = pd.read_csv("b.effects.tsv", sep="\t", keep_default_na=False)
+    assert "Dref" in table["motifs_lost"][0]

@@ -9,10 +9,12 @@ import numpy as np
 import pysam
 import pytest
 
-from selfattn_bio.errors import GenomeError
+from selfattn_bio.errors import ArgumentError, GenomeError
+from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence import faidx
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.policy import SequencePolicy
 
 LETTERS = {
     name: np.random.default_rng(len(name)).choice(list(b"ACGTN"), size).astype(np.uint8)
@@ -188,3 +190,11 @@ def test_a_genome_that_changes_while_it_is_read(genome, spoil, capfd):
     with pytest.raises(GenomeError, match=message):
         genome.fetch("chr1", 90, 900)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("path", [5, ["a.fa"]])
+def test_a_genome_is_a_path(path):
+    inputs = read_inputs(SequencePolicy(DNA), "a.bed", 1, genome=path)
+    for opened in (lambda: Genome(path), lambda: next(inputs)):
+        with pytest.raises(ArgumentError, match="expected the path of a FASTA file, not a"):
+            opened()

@@ -36,16 +36,15 @@ struct TokenCall {
 
 namespace {
 
-constexpr int LANES = 16;
 // Channels and positions of the kernel whose gradients are added together, in registers
-constexpr int CHANNELS = 2 * LANES, TAPS = 4;
-typedef float Lanes __attribute__((vector_size(64)));
-typedef int32_t Places __attribute__((vector_size(64)));
+constexpr int CHANNELS = 32, TAPS = R / 2;
+typedef float Lanes __attribute__((vector_size(4 * W)));
+typedef int32_t Places __attribute__((vector_size(4 * W)));
 
-// Write the maxima of a group in count x LANES channels, or in the last channels if they are fewer.
+// Write the maxima of a group in count x W channels, or in the last channels if they are fewer.
 template <int count, bool is_last = false>
 void maxima_of_group(const TokenCall& c, int64_t record, int64_t group, int64_t channel) {
-  const size_t lanes = is_last ? static_cast<size_t>(c.channels - channel) : LANES;
+  const size_t lanes = is_last ? static_cast<size_t>(c.channels - channel) : W;
   const int64_t start = group * c.pool, stop = std::min(start + c.pool, c.length);
   Lanes best[count] = {};
   Places place[count] = {};
@@ -58,7 +57,7 @@ void maxima_of_group(const TokenCall& c, int64_t record, int64_t group, int64_t 
       const float* row = c.table + (k * c.vocabulary + tokens[k]) * c.channels + channel;
       for (int j = 0; j < count; ++j) {
         Lanes x = {};
-        std::memcpy(&x, row + j * LANES, lanes * sizeof(float));
+        std::memcpy(&x, row + j * W, lanes * sizeof(float));
         sum[j] += x;
       }
     }
@@ -71,7 +70,7 @@ void maxima_of_group(const TokenCall& c, int64_t record, int64_t group, int64_t 
     is_first = false;
   }
   for (int j = 0; j < count; ++j) {
-    const int64_t to = (record * c.groups() + group) * c.channels + channel + j * LANES;
+    const int64_t to = (record * c.groups() + group) * c.channels + channel + j * W;
     std::memcpy(c.maxima + to, &best[j], lanes * sizeof(float));
     if (c.pool > 1) std::memcpy(c.at + to, &place[j], lanes * sizeof(int32_t));
   }
@@ -103,8 +102,8 @@ void token_maxima(const TokenCall& c) {
   for_units(c.records, c.threads, [&](int64_t record) {
     for (int64_t group = 0; group < c.groups(); ++group) {
       int64_t channel = 0;
-      for (; channel + 4 * LANES <= c.channels; channel += 4 * LANES) maxima_of_group<4>(c, record, group, channel);
-      for (; channel + LANES <= c.channels; channel += LANES) maxima_of_group<1>(c, record, group, channel);
+      for (; channel + 4 * W <= c.channels; channel += 4 * W) maxima_of_group<4>(c, record, group, channel);
+      for (; channel + W <= c.channels; channel += W) maxima_of_group<1>(c, record, group, channel);
       if (channel < c.channels) maxima_of_group<1, true>(c, record, group, channel);
     }
   });
@@ -129,16 +128,16 @@ void position_gradient(const TokenCall& c, int64_t number, int64_t channel, floa
 // Add the gradients that tokens get by the positions k, ..., k + count - 1 of the kernel to the table.
 template <int count>
 void add_rows(const TokenCall& c, const int64_t* begin, const int64_t* end, const float* rows, int64_t k, float* table, int64_t size) {
-  Lanes sums[count][CHANNELS / LANES] = {};
+  Lanes sums[count][CHANNELS / W] = {};
   for (const int64_t* at = begin; at < end; ++at)
     for (int i = 0; i < count; ++i)
-      for (int j = 0; j < CHANNELS / LANES; ++j) {
+      for (int j = 0; j < CHANNELS / W; ++j) {
         Lanes x;
-        std::memcpy(&x, rows + (*at + c.kernel - 1 - k - i) * CHANNELS + j * LANES, sizeof x);
+        std::memcpy(&x, rows + (*at + c.kernel - 1 - k - i) * CHANNELS + j * W, sizeof x);
         sums[i][j] += x;
       }
   for (int i = 0; i < count; ++i)
-    for (int64_t d = 0; d < size; ++d) table[(k + i) * c.vocabulary * c.channels + d] += sums[i][d / LANES][d % LANES];
+    for (int64_t d = 0; d < size; ++d) table[(k + i) * c.vocabulary * c.channels + d] += sums[i][d / W][d % W];
 }
 
 void token_gradient(const TokenCall& c) {
