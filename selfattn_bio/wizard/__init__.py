@@ -167,6 +167,7 @@ def propose(
         try:
             if not is_large and (recipe := _choose_recipe(Study(task, folder))):
                 text, _ = draft(request, contents, recipe)
+            if not (is_large or request.pretrained):  # too slow
                 LOG.info(_training_time(Study(run_file_of(text, path), folder)))
         except CorpusError as error:  # keep [model] and [training] of the draft
             LOG.info(f"no recipe could be chosen: {error.message}")

@@ -70,3 +70,10 @@ def test_init_times_the_training_of_the_recipe(here, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "init: training model, cnn, shuffled takes " in out
     assert "dry run" not in out  # lines of the trainings themselves
+
+
+def test_long_dna_is_timed_without_a_recipe(here, capsys):
+    made(both(number=20, length=2500))
+    out = capsys.readouterr().out
+    assert "recipe" not in out
+    assert "init: training was not timed\n" in out  # text of the test
