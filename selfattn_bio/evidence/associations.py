@@ -38,6 +38,11 @@ CONFIDENCE = 0.95  # of the intervals in motifs.tsv
 PALINDROME = 0.15
 
 
+def is_palindromic(ppm: Floats) -> bool:
+    """Return whether a motif (width, A) is nearly its own reverse complement."""
+    return bool(np.abs(ppm - ppm[::-1, ::-1]).mean() < PALINDROME)
+
+
 def _has_hit(hits: pd.DataFrame, number: int) -> Bools:
     """Return whether each of a number of records has a hit."""
     return np.isin(np.arange(number), hits["record"].to_numpy(dtype=int))
@@ -260,11 +265,7 @@ def strand_bias(
     (the strand of their hits is arbitrary) and with fewer than `MIN_SITES` records.
     """
     best = best_hits(hits, rng)
-    if (
-        len(best) < MIN_SITES
-        or not alphabet.has_complement
-        or np.abs(ppm - ppm[::-1, ::-1]).mean() < PALINDROME
-    ):
+    if len(best) < MIN_SITES or not alphabet.has_complement or is_palindromic(ppm):
         return {}
     is_plus = (best["strand"] == "+").to_numpy()
     effect = _of_hits(units, best).design_effect(is_plus)

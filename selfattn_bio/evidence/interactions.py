@@ -13,7 +13,7 @@ The rules of the verdict are in docs/interpretation_interactions.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,12 @@ NO_PAIR = (
     f"{MIN_RECORDS} test records in which the model relies on a site of each, at most {MAX_GAP} "
     f"positions apart. For support, {MIN_PAIRS} pairs (four motifs) of an output have to be tested"
 )
+# of a pair with a palindromic motif
+NO_ORIENTATION: dict[Hashable, object] = {
+    "orientation": "",
+    "orientation_fold": np.nan,
+    "orientation_p": np.nan,
+}
 # described in docs/interpretation_interactions.md
 COLUMNS = [  # order in interactions.tsv
     *(*NAMES, "records", "tested"),
@@ -137,11 +143,13 @@ def _preference(row: Mapping[Any, Any]) -> str:
     """Describe the most enriched distance and orientation of a pair, with their q-values."""
     if np.isnan(row["spacing_q"]):
         return "distance and orientation not tested, because the sampled records have no such pair"
-    return (
+    distance = (
         f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} positions "
-        f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
-        f"(q {row['orientation_q']:.1g})"
+        f"(q {row['spacing_q']:.1g})"
     )
+    if not row["orientation"]:
+        return distance
+    return f"{distance}, orientation {row['orientation']} (q {row['orientation_q']:.1g})"
 
 
 def evaluate_interactions(
@@ -152,6 +160,7 @@ def evaluate_interactions(
     *,
     units: Units | None = None,
     least: float = MIN_EFFECT,
+    palindromes: Collection[str] = (),
     significance: float = 0.05,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -170,6 +179,8 @@ def evaluate_interactions(
         Units of the records; single records by default.
     least
         Smallest epistasis that counts.
+    palindromes
+        Names of the motifs whose sites have no strand. Their pairs have no orientation.
     significance
         q-value threshold.
     seed
@@ -201,7 +212,10 @@ def evaluate_interactions(
         a, b = (sites[sites["name"] == name] for name in (name_a, name_b))
         of_records = None if units is None else units.numbers[tested["record"]]
         row |= epistasis_tests(tested, rng, of_records)
-        rows.append(row | spacing(a, b, lengths, rng, units))
+        preferred = spacing(a, b, lengths, rng, units)
+        if preferred and (name_a in palindromes or name_b in palindromes):
+            preferred |= NO_ORIENTATION
+        rows.append(row | preferred)
     table = pd.DataFrame(rows, columns=[*COLUMNS, "specific_se"]).astype({"specific_se": float})
     table["pairs_p"] = specific_p(table["specific"], table["specific_se"])
     table["p"] = table[["sites_p", "pairs_p"]].max(axis=1, skipna=False)

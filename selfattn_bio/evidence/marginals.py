@@ -25,7 +25,7 @@ from matplotlib.axes import Axes
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.associations import CONFIDENCE
-from selfattn_bio.evidence.epistasis import ORDERS, ORIENTATIONS
+from selfattn_bio.evidence.epistasis import ORIENTATIONS
 from selfattn_bio.evidence.records import RESAMPLES, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.sequence.alphabet import Alphabet, Ascii, Letters
@@ -294,8 +294,8 @@ def pair_curves(
     Parameters
     ----------
     pairs
-        name_a, name_b and orientation (of `ORIENTATIONS`, a first, or of `ORDERS`), as from
-        `interactions.evaluate_interactions`.
+        name_a, name_b and orientation (of `ORIENTATIONS`, a first, or of `ORDERS`; empty for
+        palindromes), as from `interactions.evaluate_interactions`.
     ppms, backgrounds
         As for `position_curves`.
     seed
@@ -314,7 +314,7 @@ def pair_curves(
         longest = length - len(ppms[a]) - len(ppms[b])
         distances = [distance for distance in DISTANCES if distance <= longest]
         row: dict[str, float] = {}
-        if distances and orientation in (*ORIENTATIONS, *ORDERS.values()):
+        if distances and isinstance(orientation, str):
             rng = np.random.default_rng((seed, index))
             of_pair = [ppms[name] for name in ((b, a) if orientation == "ba" else (a, b))]
             strands = orientation if orientation in ORIENTATIONS else "++"
@@ -336,7 +336,8 @@ def draw_curves(curves: pd.DataFrame, ax: Axes) -> None:
     """Draw the curves of a motif or of a pair of motifs, with intervals.
 
     A motif has its effect by position, with one line per strand. A pair has its epistasis by
-    distance, with one line per orientation. There is no legend for a motif of one strand.
+    distance, with one line per orientation. There is no legend for a motif of one strand
+    or a pair without orientation.
     """
     line, y, x, label = "strand", "effect", "position", "start of the site (1-based)"
     if "distance" in curves:
@@ -348,7 +349,7 @@ def draw_curves(curves: pd.DataFrame, ax: Axes) -> None:
         low, high = curve[f"{y}_low"], curve[f"{y}_high"]
         ax.fill_between(curve[x], low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
     ax.axhline(0, color="grey", linewidth=0.8, linestyle=":")
-    if {*curves[line]} != {"+"}:
+    if {*curves[line]} - {"+", ""}:
         # above the axes, so that it covers no curve
         ax.legend(title=line, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     ax.set(xlabel=label, ylabel=f"{y} ({curves['unit'].iloc[0]})")

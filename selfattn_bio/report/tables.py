@@ -361,7 +361,9 @@ def _spacing(pair: Mapping[Any, Any]) -> Cells:
         "most enriched spacing": Cell(
             f"{pair['spacing_start']} to {pair['spacing_end'] - 1} positions", test("spacing")
         ),
-        "most enriched orientation": Cell(pair["orientation"], test("orientation")),
+        "most enriched orientation": Cell(
+            pair["orientation"], test("orientation") if pair["orientation"] else ""
+        ),
         "closest pair": words.figure(pair["closest"], 2),
     }
 

@@ -19,6 +19,7 @@ from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
 from selfattn_bio.evaluation.units import Units
+from selfattn_bio.evidence.associations import is_palindromic
 from selfattn_bio.evidence.epistasis import ORDERS, mean_of_strands
 from selfattn_bio.evidence.held_out import (
     RECORD_COLUMNS,
@@ -210,6 +211,7 @@ def _pairs(
         attention_between(scorer, letters),
         units=held_out.units.within(held_out.described),
         least=held_out.least,
+        palindromes=[name for name, ppm in ppms.items() if is_palindromic(ppm)],
         significance=settings.significance,
         seed=settings.seed,
     )

@@ -269,6 +269,7 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert "supported: 0 of 1 pair" in caplog.text
     assert "one and two of positive: epistasis" in caplog.text
     assert "), 10 records, preferred distance" in caplog.text
+    assert ", orientation" not in caplog.text  # ACGT is its own reverse complement
     missing = (
         "no difference from random positions shown; no q value, because fewer than 6 pairs (four "
         "motifs) were tested"
@@ -281,6 +282,8 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert list(table) == ["target", *interactions.COLUMNS, *PAIR_COLUMNS]
     assert table[["name_a", "name_b"]].values.tolist() == [["one", "two"]]
     assert table["verdict"].tolist() == ["inconclusive"]  # no other pairs to compare with
+    assert table["orientation"].tolist() == [""]
+    assert table[["orientation_p", "orientation_q"]].isna().all(axis=None)
     assert table["marginal_low"][0] <= table["marginal"][0] <= table["marginal_high"][0]
     assert set(curves["name_a"]) == {"one"}
     assert curves["epistasis"].mean() == pytest.approx(table["marginal"][0], abs=1e-4)
