@@ -46,6 +46,7 @@ from selfattn_bio.wizard.request import Request
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
+CLASS_FILES = "For one file per class, give `targets` TABLE (see docs/commands.md)"
 WIDE = 4  # above this ratio of lengths, length may separate the classes
 
 
@@ -141,6 +142,7 @@ class TargetTable:
                 "none of the ids in this table is the id of a sequence, such as "
                 f"{contents.ids[0]!r}",
                 place=request.targets,
+                hint="Write complete ids. In FASTA, an id is the first word of the header",
             )
         columns = {str(name): texts_of(table[name]) for name in table}
         return cls(columns, [length_of[name] for name in table.index], request.targets)
@@ -171,12 +173,12 @@ def _targets(
     if not columns or (not is_chosen and (missing or not request.columns)):
         hint = (
             "Give a table, or `targets` TABLE with ids, or `columns` NAME for a header attribute "
-            "such as label=1. For one file per class see docs/commands.md"
+            f"such as label=1. {CLASS_FILES}"
         )
         message = "the sequences have no labels or numbers to learn"
         if contents.attributes:
             message = f"the headers have {with_values(contents.attributes)}"
-            hint = "Choose what to learn with `columns` NAME"
+            hint = f"Choose what to learn with `columns` NAME. {CLASS_FILES}"
         if missing:
             message = no_column(missing[0], "`columns`", contents.attributes)
         raise RunFileError(message, place=place, hint=hint)
@@ -213,11 +215,9 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
         return f"{records}; {targets[0].kind} on {targets[0].what}"
     names = ", ".join(repr(target.column) for target in targets)
     column = f"column{'s' * (len(targets) > 1)} {names}"
-    found = (
-        f"regression on {column}"
-        if targets[0].kind == "regression"
-        else f"{targets[0].what} in {column}"
-    )
+    found = f"{targets[0].what} in {column}"
+    if targets[0].kind == "regression":
+        found = f"regression on {column}"
     if targets[0].kind == "binary" and len(targets[0].positive) == 1:
         found += f"; {targets[0].positive[0]!r} is the positive class"
     if len(targets) > 1 and not (request.columns or request.genome):
@@ -228,7 +228,7 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
 def _unquoted(request: Request) -> Iterator[str]:
     """Warn about values of header attributes that end at a space before another word."""
     names = "|".join(map(re.escape, request.columns))
-    pattern = rf'[>@].*\s({names})=([^"\s]\S*)\s+([^\s=]+(?:\s+[^\s=]+)*)(?!\S)'
+    pattern = rf'[>@].*\s(?!OS=)({names})=([^"\s]\S*)\s+([^\s=]+(?:\s+[^\s=]+)*)(?!\S)'
     for path in (path for files in request.files.values() for path in files):
         with open_blocks(Path(path)) as blocks, blocks.text() as lines:
             if found := next(filter(None, map(re.compile(pattern).match, lines)), None):
