@@ -263,15 +263,15 @@ class VariantScorer:
         tracks = self.model.objective.tracks if self.model.objective.section.is_per_base else ()
         distances = np.full((len(tracks), len(rows)), np.nan)
         known = {i: pair for i, pair in enumerate(pairs) if pair is not None}
-        alleles = {(0, i): pair.ref for i, pair in known.items()}
-        alleles |= {(1, i): pair.alt for i, pair in known.items()}
-        for size in {windows.shape[1] for windows in alleles.values()}:  # several for RNA
-            of_size = {at: windows for at, windows in alleles.items() if windows.shape[1] == size}
-            allele, row = np.array(list(of_size)).T
-            values[:, :, allele, row] = self._values(np.stack(list(of_size.values())))
+        windows = [(0, i, pair.ref) for i, pair in known.items()]
+        windows += [(1, i, pair.alt) for i, pair in known.items()]
+        for size in {letters.shape[1] for _, _, letters in windows}:  # several for RNA
+            of_size = [each for each in windows if each[2].shape[1] == size]
+            which, row, letters = zip(*of_size, strict=True)
+            values[:, :, which, row] = self._values(np.stack(letters))
         if tracks and known:  # of DNA, so all windows have one size
-            letters = np.stack([[pair.ref, pair.alt] for pair in known.values()], axis=1)
-            distances[:, list(known)] = self._distances(letters).T
+            both = np.stack([[pair.ref, pair.alt] for pair in known.values()], axis=1)
+            distances[:, list(known)] = self._distances(both).T
         ref, alt = np.moveaxis(values.mean(axis=0), 1, 0)  # (outputs, rows)
         effects = alt - ref
         fields = [(each.chrom, each.start + 1, each.id, each.ref, alt) for each, alt in rows]
