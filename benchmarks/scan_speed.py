@@ -1,4 +1,4 @@
-"""Measure scans and scores with layers as kernels of inference, and as the modules of training.
+"""Measure scans and scores with blocks of the encoder as one kernel, and as separate modules.
 
 The model that ships reads random DNA: windows of 300 bp on both strands, one every 24 bp, and
 records of 300 bp. Both ways alternate in one process with one thread; figures are medians of
@@ -19,7 +19,7 @@ import torch
 from harness import Row, Table, option, run
 
 from selfattn_bio import load
-from selfattn_bio.attention.kernels import band
+from selfattn_bio.model.encoder import EncoderBlock
 from selfattn_bio.process import keep_memory
 from selfattn_bio.scoring.windows import GenomeWindows, strand_outputs
 
@@ -28,8 +28,8 @@ SIZE, STRIDE, RECORDS = 300, 24, 1024
 
 def timed(work: Callable[[], np.ndarray], *, fused: bool) -> tuple[float, np.ndarray]:
     """Return the seconds of processor time of `work`, and its result."""
-    allowed = band.may_replace if fused else lambda *_: False
-    with mock.patch.object(band, "may_replace", allowed):
+    allowed = EncoderBlock._can_fuse if fused else lambda *_: False
+    with mock.patch.object(EncoderBlock, "_can_fuse", allowed):
         start = time.process_time()
         result = work()
         return time.process_time() - start, result
@@ -58,7 +58,7 @@ def rows(windows: int, rounds: int) -> Iterator[Row]:
         yield {
             "": name,
             "modules": f"{np.median(before) * factor:.3g}",
-            "kernels": f"{np.median(now) * factor:.3g}",
+            "one kernel": f"{np.median(now) * factor:.3g}",
             "ratio": f"{np.median(before / now):.2f}",
             "largest difference": f"{max(differences):.0e}",
         }

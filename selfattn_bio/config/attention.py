@@ -151,16 +151,6 @@ AnyPosition = Annotated[
 POSITION_SECTIONS: tuple[type[PositionSection], ...] = get_args(get_args(AnyPosition)[0])
 
 
-def positions_with(*effects: Effect) -> tuple[str, ...]:
-    """Return the kinds of the position encodings with these effects, in the order of `effects`."""
-    return tuple(
-        section.model_fields["kind"].default
-        for effect in effects
-        for section in POSITION_SECTIONS
-        if section.effect == effect
-    )
-
-
 class FullPattern(Section):
     """Each token attends to all tokens.
 

@@ -13,12 +13,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, FieldSerializationInfo, field_serializer
 
 from selfattn_bio.config.attention import (
+    POSITION_SECTIONS,
     AnyPattern,
     AnyPosition,
     FullPattern,
     NoPositionSection,
     T5Position,
-    positions_with,
 )
 from selfattn_bio.config.kernels import KERNELS
 from selfattn_bio.config.pretrained import PretrainedModel
@@ -323,7 +323,11 @@ class DilatedModel(Section):
 
 
 # The distance is between a position of the first input and one of the partner.
-CROSS_POSITIONS = positions_with("none", "bias", "rotation")
+CROSS_POSITIONS = tuple(
+    section.model_fields["kind"].default
+    for section in POSITION_SECTIONS
+    if section.effect in ("none", "bias", "rotation")
+)
 
 
 class PairedModel(Section):

@@ -153,8 +153,7 @@ class Pairs:
     """Inputs that consist of the letters of the records and of their partners.
 
     If [training] `pairs` is not "given", one of the two inputs is taken from another record. This
-    choice depends only on the seed. In training, tracks are shifted with the letters of their
-    record; partner sequences are not.
+    choice depends only on the seed. Only the first input is augmented.
     """
 
     def __init__(self, corpus: Corpus, run: RunFile) -> None:

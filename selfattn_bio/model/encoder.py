@@ -27,6 +27,7 @@ from selfattn_bio.attention.positions import NoPosition, RelativePosition, build
 from selfattn_bio.errors import ArgumentError
 
 Position = RelativePosition | Callable[[], RelativePosition]
+FUSED_TOKENS = 256  # longest sequence for which a block is one kernel; longer ones are not faster
 
 
 def split_heads(packed: Tensor, heads: Sequence[int], head_dim: int) -> list[Tensor]:
@@ -183,7 +184,7 @@ class EncoderBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: AttentionMask | Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
-        if band.may_replace(self, x) and self._can_fuse():
+        if torch.is_inference_mode_enabled() and self._can_fuse(x):
             attention, norms = self.attention, (self.attention_norm, self.feedforward_norm)
             first, _, _, last = self.feedforward
             q = x.unflatten(-1, (attention.qkv.heads[0], -1)).transpose(1, 2)
@@ -194,15 +195,22 @@ class EncoderBlock(nn.Module):
         x = x + self.dropout(self.attention(self.attention_norm(x), mask))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
 
-    def _can_fuse(self) -> bool:
-        """Return whether the layers are those of one kernel, if it supports the attention."""
+    def _can_fuse(self, x: Tensor) -> bool:
+        """Return whether one kernel may compute `forward` of x, if it supports the attention."""
         attention = self.attention
         return not (
-            attention.pattern != Full()
+            self.training
+            or attention.pattern != Full()
             or attention.kernel not in ("auto", "band")
             or type(attention.position).rotate is not RelativePosition.rotate
             or len(set(attention.qkv.heads)) > 1
+            or not 0 < x.shape[1] <= FUSED_TOKENS
+            or x.shape[-1] % 32 > 0
             or self.feedforward[0].out_features % 32 > 0  # type: ignore[operator]
+            or {x.dtype, attention.out.weight.dtype} != {torch.float32}
+            or torch.is_autocast_enabled(x.device.type)
+            # hooks read or change what a module of the block computes
+            or any(each._forward_hooks or each._forward_pre_hooks for each in self.modules())
         )
 
 

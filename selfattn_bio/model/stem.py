@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.attention.inputs import is_complete
-from selfattn_bio.attention.kernels import band
 from selfattn_bio.model.convolution import EmbeddedTokens, TokenConv, max_pool, without_padding
 
 
@@ -139,14 +138,6 @@ class ConvStem(nn.Module):
 
     def combined(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Add the second convolution to x (B, D, M); returns (B, M, D) and mask (B, M)."""
-        rows, norm = x.transpose(1, 2).contiguous(), self.second_norm
-        if isinstance(norm, BatchNorm) and band.may_replace(self, rows):
-            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-            shift = norm.bias - norm.running_mean * scale
-            weights = self.second.weight.permute(0, 2, 1) * scale[:, None, None]  # (D, K, D)
-            combined = torch.empty_like(rows)
-            band.run_on_tokens("residual", (), weights, rows, mask, shift, combined)
-            return combined, mask
         y = self.second_act(self.second_norm(self.second(x), mask))
         return ((x + y) * mask[:, None]).transpose(1, 2), mask
 

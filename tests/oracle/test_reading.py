@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from dense_weights import dense_weights
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from selfattn_bio.attention import reading
 from selfattn_bio.attention.inputs import prepare
-from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attention.patterns import (
     BlockLocal,
     CausalPattern,

@@ -54,13 +54,6 @@ def run_sdpa(inputs: AttentionInputs) -> Tensor:
     return scaled_dot_product_attention(q, k, inputs.v, attn_mask=allowed, dropout_p=inputs.dropout)
 
 
-def dense_weights(inputs: AttentionInputs) -> Tensor:
-    """Return the weights of all pairs, (B, H, L, L)."""
-    return attention_weights(
-        inputs.q, inputs.k, terms=inputs.terms, allowed=inputs.mask.dense(inputs.pattern)
-    )
-
-
 def attention_weights(
     q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None, first: int = 0
 ) -> Tensor:

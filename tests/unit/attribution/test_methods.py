@@ -7,13 +7,13 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from dense_weights import dense_weights
 from learners import CNN, HEADS, NO_STEM, POOLED, SEQUENCES, WINDOW_CLS, scorer_of
 from letters import ascii_of
 from pydantic import TypeAdapter
 from scipy.special import logit, softmax
 
 from selfattn_bio import config
-from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution import methods, rules
 from selfattn_bio.attribution.capture import read_letters
 from selfattn_bio.attribution.explain import explain

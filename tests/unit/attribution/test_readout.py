@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from dense_weights import dense_weights
 from learners import CNN, NO_STEM, SEQUENCES, SMALL, WINDOW_CLS, scorer_of
 from letters import ascii_of
 
-from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attribution.capture import read_attention
 from selfattn_bio.attribution.explain import explain
 from selfattn_bio.attribution.methods import Received

@@ -175,7 +175,7 @@ def test_motifs_show_the_evidence(page_text):
     assert last[0] == "motif_03 inconclusive enrichment not shown; effect not measured"
     assert last[-1] == (
         "effect not measured 9 of 80 test records with a known target have a site; 30 are needed, "
-        "in about 267 such records"
+        "that is, about 267 test records with a known target"
     )
 
 

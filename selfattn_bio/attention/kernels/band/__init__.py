@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from selfattn_bio.attention.inputs import AttentionInputs, Rest
 from selfattn_bio.attention.kernels.band.build import library, unavailable_reason
@@ -28,8 +28,6 @@ from selfattn_bio.attention.positions import Terms
 __all__ = ["band_attention", "band_backward", "band_forward", "run", "unavailable_reason"]
 
 NO_MORE = 2**62  # larger than the number of any span
-# longest sequence for which layers are one kernel; longer ones are not faster
-FUSED_TOKENS = 256
 
 
 def run(inputs: AttentionInputs) -> Tensor:
@@ -121,25 +119,6 @@ def _check(inputs: AttentionInputs) -> None:
         raise ValueError(message)
 
 
-def may_replace(module: nn.Module, x: Tensor) -> bool:
-    """Return whether a kernel of the library may compute a module for x (B, L, D).
-
-    Such kernels compute float32 in inference, with sizes that are multiples of 32. Hooks read or
-    change what a part of the module computes.
-    """
-    return (
-        torch.is_inference_mode_enabled()
-        and not module.training
-        and 0 < x.shape[1] <= FUSED_TOKENS
-        and x.shape[2] % 32 == 0
-        and x.device.type == "cpu"
-        and {x.dtype, *(each.dtype for each in module.parameters())} == {torch.float32}
-        and not torch.is_autocast_enabled("cpu")
-        and not any(each._forward_hooks or each._forward_pre_hooks for each in module.modules())
-        and unavailable_reason() is None
-    )
-
-
 def encode(inputs: AttentionInputs, layers: Sequence[Any], x: Tensor) -> Tensor:
     """Compute a block of an encoder: x + attention(norm(x)), then x + feedforward(norm(x)).
 
@@ -171,9 +150,7 @@ def encode(inputs: AttentionInputs, layers: Sequence[Any], x: Tensor) -> Tensor:
 
 
 def run_on_tokens(name: str, sizes: Sequence[int], *tensors: Tensor) -> None:
-    """Call "maxima" or "gradient" of convolution.h, or "residual" of residual.h.
-
-    These files describe the sizes and the tensors.
+    """Call "maxima" or "gradient" of convolution.h, which describes the sizes and the tensors.
 
     Raises
     ------

@@ -18,7 +18,8 @@
 // identical to the bit for any number of threads.
 
 #include "backward.h"
-#include "residual.h"
+#include "convolution.h"
+#include "encoder.h"
 
 namespace {
 
@@ -89,10 +90,6 @@ extern "C" int band_token_maxima(const TokenCall* c) {
 
 extern "C" int band_token_gradient(const TokenCall* c) {
   return guarded([&] { token_gradient(*c); });
-}
-
-extern "C" int band_token_residual(const ResidualCall* c) {
-  return guarded([&] { residual(*c); });
 }
 
 extern "C" int band_tile() { return T; }

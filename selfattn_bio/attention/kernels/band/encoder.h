@@ -56,10 +56,9 @@ class Layer {
   }
 
   // Apply the layer to rows of x, whose number is a multiple of R, and call finish(at, values) for
-  // each vector of the result. `at` is its place in the rows of the result. Rows of x begin every
-  // `stride` floats, so they may overlap, as those of a convolution do.
+  // each vector of the result. `at` is its place in the rows of the result.
   template <class Finish>
-  INLINE void apply(const float* x, int64_t rows, int64_t stride, const Finish& finish) const {
+  INLINE void apply(const float* x, int64_t rows, const Finish& finish) const {
     for (int64_t column = 0; column < out_; column += PANEL)
       for (int64_t row = 0; row < rows; row += R) {
         vec sums[R][2];
@@ -67,7 +66,7 @@ class Layer {
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
           for (int n = 0; n < 2; ++n) sums[r][n] = load(bias_ + column + n * W);
-        multiply<Float32>(sums, x + row * stride, stride, 1, weights_ + column * in_, PANEL, W, in_);
+        multiply<Float32>(sums, x + row * in_, in_, 1, weights_ + column * in_, PANEL, W, in_);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
@@ -93,17 +92,15 @@ class AllPairs {
     for (int64_t h = 0; h < c.heads; ++h) {
       for (int64_t at = 0; at < columns_; at += W) keys_.pack(c, 0, h, at, at, 0, c.length);
       for (int64_t first = 0; first < c.length; first += T) {
-        const int64_t count = std::min<int64_t>(T, c.length - first);
-        tile_.height = up(count, R);
         tile_.load_rows(c, 0, h, first, 0, c.length);
         const Blocks blocks(tile_.labels, keys_.labels, 0, columns_ / W);
         tile_.score_all(keys_, blocks, c.band_bias + h * band_size_ + T + c.left - first, scores_);
-        for (int64_t r = 0; r < count; ++r) {
+        for (int64_t r = 0; r < T; ++r) {
           const float peak = largest(load(tile_.peaks + r * W));
           totals_[r] = sum(exponentiate<Format>(c, scores_ + r * W, blocks.end - blocks.begin, peak == -INFINITY ? 0.0f : peak, 0, 0));
         }
         tile_.add_values(keys_, blocks, scores_);
-        for (int64_t r = 0; r < count; ++r)
+        for (int64_t r = 0; r < T && first + r < c.length; ++r)
           tile_.store_row(c, 0, h, r, first + r, totals_[r] == 0.0f ? 0.0f : 1.0f / totals_[r]);
       }
     }
@@ -138,14 +135,14 @@ void encode(const Call& batch) {
   for (int64_t b; (b = next->fetch_add(1)) < batch.batches;) {
     std::memcpy(x, block.x + b * count, count * sizeof(float));
     normalise(block.attention_norm, batch.eps, x, rows, size, normed);
-    qkv_layer.apply(normed, rows, size, [&](int64_t at, vec values) { store(qkv + at, values); });
+    qkv_layer.apply(normed, rows, [&](int64_t at, vec values) { store(qkv + at, values); });
     if (batch.query_label) c.query_label = batch.query_label + b * length;
     if (batch.key_label) c.key_label = batch.key_label + b * length;
     attention.run(c);
-    joined.apply(mixed, rows, size, add);
+    joined.apply(mixed, rows, add);
     normalise(block.feedforward_norm, batch.eps, x, rows, size, normed);
-    widened.apply(normed, rows, size, [&](int64_t at, vec values) { store(hidden + at, gelu(values)); });
-    narrowed.apply(hidden, rows, batch.hidden_size, add);
+    widened.apply(normed, rows, [&](int64_t at, vec values) { store(hidden + at, gelu(values)); });
+    narrowed.apply(hidden, rows, add);
     std::memcpy(block.y + b * count, x, count * sizeof(float));
   }
 }

@@ -37,7 +37,6 @@ struct QueryTile {
   alignas(64) float out[T * D];
   alignas(64) float peaks[T * W];  // largest score so far, for each lane
   int32_t labels[T];
-  int64_t height = T;  // rows that are computed, a multiple of R
   float scale;  // log2(e) / sqrt(Dh)
   Upcoming upcoming;
 
@@ -56,7 +55,7 @@ struct QueryTile {
   // Write the scores of N blocks as [block][T][W]. The bias of row r is at bias - r.
   template <int N, bool labelled>
   INLINE void score(const float* keys, const int32_t* key_labels, const float* bias, float* scores) {
-    for (int64_t half = 0; half < height; half += R) {
+    for (int half = 0; half < T; half += R) {
       vec s[R][N];
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r)
@@ -102,7 +101,7 @@ struct QueryTile {
   }
 
   void add_values(const Keys<Format, D>& keys, const Blocks& blocks, const float* weights) {
-    for (int64_t half = 0; half < height; half += R)
+    for (int half = 0; half < T; half += R)
       add_weighted<Format, D>(out + half * D, weights + half * W, W, 1, keys.values + blocks.begin * W * WORDS, W / Format::DEPTH,
                               blocks.end - blocks.begin, T * W);
   }
