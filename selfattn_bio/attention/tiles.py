@@ -8,7 +8,7 @@ can attend to, and masks the tiles. `slab` computes attention on these tiles.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -84,20 +84,29 @@ Keys = SharedKeys | BlockKeys
 
 @dataclass(frozen=True)
 class AttentionTile:
-    """G chunks of c queries each against K keys each, for the sequences `batch`."""
+    """G chunks of c queries each against K keys each, for the sequences `batch`.
+
+    The keys of a chunk are R blocks of n keys. Query i of the chunk and key j of a block are on
+    diagonal c - 1 + j - i, and all pairs of a diagonal have the same distance.
+    """
 
     number: int
     batch: slice
     queries: slice
     chunk: int
     keys: Keys
-    query: Tensor  # (G, c, 1) int64 tokens
-    key: Tensor  # (G or 1, 1, K) int64 tokens
+    distances: Tensor  # (G or 1, R, c + n - 1) int64, key - query in tokens on each diagonal
+    near: Tensor  # bool, whether the pairs of each diagonal may attend if they are `allowed`
     allowed: Tensor | None  # bool, broadcasts to (b, H, G, c, K); None: all pairs
 
     def index(self) -> Tensor:
-        """Return the distances key - query in tokens, (G, c, K) int64."""
-        return self.key - self.query
+        """Return the distances key - query in tokens, (G or 1, c, K) int64."""
+        rows = self.distances[:, :, None].repeat(1, 1, self.chunk, 1)
+        return by_pair(rows).transpose(1, 2).flatten(2)
+
+    def by_block(self, x: Tensor) -> Tensor:
+        """Return a view of the blocks of keys: (b, H, G, c, K) -> (b, H, G, R, c, n)."""
+        return x.unflatten(-1, (self.distances.shape[1], -1)).transpose(-3, -2)
 
     def rows(self, x: Tensor) -> Tensor:
         """Return the queries of the tile as a view: (B, H, slots, d) -> (b, H, G, c, d)."""
@@ -125,32 +134,27 @@ class Walk:
         self.key = (parts, heads)  # identifies the tiles within the batch
         length = mask.length
         at = torch.arange(length, device=mask.device)
-        before = after = 0
+        self.before = self.after = 0
         self.slides = False  # True if chunk g attends to the chunks around it
+        self.step = 1  # distance of successive slots, in tokens
         if isinstance(self.part, SampledBlocks) or (
             isinstance(self.part, Band) and 0 < self.part.block <= MAX_BLOCK
         ):
-            self.chunk = self.part.block
-            self.slot_tokens = _padded(at, 0, -length % self.chunk)
+            self.slides, self.chunk = isinstance(self.part, Band), self.part.block
         elif isinstance(self.part, Band) and (chunks := self._chunks_around(self.part)) is not None:
-            before, after = chunks
-            self.slides, self.chunk = True, CHUNK
-            classes = [at[first :: self.part.dilation] for first in range(self.part.dilation)]
-            self.slot_tokens = torch.cat(
-                [_padded(tokens, 0, -len(tokens) % CHUNK) for tokens in classes]
-            )
+            self.before, self.after = chunks
+            self.slides, self.chunk, self.step = True, CHUNK, self.part.dilation
         else:
             rows = len(mask.tokens) * heads
             self.chunk = max(
                 16, min(SHARED_CHUNK, length, SCORES // (rows * max(self._count(), 1)))
             )
-            self.slot_tokens = _padded(at, 0, -length % self.chunk)
-        self.before, self.after = before, after
-        self.key_tokens = _padded(self.slot_tokens, before * CHUNK, after * CHUNK)
-        # slot of each token
+        # tokens with the same remainder
+        classes = _padded(at, 0, -length % self.step).unflatten(0, (-1, self.step)).T
+        self.slot_tokens = _padded(classes, 0, -classes.shape[1] % self.chunk).flatten()
+        self.key_tokens = _padded(self.slot_tokens, self.before * CHUNK, self.after * CHUNK)
+        # slot of each token; if `step` is 1, token i is in slot i
         self.order = torch.argsort(self.slot_tokens, stable=True)[len(self.slot_tokens) - length :]
-        # otherwise token i is in slot i
-        self.moved = self.slides and isinstance(self.part, Band) and self.part.dilation > 1
 
     def _count(self) -> int:
         """Return the number of keys that all chunks attend to."""
@@ -185,17 +189,14 @@ class Walk:
 
     def from_rows(self, x: Tensor) -> Tensor:
         """Undo `to_rows`: (B, H, slots, d) -> (B, H, L, d)."""
-        return x.index_select(2, self.order) if self.moved else x[:, :, : self.mask.length]
+        return x.index_select(2, self.order) if self.step > 1 else x[:, :, : self.mask.length]
 
     def from_columns(self, x: Tensor) -> Tensor:
         """Undo `to_columns`: (B, H, slots, d) -> (B, H, L, d)."""
-        start = self.before * CHUNK
-        if self.moved:
-            return x.index_select(2, self.order + start)
-        return x[:, :, start : start + self.mask.length]
+        return self.from_rows(x[:, :, self.before * CHUNK :])
 
     def _in_slots(self, x: Tensor, start: int, num: int) -> Tensor:
-        if self.moved:
+        if self.step > 1:
             return x.new_zeros(*x.shape[:2], num, x.shape[3]).index_copy_(2, self.order + start, x)
         return x if num == x.shape[2] else pad(x, (0, 0, start, num - start - x.shape[2]))
 
@@ -203,11 +204,7 @@ class Walk:
         number = 0
         for batch, length in self._batches():
             for queries, keys in self._tiles(batch, length):
-                slots = keys.slots()
-                query = self.slot_tokens[queries].unflatten(0, (-1, self.chunk))[:, :, None]
-                key = self.key_tokens[slots][:, None, :]
-                allowed = self._allowed(number, batch, length, query, key, keys)
-                yield AttentionTile(number, batch, queries, self.chunk, keys, query, key, allowed)
+                yield self._tile(number, batch, length, queries, keys)
                 number += 1
 
     def _batches(self) -> Iterator[tuple[slice, int]]:
@@ -230,8 +227,6 @@ class Walk:
         at = torch.arange(num_chunks, device=device)
         if isinstance(self.part, SampledBlocks):
             chosen = self.part.sampled(at, length)
-        elif isinstance(self.part, Band) and self.part.block == chunk:
-            chosen = at[:, None]
         elif self.slides:
             chosen = at[:, None] + torch.arange(self.before + 1 + self.after, device=device)
         else:
@@ -244,32 +239,56 @@ class Walk:
             last = min(first + step, num_chunks)
             yield slice(first * chunk, last * chunk), BlockKeys(chosen[first:last], chunk)
 
-    def _allowed(
-        self, number: int, batch: slice, length: int, query: Tensor, key: Tensor, keys: Keys
-    ) -> Tensor | None:
-        """Return the mask of tile `number`, bool, which broadcasts to (b, H, G, c, K), or None."""
-        mask = self.mask
-        there = (key >= 0) & self.part.covers(query, key, length)  # (G, c, K)
-        for part in self.earlier:
-            there &= ~part.covers(query, key, length)
+    def _tile(
+        self, number: int, batch: slice, length: int, queries: slice, keys: Keys
+    ) -> AttentionTile:
+        mask, slots = self.mask, keys.slots()
+        first = torch.arange(queries.start, queries.stop, self.chunk, device=mask.device)[:, None]
+        size = self.chunk if isinstance(self.part, SampledBlocks) else slots.shape[1]
+        starts = slots[:, ::size] - self.before * CHUNK - first  # (G, R)
+        diagonals = torch.arange(1 - self.chunk, size, device=mask.device)
+        distances = (starts[: 1 if self.slides else None, :, None] + diagonals) * self.step
+        query = self.slot_tokens[queries].unflatten(0, (-1, self.chunk))[:, :, None]
+        key = self.key_tokens[slots][:, None, :]
+        # conditions on diagonals and on keys, because a mask of pairs takes longer
+        here = distances.new_zeros(())
+        allowed = ((key >= 0) & ((key - query[:, :1]) % self.step == 0))[None, None]
+        if isinstance(self.part, Band):
+            near = replace(self.part, block=0).covers(here, distances, length)
+            if self.part.block > MAX_BLOCK:
+                allowed = allowed & self.part.covers(query, key, length)
+        else:
+            near = (distances <= 0) | (not self.part.causal)
         if isinstance(keys, BlockKeys) and isinstance(self.part, SampledBlocks):
-            there &= ~_sampled_before(keys.chosen).repeat_interleave(keys.block, 1)[:, None]
-        restrictions = [there[None, None]]
+            allowed &= ~_sampled_before(keys.chosen).repeat_interleave(keys.block, 1)[:, None]
+        for part in self.earlier:
+            if isinstance(part, Band) and not part.block:
+                near &= ~part.covers(here, distances, length)
+            elif isinstance(part, GlobalKeys) and not part.causal:
+                allowed = allowed & (key >= part.count)
+            else:
+                allowed = allowed & ~part.covers(query, key, length)
         if mask.padded is not None:
-            restrictions.append(mask.tokens[batch][:, key.clamp(min=0)][:, None])  # (b, 1, G, 1, K)
+            allowed = allowed & mask.tokens[batch][:, key.clamp(min=0)][:, None]
         # the backward pass and other layers have the same tiles
-        holds = mask.once((self.key, number), lambda: [bool(each.all()) for each in restrictions])
-        allowed = None
-        for each, always in zip(restrictions, holds, strict=True):
-            if not always:
-                allowed = each if allowed is None else allowed & each
-        return allowed
+        always = mask.once((self.key, number), lambda: bool(allowed.all()))
+        return AttentionTile(
+            number, batch, queries, self.chunk, keys, distances, near, None if always else allowed
+        )
+
+
+def by_pair(rows: Tensor) -> Tensor:
+    """Return a view by query and key of rows by diagonal: (..., c, c + n - 1) -> (..., c, n).
+
+    The entry of query i and key j is rows[..., i, c - 1 + j - i]. `rows` must be contiguous.
+    """
+    first = rows[..., rows.shape[-2] - 1 :]  # the keys of query 0
+    return first.as_strided(first.shape, (*rows.stride()[:-2], rows.shape[-1] - 1, 1))
 
 
 def _sampled_before(sampled: Tensor) -> Tensor:
     """Return whether a block was already sampled for the same chunk, (G, R) bool."""
-    same = sampled[:, :, None] == sampled[:, None, :]
-    return same.tril(-1).any(-1)
+    return (sampled[:, :, None] == sampled[:, None, :]).tril(-1).any(-1)
 
 
 def _padded(tokens: Tensor, before: int, after: int) -> Tensor:

@@ -242,12 +242,11 @@ def refine_patterns(
     hits = relevant_hits(hits, dict(enumerate(attribution)))
     if not alphabet.is_nucleic:
         hits = without_overlaps(hits)
+    hits = hits.assign(start=hits["start"] - MARGIN, end=hits["end"] + MARGIN)
     longest = max(map(len, sequences), default=0)
     refined = []
     for name, pattern in names.items():
-        mine = hits.loc[hits["name"] == name, ["record", "start", "end", "strand"]]
-        wide = mine.assign(start=mine["start"] - MARGIN, end=mine["end"] + MARGIN)
-        wide = wide.reset_index(drop=True)
+        wide = hits.loc[hits["name"] == name, ["record", "start", "end", "strand"]]
         again = align(wide, sequences, alphabet) if len(wide) >= MIN_SITES else None
         refined.append(again or pattern)
     refined.sort(key=lambda pattern: -pattern.num_sites)
@@ -271,9 +270,7 @@ def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> l
     taken = np.zeros((num_records, length), dtype=bool)
     kept = []
     for pattern in patterns:
-        record, start, end = (
-            pattern.seqlets[column].to_numpy(dtype=int) for column in ("record", "start", "end")
-        )
+        record, start, end = pattern.seqlets[["record", "start", "end"]].to_numpy(dtype=int).T
         if taken[record, (start + end) // 2].mean() > SHARED:
             continue
         kept.append(pattern)
@@ -340,9 +337,7 @@ def _write_pattern(
     `coded` (n, L + 2 widest, 4) is one-hot. Like `hypothetical`, of the same shape, it is padded by
     `widest` positions at both ends.
     """
-    record, start = (
-        pattern.seqlets[column].to_numpy(dtype=np.int64) for column in ("record", "start")
-    )
+    record, start = pattern.seqlets[["record", "start"]].to_numpy(dtype=np.int64).T
     is_reversed = (pattern.seqlets["strand"] == "-").to_numpy()
     # Extend on both sides. An odd position comes after the site in reading direction, which is to
     # its left on the minus strand.

@@ -256,5 +256,19 @@ def test_slab_looks_at_no_more_keys_than_the_pattern_has(pattern, chunks):
     length = 2000
     mask = AttentionMask(torch.ones(1, length, dtype=torch.bool))
     found = walks(pattern, mask, heads=1, done=())
-    pairs = sum(tile.index().numel() for walk in found for tile in walk)
+    pairs = sum(
+        (tile.queries.stop - tile.queries.start) * tile.index().shape[-1]
+        for walk in found
+        for tile in walk
+    )
     assert pairs <= (length + 3 * 64) * 64 * chunks  # complete chunks, for each remainder
+
+
+@pytest.mark.parametrize("pattern", [Window(64), Window(20) | Window(64, dilation=2)], ids=str)
+def test_tiles_of_windows_share_distances_and_mask_only_ends(pattern):
+    mask = AttentionMask(torch.ones(1, 4096, dtype=torch.bool))
+    for walk in walks(pattern, mask, heads=8, done=()):
+        tiles = list(walk)
+        assert {len(tile.distances) for tile in tiles} == {1}
+        # the first and last chunk of each remainder have keys without tokens
+        assert sum(tile.allowed is not None for tile in tiles) <= 2 * walk.step < len(tiles)

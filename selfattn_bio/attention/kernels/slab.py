@@ -25,7 +25,7 @@ from selfattn_bio.attention.kernels.band import band_backward, band_forward, con
 from selfattn_bio.attention.kernels.band.calls import split_band
 from selfattn_bio.attention.kernels.reference import EMPTY, NEVER, with_global_rows
 from selfattn_bio.attention.positions import Terms, collect, look_up, relative_index, spread
-from selfattn_bio.attention.tiles import AttentionTile, Walk, walks
+from selfattn_bio.attention.tiles import AttentionTile, Walk, by_pair, walks
 
 LN2 = math.log(2)
 
@@ -72,8 +72,10 @@ class _Work:
 
     def __init__(self, walk: Walk, q: Tensor, k: Tensor, terms: Terms) -> None:
         self.scale = 1 / math.sqrt(q.shape[-1])
-        self.terms, self.dtype = terms, work_dtype(q)
+        self.dtype = work_dtype(q)
         self.q, self.k = walk.to_rows(q), walk.to_columns(k)
+        # (H or 1, 2M + 1); float16 cannot represent NEVER
+        self.bias = (q.new_zeros(1, 1) if terms.bias is None else terms.bias).to(self.dtype)
         self.relative = None if terms.queries is None else walk.to_rows(terms.queries)
         # (H or 1, 1, 2M + 1, Dh)
         keys = terms.keys
@@ -111,9 +113,27 @@ class _Work:
             # (b, H, G, c, 2M + 1)
             by_distance = tile.rows(self.relative) @ self.relative_keys.transpose(-1, -2)
             scores += spread(by_distance, tile.index(), scores.shape)
-        if self.terms.bias is not None:
-            scores += look_up(self.terms.bias, tile.index()).to(scores.dtype)
-        return scores if tile.allowed is None else scores.masked_fill_(~tile.allowed, NEVER)
+        # (H or 1, G or 1, R, c + n - 1)
+        bias = look_up(self.bias, tile.distances).masked_fill(~tile.near, NEVER)
+        rows = self.rows(len(bias), tile).copy_(bias[..., None, :])
+        tile.by_block(scores).add_(by_pair(rows))
+        if tile.allowed is not None:
+            scores += torch.where(tile.allowed, 0.0, NEVER)
+        return scores
+
+    def rows(self, heads: int, tile: AttentionTile) -> Tensor:
+        """Return uninitialised memory by query and diagonal, (H, G or 1, R, c, c + n - 1)."""
+        *blocks, diagonals = tile.distances.shape
+        return self.buffer("rows", (heads, *blocks, tile.chunk, diagonals), self.dtype)
+
+    def add_bias_gradient(self, d_bias: Tensor, d_scores: Tensor, tile: AttentionTile) -> None:
+        """Add the gradient of the bias, (H, 2M + 1), given the gradient of the scores of a tile."""
+        rows = self.rows(len(d_bias), tile).zero_()
+        pairs = by_pair(rows)
+        pairs.copy_(tile.by_block(d_scores).sum_to_size(1, *pairs.shape)[0])
+        by_diagonal = rows.sum(-2).flatten(1).to(d_bias.dtype)
+        at = relative_index(tile.distances, d_bias.shape[-1]).flatten()
+        d_bias.scatter_add_(1, at.expand_as(by_diagonal), by_diagonal)
 
     def relative_backward(
         self, d_scores: Tensor, tile: AttentionTile, d_keys: Tensor | None
@@ -281,7 +301,7 @@ def _walk_backward(
             d_terms.values.add_((by_distance.transpose(-1, -2) @ from_above).sum((0, 1, 2)))
         d_scores = d_weights.sub_(tile.rows(delta_rows)).mul_(weights)
         if d_terms.bias is not None:
-            _add_bias_gradient(d_terms.bias, d_scores, tile)
+            work.add_bias_gradient(d_terms.bias, d_scores, tile)
         d_scores = d_scores.to(q.dtype)
         tile.rows(d_rows).copy_(work.product("d_rows", d_scores, keys, work.scale))
         tile.add_columns(
@@ -293,12 +313,3 @@ def _walk_backward(
     if d_relative is not None and d_terms.queries is not None:
         d_terms.queries.add_(walk.from_rows(d_relative))
     return walk.from_rows(d_rows), walk.from_columns(d_k_columns), walk.from_columns(d_v_columns)
-
-
-def _add_bias_gradient(d_bias: Tensor, d_scores: Tensor, tile: AttentionTile) -> None:
-    """Add the gradient of the bias, (H, 2M + 1), given the gradient of the scores of a tile."""
-    over_batch = d_scores.sum(0)  # (H, G, c, K)
-    at = relative_index(tile.index(), d_bias.shape[-1])
-    d_bias.scatter_add_(
-        1, at.expand_as(over_batch).flatten(1), over_batch.flatten(1).to(d_bias.dtype)
-    )

@@ -10,6 +10,7 @@ import random
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,9 @@ MIN_GROUP = 20  # seqlets in a subgroup; the minimum of modisco-lite for a group
 # Seqlets compared per pair of groups. modisco-lite compares 1000, in more time and with the same
 # result in our benchmark (docs/decisions.md).
 COMPARED = 300
+# Positions of a seqlet whose gapped k-mers are compared to find its neighbours, highest attribution
+# first. modisco-lite uses 20, half of its longer seqlets.
+COUNTED = 14
 # With one run, TBP was lost in a group of 5,150 A+T-rich seqlets of the fly promoters.
 LEIDEN_RUNS = 4
 # The null distribution of modisco-lite requires windows above and below the most frequent sum.
@@ -158,7 +162,7 @@ def _grouped(seqlets: list, tracks: Any) -> list[list]:
     from modiscolite.tfmodisco import seqlets_to_patterns
 
     _keep_compiled()
-    with _communities_by_igraph():
+    with _faster_steps():
         found = seqlets_to_patterns(
             seqlets,
             tracks,
@@ -177,26 +181,28 @@ def _grouped(seqlets: list, tracks: Any) -> list[list]:
 
 
 @contextlib.contextmanager
-def _communities_by_igraph() -> Iterator[None]:
-    """Let modisco-lite find communities with igraph instead of leidenalg.
+def _faster_steps() -> Iterator[None]:
+    """Let modisco-lite find communities with igraph, and neighbours by fewer gapped k-mers.
 
-    Both implement the Leiden algorithm. leidenalg took 70 % of the time of a search. modisco-lite
-    has no option for it.
+    igraph and leidenalg both implement the Leiden algorithm. leidenalg took 70 % of the time of a
+    search. modisco-lite has no options for these steps.
     """
-    from modiscolite import cluster
+    from modiscolite import affinitymat, cluster
 
-    original, cluster.LeidenCluster = cluster.LeidenCluster, _communities
+    leiden, neighbours = cluster.LeidenCluster, affinitymat.cosine_similarity_from_seqlets
+    cluster.LeidenCluster = _communities
+    affinitymat.cosine_similarity_from_seqlets = partial(neighbours, topn=COUNTED)
     try:
         yield
     finally:
-        cluster.LeidenCluster = original
+        cluster.LeidenCluster, affinitymat.cosine_similarity_from_seqlets = leiden, neighbours
 
 
 def _communities(affinity: sparse.csr_matrix, **ignored: int) -> Integers:
-    """Return the community of each seqlet, (n,): of `LEIDEN_RUNS`, that of the highest modularity.
+    """Return the community of each seqlet, (n,), found by the Leiden algorithm.
 
-    Takes symmetric affinities (n, n). Settings of leidenalg are ignored. A run ends when no seqlet
-    changes its community.
+    Of `LEIDEN_RUNS` first iterations, the one of the highest modularity continues until no seqlet
+    changes its community. Takes symmetric affinities (n, n). Settings of leidenalg are ignored.
     """
     import igraph  # imported here because it takes a moment
 
@@ -209,16 +215,14 @@ def _communities(affinity: sparse.csr_matrix, **ignored: int) -> Integers:
     number = alone.astype(object)
     ends = (number[np.concatenate([each, alone])] for each in (above.row, above.col))
     graph = igraph.Graph(len(alone), zip(*ends, strict=True))
+    leiden = partial(graph.community_leiden, "modularity", weights=weights)
     igraph.set_random_number_generator(random.Random(0))
     try:
-        runs = [
-            graph.community_leiden("modularity", weights=weights, n_iterations=-1)
-            for _ in range(LEIDEN_RUNS)
-        ]
+        begun = [leiden(n_iterations=1) for _ in range(LEIDEN_RUNS)]
+        best = max(begun, key=lambda run: run.quality)
+        return np.array(leiden(initial_membership=best.membership, n_iterations=-1).membership)
     finally:
         igraph.set_random_number_generator(random)
-    best = max(runs, key=lambda run: graph.modularity(run, weights=weights))
-    return np.array(best.membership)
 
 
 def _keep_compiled() -> None:

@@ -3,6 +3,7 @@
 import warnings
 from itertools import product
 
+import igraph
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from selfattn_bio.evidence.associations import enrichment
 from selfattn_bio.motifs import open_database, shipped, words
 from selfattn_bio.motifs import scores as scores_module
 from selfattn_bio.motifs.callers import Modisco
+from selfattn_bio.motifs.callers.modisco import LEIDEN_RUNS
 from selfattn_bio.motifs.matching import (
     HIT_P,
     TOGETHER,
@@ -174,6 +176,21 @@ def test_a_planted_word_becomes_a_pattern():
     np.testing.assert_array_equal(count_letters(best.seqlets, letters), best.pfm)
     assert sum(len(pattern.seqlets) for pattern in found.patterns) >= 40
     assert set(best.seqlets["strand"]) == {"+", "-"}
+
+
+def test_the_best_begun_clustering_is_finished(monkeypatch):
+    leiden, runs = igraph.Graph.community_leiden, []
+
+    def recorded(graph, *args, **settings):
+        runs.append((settings, leiden(graph, *args, **settings)))
+        return runs[-1][1]
+
+    monkeypatch.setattr(igraph.Graph, "community_leiden", recorded)
+    Modisco(1000).call(*planted(), DNA)
+    best = max((run for _, run in runs[:LEIDEN_RUNS]), key=lambda run: run.quality)
+    settings, finished = runs[LEIDEN_RUNS]
+    assert settings["initial_membership"] == best.membership
+    assert finished.quality >= best.quality
 
 
 @pytest.mark.parametrize(
