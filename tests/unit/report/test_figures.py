@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from pages import without_files
+from pages import page_of, section_of, without_files
 from small_results import table_of
 
 from selfattn_bio.attribution.readout import AttentionMap
@@ -260,3 +260,15 @@ def test_losses_are_counted_next_to_the_baseline(ax):
     target_plots.draw_losses([1.0, 1.1, np.nan, 2.0], 1.5, "unigram", ax, "nats")
     assert sum(patch.get_height() for patch in ax.patches) == 3
     assert ax.get_lines()[0].get_xdata()[0] == 1.5
+
+
+def test_small_dependences_of_motifs_alone_are_not_counted(results):
+    flat = results.marginals.assign(effect=0.4)
+    touching = results.distances.assign(
+        distance=[0, 5, 10], epistasis=[9, 0.3, 0.35], name_a="motif_01", name_b="motif_02"
+    )
+    page = page_of(replace(results, marginals=flat, distances=touching))
+    shown = section_of(page, "marginals")
+    small = "0 (and by less than the smallest effect that counts for 1 more)"
+    assert f"depends on the position for {small} and on the strand for 0." in shown
+    assert f"for this number of pairs: {small}." in shown
