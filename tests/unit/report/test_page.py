@@ -233,7 +233,7 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
         "lower it: 0. The effect depends on the position for 1 and on the strand for 0.",
         "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Largest if the site starts at 41 to 45 on the "
         "- strand (+1.25). Dependence on the position: q = 0.003, on the strand: q = 0.2.",
-        "epistasis of 1 of 1 pair depends on the distance between the sites.",
+        "depends on the distance between the sites for this number of pairs: 1.",
         "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Largest at 10 positions (+0.90).",
     ):
         assert text in shown
