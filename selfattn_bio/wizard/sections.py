@@ -166,10 +166,11 @@ def split_lines(
         lines = [setting("kind", "random", note)]
         words = "at random, because all records are similar, as variants of one sequence"
     elif contents.alphabet.name == "protein":
-        why = "keeps similar sequences together; a random split would put relatives of training "
-        why += 'records into test. Similarity is that of k-mers, not identity; method = "mmseqs2" '
-        why += "finds more relatives (docs/leakage.md)"
-        lines, words = [setting("kind", "cluster", why)], "by clusters of similar sequences"
+        note = "keeps relatives of training records out of test; a column of families keeps all"
+        lines = [setting("kind", "cluster", f"{note} (docs/leakage.md)")]
+        note = 'of k-mers, not identity; method = "mmseqs2" finds more relatives'
+        lines.append(setting("similarity", contents.similarity, note))
+        words = f"by clusters of similar sequences (similarity {contents.similarity:g})"
     else:
         hint = (
             'for one genome "chromosome" is better, for related sequences "cluster", for several '

@@ -215,7 +215,10 @@ def test_leakage_table_shows_limits(page_text):
         ("identical sequence on either strand", "0", "0"),
     ):
         assert leaks[name] == {"test records": number, "limit": limit}
-    assert nearest == {"0.15 to 1.0": {"test records": "2"}, "1.0": {"test records": "1"}}
+    counts = {"0.05 to 0.15": "12", "0.15 to 1.0": "2", "1.0": "1"}
+    assert nearest == {name: {"test records": count} for name, count in counts.items()}
+    more = "12 more share 5 % to 15 % of their k-mers with a training record"
+    assert page_text.count(more) == 2  # next to the number on top, and in the section
     means = {"mean in training": "60.000", "mean in the split": "61.500"}
     assert shifts == {"length, test": means | {"effect": "+0.250 Cohen's d", "p": "0.003 K-S"}}
 

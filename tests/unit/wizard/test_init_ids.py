@@ -190,7 +190,7 @@ def test_comments_of_run_files_fit_proteins(here):
     text = re.sub(r"\s*\n# ", " ", TASK.read_text(encoding="utf-8"))
     assert "dinucleotide" not in text
     assert "with the same pairs of neighbouring bases or residues" in text
-    assert 'Similarity is that of k-mers, not identity; method = "mmseqs2" finds more' in text
+    assert 'of k-mers, not identity; method = "mmseqs2" finds more relatives' in text
 
 
 def test_id_is_no_attribute(here, capsys):
