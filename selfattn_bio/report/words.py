@@ -345,10 +345,7 @@ def motif_sentence(motifs: pd.DataFrame | None, enlarge: str, outputs: Sequence[
     if motifs is None:
         return "Motifs were not searched for: interpretation has not been run for this task."
     if motifs.empty:
-        return (
-            "No motif was found: no sequence pattern recurs often enough at positions with high "
-            "attribution."
-        )
+        return "No motif was found: no pattern recurs often enough where attribution is high."
     count = num_supported(motifs)
     verb = "is" if count == 1 else "are"
     verdicts = Counter(sorted(motifs["verdict"], reverse=True)).items()
@@ -362,13 +359,15 @@ def motif_sentence(motifs: pd.DataFrame | None, enlarge: str, outputs: Sequence[
 
 
 def unmeasured_sentence(motifs: pd.DataFrame, enlarge: str) -> str:
-    """Count the motifs whose effect was not measured, and say what helps; empty without any."""
-    if not (number := int(motifs["effect"].isna().sum())):
+    """Count the motifs whose effect more records could measure, and say how; empty without any."""
+    # more records do not help motifs whose sites leave no space for control sites
+    number = int((motifs["effect"].isna() & (motifs["effect_records"] > 0)).sum())
+    if not number:
         return ""
     return (
         f"The test split is too small to measure the effect of {counted(number, 'motif')}: "
-        f"{MIN_RECORDS} records with a site and a known target are needed, in {FEW_UNITS} "
-        f"independent units. To enlarge it, {enlarge}."
+        f"{MIN_RECORDS} records with a known target, a site and space for a control site are "
+        f"needed, in {FEW_UNITS} independent units. To enlarge it, {enlarge}."
     )
 
 
@@ -428,8 +427,9 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
         return f"{found} test records with a site are in fewer than {FEW_UNITS} independent units"
     records = row["positives"] + row["negatives"] if pd.isna(row["records"]) else row["records"]
     known = "test records with a known target"
+    site = "a site and space for a control site"
     enough = f", that is, about {records * MIN_RECORDS / found:,.0f} {known}" if found else ""
-    return f"{found} of {records:,.0f} {known} have a site; {MIN_RECORDS} are needed{enough}"
+    return f"{found} of {records:,.0f} {known} have {site}; {MIN_RECORDS} are needed{enough}"
 
 
 def odds(row: Mapping[str, Any]) -> str:

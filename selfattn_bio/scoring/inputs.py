@@ -24,6 +24,7 @@ from selfattn_bio.sequence.records import Fields, ReadSummary, Record
 from selfattn_bio.sequence.windows import id_of, place
 
 LONGEST_NAME = 255  # bytes of a file name: a longer string cannot be one
+LEAST_DNA = 20  # bp; a shorter record with letters of DNA may be a peptide
 # Tables and records are not mentioned: most users pass one of these two.
 HINT = "pass a list of strings or the path of a FASTA file"
 
@@ -108,12 +109,17 @@ def read_inputs(
         inputs = _of_file(policy, Path(sequences), k, ids or _AnyIds())
     else:
         inputs = _of_list(policy, _listed(policy, sequences), k)
-    letters: set[int] = set()  # of proteins
+    is_checked = policy.alphabet.name == "protein"
     for each in inputs:
-        letters.update(each.letters.tobytes() if policy.alphabet.name == "protein" else b"")
+        if is_checked and _is_dna(each.letters):
+            LOG.warning(f"record {each.id!r} looks like DNA, but is read as protein")
+            is_checked = False
         yield each
-    if {*b"ACG"} <= letters <= {*b"ACGTUN"}:
-        LOG.warning("only A, C, G, T, U and N: sequences look like DNA, but are read as protein")
+
+
+def _is_dna(letters: Ascii) -> bool:
+    """Return whether a record has at least `LEAST_DNA` letters, and only A, C, G, T, U and N."""
+    return len(letters) >= LEAST_DNA and {*b"ACG"} <= {*letters.tobytes()} <= {*b"ACGTUN"}
 
 
 class _AnyIds(ReadSummary):

@@ -32,6 +32,9 @@ from selfattn_bio.sequence.kmer_numbers import KmerSettings, all_kmers, hashed, 
 
 # Defaults: records with a tenth of their letters mutated are similar (benchmarks/leakage.py).
 SIMILARITY = {"dna": 0.15, "protein": 0.3}
+# Lower ones, which find more relatives but join most short peptides (docs/leakage.md). They suit
+# records whose largest cluster has less than this fraction of them.
+LOWER, LARGE = (0.08, 0.15), 0.1
 SIMILAR_PAIR = [("first", np.int64), ("second", np.int64), ("similarity", np.float64)]
 CHANCE = 0.01  # largest expected fraction of records with an equal match by chance
 # Limit on products of rare columns; products or k-mers in memory at once
@@ -71,6 +74,14 @@ def cluster_records(
     """
     pairs = similar_pairs(letters, alphabet, similarity, k)
     return components(len(letters), pairs["first"].to_numpy(), pairs["second"].to_numpy())
+
+
+def suitable_similarity(letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet) -> float:
+    """Return the lowest similarity of `LOWER` whose clusters are all small; else the default."""
+    for similarity in LOWER:
+        if np.bincount(cluster_records(letters, alphabet, similarity)).max() < LARGE * len(letters):
+            return similarity
+    return SIMILARITY[alphabet.family]
 
 
 def components(num_records: int, first: Integers, second: Integers) -> Integers:

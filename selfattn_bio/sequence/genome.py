@@ -205,7 +205,8 @@ class Genome:
         return self._file
 
     def _unknown(self, name: str) -> NoReturn:
-        near = difflib.get_close_matches(name, self.names, 1)
+        near = [each for each in self.names if name in each.split("|")]  # such as sp|P12345|A_MOUSE
+        near = near or difflib.get_close_matches(name, self.names, 1)
         is_dna = self.alphabet.has_complement
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
         other = "Is it the same assembly?" if is_dna else ""

@@ -41,10 +41,10 @@ Values = Mapping[str, str | None]
 def value_pattern(name: str) -> str:
     """Return the pattern of the value of a header attribute, with its text as group `name`.
 
-    A value is the text in quotes, or ends at the first space. A quote that is not closed is part of
-    the value.
+    A value is the text in quotes, or ends at the first space. The organism of UniProt, `OS=`, ends
+    before the next `KEY=`. A quote that is not closed is part of the value.
     """
-    return rf'(?:"(?=[^"]*"))?(?P<{name}>(?<=")[^"]*|\S*)'
+    return rf'(?:"(?=[^"]*"))?(?P<{name}>(?<=")[^"]*|(?<=\sOS=)\S.*?(?=\s+\w+=|$)|\S*)'
 
 
 class Record(NamedTuple):

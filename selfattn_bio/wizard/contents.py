@@ -22,6 +22,7 @@ from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.log import logging_from
 from selfattn_bio.objectives.points import points_of
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters, get_alphabet
+from selfattn_bio.sequence.clusters import SIMILARITY, suitable_similarity
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, sequence_files
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pattern
@@ -73,6 +74,8 @@ class Contents:
         [data] windows, for intervals; empty if they have the default.
     are_variants
         Whether the first records are proteins that differ from each other in few residues.
+    similarity
+        Similarity of a split by clusters, for proteins.
     ends
         End of the last window of each chromosome in the files, if points are learned.
     """
@@ -94,6 +97,7 @@ class Contents:
     header: str = ""
     windows: dict[str, Any] = field(default_factory=dict)
     are_variants: bool = False
+    similarity: float = SIMILARITY["protein"]
     ends: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -236,9 +240,11 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         corpus = build_corpus(files, Path(folder) / "corpus", rules)
         keys = strand_keys(corpus.each(range(len(corpus))), alphabet)
         targets = corpus.targets(corpus.summary.get("targets", {}).get("columns", ()))
-        are_variants = alphabet.name == "protein" and _are_variants(
-            alphabet, [corpus.letters(row) for row in range(min(HEAD, len(corpus)))]
-        )
+        proteins = [corpus.letters(i) for i in range(len(corpus))] if alphabet == PROTEIN else []
+        are_variants = _are_variants(alphabet, proteins[:HEAD])
+        similarity = SIMILARITY["protein"]
+        if proteins and not are_variants:
+            similarity = suitable_similarity(proteins, alphabet)
     kept = [source["kept"] for source in corpus.summary["sources"]]
     records = corpus.records
     return Contents(
@@ -258,6 +264,7 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         is_numbered=fields.numbered,
         header=fields.header,
         are_variants=are_variants,
+        similarity=similarity,
     )
 
 

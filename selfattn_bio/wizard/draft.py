@@ -21,7 +21,7 @@ from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.outputs import ClassOutput
 from selfattn_bio.sequence.h5ad import numbers_of
-from selfattn_bio.sequence.readers.table import targets_table
+from selfattn_bio.sequence.readers.table import is_missing, targets_table
 from selfattn_bio.sequence.records import LABEL, Fields
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.trained import MOST_OUTPUTS
@@ -36,6 +36,7 @@ from selfattn_bio.wizard.columns import (
     choose_targets,
     find_split,
     in_table,
+    is_auxiliary,
     no_column,
     target_of,
     with_values,
@@ -46,6 +47,7 @@ from selfattn_bio.wizard.request import Request
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
+CLASS_FILES = "For one file per class, give `targets` TABLE (see docs/commands.md)"
 WIDE = 4  # above this ratio of lengths, length may separate the classes
 
 
@@ -72,7 +74,10 @@ def draft(
     targets = _targets(request, contents, table, split) if has_columns else ()
     labels = _labels(request, contents, targets)
     objective = targets[0].kind if targets else "binary"
-    split_text, split_words = sections.split_lines(request, contents, labels, split)
+    used = {target.column for target in targets} | {split.column if split else ""}
+    unused = {name: texts for name, texts in table.columns.items() if name not in used}
+    known = table.num_known(targets) if table.columns and targets else len(labels)
+    split_text, split_words = sections.split_lines(request, contents, labels, split, unused, known)
     head = [
         f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
         f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
@@ -98,7 +103,8 @@ def draft(
         *(f"column {each.column!r}: {each.counts}" for each in targets if each.counts),
         *(note for target in targets for note in target.notes),
     ]
-    messages += _unused(request, contents, table, targets, split)
+    others = [name for name in unused if setting("column", name) not in split_text]
+    messages += _unused(request, contents, table, targets, others if targets else [])
     if request.columns and not (contents.is_table or request.genome):
         messages += _unquoted(request)
     messages += contents.notes
@@ -141,9 +147,15 @@ class TargetTable:
                 "none of the ids in this table is the id of a sequence, such as "
                 f"{contents.ids[0]!r}",
                 place=request.targets,
+                hint="Write complete ids. In FASTA, an id is the first word of the header",
             )
         columns = {str(name): texts_of(table[name]) for name in table}
         return cls(columns, [length_of[name] for name in table.index], request.targets)
+
+    def num_known(self, targets: Sequence[TargetColumn]) -> int:
+        """Return the number of rows with a value of any target."""
+        rows = zip(*(self.columns[target.column] for target in targets), strict=True)
+        return sum(not all(map(is_missing, row)) for row in rows)
 
 
 def _split(request: Request, contents: Contents, table: TargetTable) -> SplitColumn | None:
@@ -171,12 +183,12 @@ def _targets(
     if not columns or (not is_chosen and (missing or not request.columns)):
         hint = (
             "Give a table, or `targets` TABLE with ids, or `columns` NAME for a header attribute "
-            "such as label=1. For one file per class see docs/commands.md"
+            f"such as label=1. {CLASS_FILES}"
         )
         message = "the sequences have no labels or numbers to learn"
         if contents.attributes:
             message = f"the headers have {with_values(contents.attributes)}"
-            hint = "Choose what to learn with `columns` NAME"
+            hint = f"Choose what to learn with `columns` NAME. {CLASS_FILES}"
         if missing:
             message = no_column(missing[0], "`columns`", contents.attributes)
         raise RunFileError(message, place=place, hint=hint)
@@ -213,11 +225,9 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
         return f"{records}; {targets[0].kind} on {targets[0].what}"
     names = ", ".join(repr(target.column) for target in targets)
     column = f"column{'s' * (len(targets) > 1)} {names}"
-    found = (
-        f"regression on {column}"
-        if targets[0].kind == "regression"
-        else f"{targets[0].what} in {column}"
-    )
+    found = f"{targets[0].what} in {column}"
+    if targets[0].kind == "regression":
+        found = f"regression on {column}"
     if targets[0].kind == "binary" and len(targets[0].positive) == 1:
         found += f"; {targets[0].positive[0]!r} is the positive class"
     if len(targets) > 1 and not (request.columns or request.genome):
@@ -228,7 +238,7 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
 def _unquoted(request: Request) -> Iterator[str]:
     """Warn about values of header attributes that end at a space before another word."""
     names = "|".join(map(re.escape, request.columns))
-    pattern = rf'[>@].*\s({names})=([^"\s]\S*)\s+([^\s=]+(?:\s+[^\s=]+)*)(?!\S)'
+    pattern = rf'[>@].*\s(?!OS=)({names})=([^"\s]\S*)\s+([^\s=]+(?:\s+[^\s=]+)*)(?!\S)'
     for path in (path for files in request.files.values() for path in files):
         with open_blocks(Path(path)) as blocks, blocks.text() as lines:
             if found := next(filter(None, map(re.compile(pattern).match, lines)), None):
@@ -242,16 +252,14 @@ def _unused(
     contents: Contents,
     table: TargetTable,
     targets: Sequence[TargetColumn],
-    split: SplitColumn | None,
+    unused: Sequence[str],
 ) -> Iterator[str]:
     """Name the columns that are not used, and those that could be learned too."""
     learned = [target.column for target in targets]
-    used = {*learned, split.column if split else ""}
-    unused = [name for name in table.columns if name not in used] if targets else []
     more = [
         name
         for name in unused
-        if not request.columns
+        if not (request.columns or is_auxiliary(name))
         and (found := target_of(name, table.columns[name], table.lengths, contents.alphabet))
         and can_be_joined([*targets, found])
     ]
@@ -259,6 +267,9 @@ def _unused(
         names = " ".join([*learned, *more])
         hint = f"; learn several columns with `columns` {names}" if more else ""
         yield f"not used: {', '.join(unused)}{hint}"
+    auxiliary = ", ".join(filter(is_auxiliary, unused))
+    if auxiliary and not request.columns:
+        yield f"replicates or counts, by their names: {auxiliary}; learn them with `columns`"
     causes = {name: cause_of(table.columns[name]) for name in unused}
     yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
 

@@ -96,6 +96,7 @@ PAIRS = table_of(
     """,
 ).assign(
     marginal_distance_q=[0.004, np.nan],
+    target="positive",
     lacks=["", "no q value, because fewer than 6 pairs (four motifs) were tested"],
 )
 PAIRS = PAIRS.reindex(
@@ -106,7 +107,11 @@ AUDIT = {
     "records": {"test": 80, "train": 40},
     **{"similarity": 0.15, "near": 3, "near_other_label": 1, "duplicates": 0, "overlaps": 0},
     **{"shared": {"species": 7}, "seen": 0},
-    "nearest": [{"from": 0.15, "to": 1.0, "count": 2}, {"from": 1.0, "to": 1.0, "count": 1}],
+    "nearest": [
+        {"from": 0.05, "to": 0.15, "count": 12},
+        {"from": 0.15, "to": 1.0, "count": 2},
+        {"from": 1.0, "to": 1.0, "count": 1},
+    ],
     "shifts": [SHIFT | {"effect_is": "Cohen's d", "test": "K-S", "p": 0.003}],
     "warnings": ["3 test records have a near neighbour"],
     "limits": {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from pages import without_files
+from pages import page_of, section_of, without_files
 from small_results import table_of
 
 from selfattn_bio.attribution.readout import AttentionMap
@@ -41,7 +41,10 @@ def test_peak_of_records_that_end_early():
     attribution = np.ones((2, 20))
     attribution[1, 10:] = 0
     found = _peak(attribution, pd.Series([20, 10]))
-    assert "at positions 1 to 2: 13 % of the total (13 % if it were even)" in found
+    assert found == (
+        "Attribution is about even, and highest at positions 1 to 2: 13 % of the total (13 % if it "
+        "were even)."
+    )
 
 
 @pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
@@ -63,7 +66,7 @@ def test_findings_are_on_what_was_measured(tmp_path, results):
     assert found["evidence"] == (
         "Of 2 motifs, 1 changes the prediction (interval without 0): 1 raises it."
     )
-    assert found["attention"].startswith("Attribution is highest at positions ")
+    assert found["attention"].startswith("Attribution is about even, and highest at positions ")
     unknown = replace(results.explained, hypothetical=results.explained.hypothetical[:, :, :0])
     assert findings(replace(results, explained=unknown))["attention"] == ""
 
@@ -257,3 +260,15 @@ def test_losses_are_counted_next_to_the_baseline(ax):
     target_plots.draw_losses([1.0, 1.1, np.nan, 2.0], 1.5, "unigram", ax, "nats")
     assert sum(patch.get_height() for patch in ax.patches) == 3
     assert ax.get_lines()[0].get_xdata()[0] == 1.5
+
+
+def test_small_dependences_of_motifs_alone_are_not_counted(results):
+    flat = results.marginals.assign(effect=0.4)
+    touching = results.distances.assign(
+        distance=[0, 5, 10], epistasis=[9, 0.3, 0.35], name_a="motif_01", name_b="motif_02"
+    )
+    page = page_of(replace(results, marginals=flat, distances=touching))
+    shown = section_of(page, "marginals")
+    small = "0 (and by less than the smallest effect that counts for 1 more)"
+    assert f"depends on the position for {small} and on the strand for 0." in shown
+    assert f"for this number of pairs: {small}." in shown

@@ -174,8 +174,8 @@ def test_motifs_show_the_evidence(page_text):
     ]
     assert last[0] == "motif_03 inconclusive enrichment not shown; effect not measured"
     assert last[-1] == (
-        "effect not measured 9 of 80 test records with a known target have a site; 30 are needed, "
-        "that is, about 267 test records with a known target"
+        "effect not measured 9 of 80 test records with a known target have a site and space for a "
+        "control site; 30 are needed, that is, about 267 test records with a known target"
     )
 
 
@@ -215,7 +215,10 @@ def test_leakage_table_shows_limits(page_text):
         ("identical sequence on either strand", "0", "0"),
     ):
         assert leaks[name] == {"test records": number, "limit": limit}
-    assert nearest == {"0.15 to 1.0": {"test records": "2"}, "1.0": {"test records": "1"}}
+    counts = {"0.05 to 0.15": "12", "0.15 to 1.0": "2", "1.0": "1"}
+    assert nearest == {name: {"test records": count} for name, count in counts.items()}
+    more = "12 more share 5 % to 15 % of their k-mers with a training record"
+    assert page_text.count(more) == 2  # next to the number on top, and in the section
     means = {"mean in training": "60.000", "mean in the split": "61.500"}
     assert shifts == {"length, test": means | {"effect": "+0.250 Cohen's d", "p": "0.003 K-S"}}
 
@@ -233,7 +236,7 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
         "lower it: 0. The effect depends on the position for 1 and on the strand for 0.",
         "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Largest if the site starts at 41 to 45 on the "
         "- strand (+1.25). Dependence on the position: q = 0.003, on the strand: q = 0.2.",
-        "epistasis of 1 of 1 pair depends on the distance between the sites.",
+        "depends on the distance between the sites for this number of pairs: 1.",
         "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Largest at 10 positions (+0.90).",
     ):
         assert text in shown

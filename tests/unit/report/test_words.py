@@ -36,7 +36,10 @@ from selfattn_bio.report.words import MINUS
 POSITIVE = "Positive values favour the model"
 ESTIMATE = ("value", "low", "high")
 ENLARGE = ColumnSplit.enlarge
-KNOWN = "of 140 test records with a known target have a site; 30 are needed"
+KNOWN = (
+    "of 140 test records with a known target have a site and space for a control site; 30 are "
+    "needed"
+)
 UNKNOWN = dict.fromkeys((*ESTIMATE, "p"))
 
 
@@ -180,6 +183,7 @@ def test_supported_motifs_are_named_once_by_their_match():
         m3   GTGACC    positive 0.3    nan     0         supported
         m4   GAGAGA    positive 0.9    1e-4    0         inconclusive
     """)
+    table["effect_records"] = 30
     table["match"] = ["Dref (MA1456.2)", "Dref (MA1.1)", "", "Trl (MA0205.3)"]
     table["other_matches"] = ["BEAF-32 (MA0529.3); pnr (MA0536.2)", *[""] * 3]
     assert words.supported(table) == "Dref (2), GTGACC"
@@ -202,7 +206,8 @@ def test_supported_motifs_are_named_once_by_their_match():
 
 
 def test_motifs_without_support_are_counted_by_their_verdicts():
-    found = pd.DataFrame({"verdict": ["contradicted", "inconclusive", "inconclusive"], "effect": 1})
+    verdicts = ["contradicted", "inconclusive", "inconclusive"]
+    found = pd.DataFrame({"verdict": verdicts, "effect": 1, "effect_records": 30})
     sentence = words.motif_sentence(found, ENLARGE)
     assert sentence.startswith("0 of 3 motifs are supported by")
     assert sentence.endswith(": 2 inconclusive, 1 contradicted.")
@@ -351,10 +356,13 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     assert words.unmeasured_reason(row) == expected
     numbers = row | {"positives": np.nan, "negatives": np.nan, "records": 140}
     assert words.unmeasured_reason(numbers) == expected
-    assert words.unmeasured_sentence(pd.DataFrame([row] * 7), ENLARGE) == (
-        "The test split is too small to measure the effect of 7 motifs: 30 records with a site and "
-        "a known target are needed, in 20 independent units. To enlarge it, add test records to "
-        "the data."
+    without_space = row | {"effect_records": 0}
+    few = row | {"effect_records": 9}
+    assert words.unmeasured_sentence(pd.DataFrame([without_space]), ENLARGE) == ""
+    assert words.unmeasured_sentence(pd.DataFrame([without_space, *[few] * 7]), ENLARGE) == (
+        "The test split is too small to measure the effect of 7 motifs: 30 records with a known "
+        "target, a site and space for a control site are needed, in 20 independent units. To "
+        "enlarge it, add test records to the data."
     )
     assert words.unmeasured_sentence(pd.DataFrame([row | {"effect": 0.1}]), ENLARGE) == ""
 
@@ -423,19 +431,23 @@ def test_printed_odds_ratios_are_readable():
 def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
     answer = page_text[: page_text.index('<section id="performance">')]
     assert (
-        "The test split is too small to measure the effect of 1 motif: 30 records with a site and "
-        "a known target are needed, in 20 independent units. To enlarge it, increase test_fraction "
-        "in [split], or add records."
+        "The test split is too small to measure the effect of 1 motif: 30 records with a known "
+        "target, a site and space for a control site are needed, in 20 independent units. To "
+        "enlarge it, increase test_fraction in [split], or add records."
     ) in answer
     card = section_of(page_text, "motifs")
     assert (
-        "9 of 80 test records with a known target have a site; 30 are needed, that is, about 267 "
-        "test records with a known target"
+        "9 of 80 test records with a known target have a site and space for a control site; 30 "
+        "are needed, that is, about 267 test records with a known target"
     ) in card
 
 
 def test_effects_of_a_motif_are_explained_together(page_text):
     shown = section_of(page_text, "motifs")
     assert "as changes of log-odds (1 more multiplies the odds by 2.7)" in shown
-    for name in ("<b>Effect</b>: loss", "<b>Is one site sufficient?</b> Gain", "Motifs alone</a>"):
+    for name in (
+        "<b>Effect</b>: decrease of the score",
+        "<b>Is one site sufficient?</b> Gain",
+        "Motifs alone</a>",
+    ):
         assert name in shown

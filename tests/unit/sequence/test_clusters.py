@@ -14,7 +14,12 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence import clusters as module
 from selfattn_bio.sequence import kmer_numbers
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.clusters import cluster_records, mmseqs_clusters, similar_pairs
+from selfattn_bio.sequence.clusters import (
+    cluster_records,
+    mmseqs_clusters,
+    similar_pairs,
+    suitable_similarity,
+)
 from selfattn_bio.sequence.kmer_numbers import distinct_kmers, kmer_settings, kmers
 
 RNG = np.random.default_rng(0)
@@ -183,3 +188,12 @@ def test_mmseqs_components_version_and_error(tmp_path, monkeypatch):
     assert (found.tolist(), by) == ([0, 1, 1, 1], "MMseqs2 15")
     with pytest.raises(RunFileError, match=r"^MMseqs2 failed: no space$"):
         mmseqs_clusters([random(PROTEIN, 30)], PROTEIN, 0.5)
+
+
+def test_similarity_is_low_unless_it_joins_many_records():
+    parts = [random(PROTEIN, 100) for _ in range(40)]
+    small = [np.concatenate([part[:80], random(PROTEIN, 20)]) for part in parts for _ in range(2)]
+    assert suitable_similarity(small, PROTEIN) == 0.08
+    tenth, fifth = parts[0][:16], parts[0][:26]  # of the residues that all records share
+    assert suitable_similarity([np.append(tenth, part[16:]) for part in parts], PROTEIN) == 0.15
+    assert suitable_similarity([np.append(fifth, part[26:]) for part in parts], PROTEIN) == 0.3

@@ -12,7 +12,7 @@ import pytest
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence import faidx
-from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.policy import SequencePolicy
 
@@ -90,6 +90,15 @@ def test_intervals_outside_the_genome(genome, name, start, end, message):
         genome.fetch(name, start, end)
     assert str(caught.value).startswith(f"{genome.path}: ")
     assert str(caught.value).endswith(message)
+
+
+def test_the_record_with_an_accession_is_suggested(tmp_path):
+    names = "sp|P7ZMS6|K001_MOUSE", "sp|P7ZMS7|K002_MOUSE"
+    (tmp_path / "p.fa").write_text("".join(f">{name} x\nMKV\n" for name in names))
+    genome = Genome(tmp_path / "p.fa", PROTEIN)
+    for part in ("P7ZMS7", "K002_MOUSE"):
+        with pytest.raises(GenomeError, match=r"Did you mean 'sp\|P7ZMS7\|K002_MOUSE'\?"):
+            genome.resolve(part)
 
 
 @plain

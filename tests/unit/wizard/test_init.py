@@ -108,6 +108,7 @@ def test_labels_of_residues(here):
     run = made(table(letters=PROTEIN, number=200, ss3=states))
     assert (run.data.alphabet, run.objective.classes, run.tokens.k) == ("protein", "CEH", 1)
     assert (run.training.shift, run.model.stem.pool, run.split.kind) == (0, 1, "cluster")
+    assert run.split.similarity == 0.08
     assert run.stack.parts == ("window_logistic", "window_trees")
 
 

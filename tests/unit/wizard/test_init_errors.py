@@ -58,7 +58,8 @@ mine --sequences a.fa
     a.fa: the sequences have no labels or numbers to learn. Give a table, or --targets TABLE with \
 ids, or --column NAME
 mine --sequences family.fa
-    family.fa: the headers have family (kinase), species (9606). Choose what to learn with --column
+    family.fa: the headers have family (kinase), species (9606). Choose what to learn with \
+--column NAME. For one file per class, give --targets TABLE (see docs/commands.md)
 mine --sequences family.fa --column famly
     family.fa: found no column 'famly' (--column; did you mean 'family'?); the columns are family \
 (kinase), species (9606). Choose what to learn with --column NAME
@@ -100,7 +101,8 @@ mine --positives no.fa --negatives a.fa
 mine --sequences a.fa --targets no.tsv
     no.tsv: no such file for the targets
 mine --sequences a.fa --targets u.tsv
-    u.tsv: none of the ids in this table is the id of a sequence, such as 'a0'
+    u.tsv: none of the ids in this table is the id of a sequence, such as 'a0'. Write \
+complete ids. In FASTA, an id is the first word of the header
 mine --sequences a.fa --targets v.tsv
     v.tsv: a table of targets needs the column id and another one; the columns are name, \
 x. Separate columns by tabs in a .tsv and by commas in a .csv, and name the column of the ids with

@@ -175,13 +175,22 @@ def test_header_values_without_quotes_are_named(here, capsys):
     assert "quote values" not in capsys.readouterr().out
 
 
+def test_organisms_of_uniprot_end_before_the_next_key(here, capsys):
+    organisms = "Mus musculus", "Escherichia coli (strain K12)"
+    write("a.fa", header=lambda i: f"Kinase OS={organisms[i % 2]} OX={i} GN=abc")
+    made("--sequences a.fa --column OS")
+    out = capsys.readouterr().out
+    assert "'Escherichia coli (strain K12)'" in out
+    assert "quote values" not in out
+
+
 def test_comments_of_run_files_fit_proteins(here):
     write("a.fa", letters="ACDEFGHIKLMNPQRSTVWY", number=200)
     made("--positives a.fa --negatives shuffled")
     text = re.sub(r"\s*\n# ", " ", TASK.read_text(encoding="utf-8"))
     assert "dinucleotide" not in text
     assert "with the same pairs of neighbouring bases or residues" in text
-    assert 'Similarity is that of k-mers, not identity; method = "mmseqs2" finds more' in text
+    assert 'of k-mers, not identity; method = "mmseqs2" finds more relatives' in text
 
 
 def test_id_is_no_attribute(here, capsys):
