@@ -63,9 +63,9 @@ def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[st
     """
     test, main = metrics["test"], objective.main_metric
     best = metrics["differences"]["best_baseline"]
-    title = f"{title_of(main)}{mean_of(objective)}"
     for _, name, entry in words.ranked(test, objective):
-        yield f"test {title} {words.estimate(entry[main])}  {words.classifier_name(name)}"
+        value = f"{words.estimate(entry[main])}{mean_of(objective)}"
+        yield f"test {title_of(main)} {value}  {words.classifier_name(name)}"
     for name, entry in {"model": test["model"], best: test["baselines"].get(best, {})}.items():
         yield from _others(name, entry, objective)
     if halves := test["model"].get(words.HALVES):
@@ -222,9 +222,9 @@ def final_lines(study: Study, targets: Collection[str] = ("train",)) -> Iterator
 def _summary(study: Study) -> Iterator[str]:
     layout, metrics = study.root, study.read(study.root, "metrics")
     objective, test = objective_of(study.task.objective), metrics["test"]
-    value = words.estimate(test["model"][objective.main_metric])
-    title = f"{title_of(objective.main_metric)}{mean_of(objective)}"
-    yield f"test {title} {value} on {test['n']:,} {objective.examples}"
+    title, value = title_of(objective.main_metric), test["model"][objective.main_metric]
+    shown = f"{words.estimate(value)}{mean_of(objective)}"
+    yield f"test {title} {shown} on {test['n']:,} {objective.examples}"
     yield " ".join(words.baseline_sentence(metrics, objective))
     found = [study.read_optional(of, "motifs", read_motifs) for of in (layout, layout.of_partner())]
     if (motifs := both_inputs(*found)) is not None:
