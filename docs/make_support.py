@@ -33,7 +33,7 @@ BEGIN, END = (
     "<!-- support matrix, written by docs/make_support.py -->\n",
     "<!-- end of support matrix -->\n",
 )
-ALPHABETS = {"DNA": "ACGT", "protein": "ACDEFGHIKLMNPQRSTVWY"}
+ALPHABETS = {"DNA": "ACGT", "RNA": "ACGU", "protein": "ACDEFGHIKLMNPQRSTVWY"}
 LENGTH, RECORDS = 60, 60
 OBJECTIVES = {
     "two classes (`binary`)": "",

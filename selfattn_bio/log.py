@@ -68,9 +68,9 @@ class Progress:
 
 
 def log_lines(lines: Iterable[str]) -> None:
-    """Log each line of a result."""
+    """Log each line of a result, with hyphens as minus signs: they are easy to search for."""
     for line in lines:
-        LOG.info(line)
+        LOG.info(line.replace("\N{MINUS SIGN}", "-"))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from selfattn_bio.cli.options import (
 )
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG
+from selfattn_bio.study.address import check_new_task
 from selfattn_bio.study.workflow import PROFILES, run_workflow
 
 FILES = ("positives", "negatives", "sequences", "train", "valid", "test", "tracks", "profile")
@@ -125,9 +126,9 @@ def init(arguments: Namespace) -> None:
 
     example: selfattn-bio init my_task --positives a.fa --negatives b.fa
     """
-    from selfattn_bio.wizard import check_new_task, propose
+    check_new_task(arguments.name)  # before the slow import
+    from selfattn_bio.wizard import propose
 
-    check_new_task(arguments.name)
     LOG.addFilter(_name_options)
     try:
         proposal = propose(

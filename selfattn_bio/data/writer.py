@@ -297,13 +297,15 @@ class Targets:
 
     def _write(self, folder: Path, table: pd.DataFrame) -> dict[str, Any]:
         table.to_parquet(folder / TARGETS, index=False)
-        targets = table.drop(columns=self._rules.split_column, errors="ignore")
+        columns = table.columns.drop(self._rules.split_column, errors="ignore")
+        learnt = self._rules.learnt
+        targets = table[columns if learnt is None else columns.intersection(list(learnt))].copy()
         for name in targets.columns.intersection(list(self._rules.numbers)):
             targets[name] = targets[name].mask(targets[name].map(is_missing))
         counts = {name: targets[name].value_counts().to_dict() for name in targets}
         few = {name: of for name, of in counts.items() if len("".join(map(str, of))) <= COUNTED}
         empty = targets.isna().sum().to_dict()
-        return {"columns": list(targets.columns), "empty": empty, "counts": few}
+        return {"columns": list(columns), "empty": empty, "counts": few}
 
 
 def _own(ids: pd.Series, own: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:

@@ -57,6 +57,7 @@ MIN_RECORDS = 20  # a pair of motifs with fewer records is not tested
 MIN_PAIRS = 6  # all pairs of four motifs; with fewer, a curve explains any interaction
 MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
 MAX_PAIRS = 20  # pairs of motifs that are tested
+CLEAR_Q = 0.05  # q-value below which `Interactions.lines` name a preference
 # records sampled for attributions among those with hits of at least two motifs
 MAX_SEARCHED = 1000
 NO_PAIR = (
@@ -134,13 +135,15 @@ class Interactions(TableResult):
 
 
 def _preference(row: Mapping[Any, Any]) -> str:
-    """Describe the most enriched distance and orientation of a pair, with their q-values."""
+    """State whether a pair has a preferred distance and orientation, with q-values."""
     if np.isnan(row["spacing_q"]):
         return "distance and orientation not tested, because the sampled records have no such pair"
+    start, last = row["spacing_start"], row["spacing_end"] - 1
+    distance = f"{start:.0f} to {last:.0f} positions" if row["spacing_q"] < CLEAR_Q else "none"
+    orientation = row["orientation"] if row["orientation_q"] < CLEAR_Q else "none"
     return (
-        f"preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} positions "
-        f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
-        f"(q {row['orientation_q']:.1g})"
+        f"preferred distance: {distance} (q {row['spacing_q']:.1g}), "
+        f"orientation: {orientation} (q {row['orientation_q']:.1g})"
     )
 
 

@@ -220,8 +220,11 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
     def changed(loss: float) -> str:
         return f"{'lowers' if loss > 0 else 'raises'} {unit} by {words.figure(abs(loss), 2)}"
 
-    has_change = round(row["necessity"], 2) != 0
-    shuffling = changed(row["necessity"]) if has_change else f"does not change {unit}"
+    necessity = row["necessity"]
+    shuffling = changed(necessity) if round(necessity, 2) else f"does not change {unit}"
+    shuffling_nulls = f"does not {'raise' if direction < 0 else 'lower'} {unit}"
+    if round(direction * row["null_necessity"], 2) > 0:
+        shuffling_nulls = f"{changed(row['null_necessity'])} at most"
 
     return [
         ("effect_q", "Does the model use it?", lambda: (
@@ -233,8 +236,7 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
             YES if row["null_p"] <= NULL_P else NO,
             f"Shuffling its sites {shuffling}. For 95 % of "
             f"{row['null_motifs']:.0f} meaningless motifs, which have its columns in random order, "
-            f"it {changed(row['null_necessity'])} at most; "
-            f"p = {words.p_value(row['null_p'])}.")),
+            f"it {shuffling_nulls}; p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", direction * row["sufficiency"]),
             f"Inserting one site into a shuffled record changes {unit} by "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.display import counted
 from selfattn_bio.evidence.associations import CONFIDENCE
+from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_curves
 from selfattn_bio.motifs.matching import match_label
@@ -25,6 +26,7 @@ from selfattn_bio.report.words import percent
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 LOW = (3.6, 2.0)  # inches; of curves
+EVEN = 1.25  # attribution of a tenth of the positions, relative to even attribution, to name them
 
 
 def interpretation(tested: Tested) -> list[Drawing]:
@@ -115,9 +117,11 @@ def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> str:
     best = slice(start, start + width)
     even = (np.arange(len(mean)) < np.asarray(lengths)[:, None]).mean(axis=0)
     where = f"positions {start + 1} to {start + width}" if width > 1 else f"position {start + 1}"
+    fraction, expected = mean[best].sum() / mean.sum(), even[best].sum() / even.sum()
+    level = "highest" if fraction >= EVEN * expected else "about even, and highest"
     return (
-        f"Attribution is highest at {where}: {percent(mean[best].sum() / mean.sum())} of the total "
-        f"({percent(even[best].sum() / even.sum())} if it were even)."
+        f"Attribution is {level} at {where}: {percent(fraction)} of the total "
+        f"({percent(expected)} if it were even)."
     )
 
 
@@ -152,9 +156,9 @@ def marginal_section(tested: Tested) -> dict[str, Any]:
     """Return what the section shows, and draw its figures to a folder."""
     return {
         "num_backgrounds": NUM_BACKGROUNDS,
-        "marginal_sentence": position_sentence(tested.results.motifs),
+        "marginals": position_counts(tested.results),
         "marginal_figures": list(_position_figures(tested)),
-        "distance_sentence": distance_sentence(tested.results.interactions),
+        "distance_count": distance_count(tested.results),
         "distance_figures": list(_distance_figures(tested, *CLEAR)),
         "unclear_figures": list(_distance_figures(tested, UNCLEAR)),
     }
@@ -197,38 +201,40 @@ def _mean(row: Mapping[Any, Any]) -> str:
     return words.estimate(words.of_row(row, "marginal"), 2, sign=True)
 
 
-def position_sentence(motifs: pd.DataFrame | None) -> str:
-    """State which motifs change the prediction alone, in neutral backgrounds.
+def position_counts(results: Results) -> dict[str, Any] | None:
+    """Count the motifs that change the prediction alone, in neutral backgrounds.
 
-    It is empty if that was not measured.
-
-    Parameters
-    ----------
-    motifs
-        motifs.tsv, or None if there was no search.
+    Returns
+    -------
+    The values for the sentence in the template, or None if nothing was measured. Only supported
+    motifs count if there are any.
     """
-    if motifs is None or "marginal" not in motifs:
-        return ""
+    motifs, curves = results.motifs, results.marginals
+    if motifs is None or curves is None:
+        return None
     kind = "Supported motifs" if num_supported(motifs) else "Motifs"
     rows = motifs[(motifs["verdict"] == "supported") | (kind == "Motifs")].dropna(subset="marginal")
     if rows.empty:
-        return ""
-    raising = int((rows["marginal_low"] > 0).sum())
-    lowering = int((rows["marginal_high"] < 0).sum())
-    by_position, by_strand = (
-        int((rows[f"marginal_{test}_q"] < words.SIGNIFICANCE).sum())
-        for test in ("position", "strand")
-    )
-    has_strands = rows["marginal_strand_q"].notna().any()
-    on_strand = f" and on the strand for {by_strand}" if has_strands else ""
-    rest = ""
-    if raising + lowering < len(rows):
-        rest = " The others have an effect only together with others, or none."
-    return (
-        f"{kind} that raise the prediction alone, in neutral backgrounds: {raising} of "
-        f"{len(rows)}; that lower it: {lowering}. The effect depends on the position for "
-        f"{by_position}{on_strand}.{rest}"
-    )
+        return None
+    of_strand = curves.groupby(["name", "strand"])["effect"]
+    strands = of_strand.mean().groupby("name")
+    ranges = (of_strand.max() - of_strand.min()).groupby("name").max()
+    return {
+        "kind": kind,
+        "number": len(rows),
+        "raising": (rows["marginal_low"] > 0).sum(),
+        "lowering": (rows["marginal_high"] < 0).sum(),
+        "by_position": _number(rows.set_index("name"), "position", ranges),
+        "by_strand": _number(rows.set_index("name"), "strand", strands.max() - strands.min()),
+    }
+
+
+def _number(table: pd.DataFrame, test: str, ranges: pd.Series) -> str:
+    """Count significant tests: those with a range that counts, then those with a smaller one."""
+    is_small = ranges.reindex(table.index) < table["min_effect"]
+    is_small = is_small[table[f"marginal_{test}_q"] < words.SIGNIFICANCE]
+    rest = f" (and by less than the smallest effect that counts for {is_small.sum()} more)"
+    return f"{(~is_small).sum()}{rest if is_small.any() else ''}"
 
 
 def _position_peak(row: Mapping[Any, Any]) -> str:
@@ -262,21 +268,16 @@ def pair_sentence(pairs: pd.DataFrame | None) -> str:
     return f"{tested}{f' ({reasons})' if reasons else ''}."
 
 
-def distance_sentence(pairs: pd.DataFrame | None) -> str:
-    """State for which pairs of motifs the distance matters; empty if not measured.
-
-    Parameters
-    ----------
-    pairs
-        interactions.tsv, or None if pairs were not tested.
-    """
-    if pairs is None or "marginal" not in pairs or not (number := int(pairs["marginal"].count())):
+def distance_count(results: Results) -> str:
+    """Count the pairs of motifs for which the distance matters; empty if not measured."""
+    pairs, curves, motifs = results.interactions, results.distances, results.motifs
+    if pairs is None or curves is None or motifs is None or not pairs["marginal"].count():
         return ""
-    uneven = int((pairs["marginal_distance_q"] < words.SIGNIFICANCE).sum())
-    return (
-        f"Inserted together into neutral backgrounds, the epistasis of {uneven} of "
-        f"{counted(number, 'pair')} depends on the distance between the sites."
-    )
+    # sites that touch change what is next to each other
+    apart = curves[curves["distance"] > 0].groupby(NAMES)["epistasis"]
+    least = pairs["name_a"].map(motifs.set_index("name")["min_effect"])
+    by_names = pairs.assign(min_effect=least).set_index(NAMES)
+    return _number(by_names, "distance", apart.max() - apart.min())
 
 
 def _distance_peak(row: Mapping[Any, Any]) -> str:

@@ -209,7 +209,7 @@ def final_lines(study: Study, targets: Collection[str] = ("train",)) -> Iterator
         return
     try:
         for line in _summary(study):
-            yield f"{study.name}: {line}"
+            yield f"{study.name}: {line.replace(words.MINUS, '-')}"  # as in logs
     # Only report the error: the run has finished and its results are valid
     except ResultsError as error:
         yield f"{study.name}: error: {error}"

@@ -130,7 +130,7 @@ def read_results(study: Study) -> Results:
         provenance=provenance,
         corpus=corpus,
         audit=study.read_optional(layout, "audit_counts"),
-        records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
+        records=records.merge(split, on="id", how="left", validate="one_to_one"),
         interactions=study.read_optional(layout, "interactions", read_pairs),
         distances=study.read_optional(layout, "distances", read_distances),
         explained=explained,

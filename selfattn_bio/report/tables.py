@@ -21,6 +21,7 @@ from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.objectives import Objective
 from selfattn_bio.report import words
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.split_table import NO_VALUE
 from selfattn_bio.split_names import SPLIT_NAMES
 
 DESCRIPTIONS = {  # of headings that are not plain words
@@ -275,21 +276,23 @@ def split_table(records: pd.DataFrame, kind: str) -> Table:
     Parameters
     ----------
     records
-        Table with label and split.
+        Table with label, split and reason.
     kind
         Kind of the split, for the caption.
     """
+    splits = records["split"].mask(records["reason"] == NO_VALUE, NO_VALUE)
     if records["label"].notna().any():
         names = ["positives", "negatives", "unlabelled"]
         kinds = records["label"].map({1: names[0], 0: names[1]}).astype(object).fillna(names[2])
     else:
         names = ["records"]
         kinds = pd.Series(names[0], index=records.index)
-    counts = pd.crosstab(records["split"], kinds).reindex(columns=names, fill_value=0)
+    counts = pd.crosstab(splits, kinds).reindex(columns=names, fill_value=0)
     by_split: dict[Any, dict[Any, int]] = counts.to_dict("index")
+    dropped = {"dropped": "dropped", NO_VALUE: f"dropped: {NO_VALUE}"}
     rows = (
         {"split": name, **{of: f"{count:,}" for of, count in by_split[split].items()}}
-        for split, name in {**SPLIT_NAMES, "dropped": "dropped"}.items()
+        for split, name in (SPLIT_NAMES | dropped).items()
         if split in by_split
     )
     return Table.of(rows, f"Split of kind {kind}")

@@ -1,7 +1,7 @@
 """Score variants: compare the window with the reference allele to that with the alternative allele.
 
 Models of any objective: each output of the objective has an effect, in its unit. Windows of
-proteins are complete sequences.
+proteins are complete sequences, as are those of RNA, whose length an allele may change.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class VariantOptions:
 class AllelePair:
     """Windows with the reference and with an alternative allele.
 
-    `ref` and `alt` are sequences (P, size). `positions` (P,) are where the allele begins in them.
+    `ref` and `alt` are sequences (P, size); only those of complete RNA differ in size. `positions`
+    (P,) are where the allele begins in them.
     """
 
     ref: Ascii
@@ -262,12 +263,15 @@ class VariantScorer:
         tracks = self.model.objective.tracks if self.model.objective.section.is_per_base else ()
         distances = np.full((len(tracks), len(rows)), np.nan)
         known = {i: pair for i, pair in enumerate(pairs) if pair is not None}
-        for size in {pair.ref.shape[1] for pair in known.values()}:  # several for records of RNA
-            of_size = [i for i, pair in known.items() if pair.ref.shape[1] == size]
-            letters = np.stack([[known[i].ref, known[i].alt] for i in of_size], axis=1)
-            values[..., of_size] = self._values(letters)
-            if tracks:
-                distances[:, of_size] = self._distances(letters).T
+        windows = [(0, i, pair.ref) for i, pair in known.items()]
+        windows += [(1, i, pair.alt) for i, pair in known.items()]
+        for size in {letters.shape[1] for _, _, letters in windows}:  # several for RNA
+            of_size = [each for each in windows if each[2].shape[1] == size]
+            which, row, letters = zip(*of_size, strict=True)
+            values[:, :, which, row] = self._values(np.stack(letters))
+        if tracks and known:  # of DNA, so all windows have one size
+            both = np.stack([[pair.ref, pair.alt] for pair in known.values()], axis=1)
+            distances[:, list(known)] = self._distances(both).T
         ref, alt = np.moveaxis(values.mean(axis=0), 1, 0)  # (outputs, rows)
         effects = alt - ref
         fields = [(each.chrom, each.start + 1, each.id, each.ref, alt) for each, alt in rows]
@@ -358,26 +362,30 @@ def windows_of(
     the right of REF, as many as fit into the window: a deletion pulls bases in from the right, an
     insertion pushes some out. For example, in ACGTACGT with a window of 5 starting at 1, the
     deletion CG>C at 1 gives CGTAC and CTACG. A window that would exceed the chromosome is moved
-    inside.
+    inside. If the window is a complete RNA, each allele is in the complete sequence instead, which
+    is then shorter or longer.
 
     Returns
     -------
     None if an allele does not fit into a window, or the chromosome is too short.
     """
     end, length = variant.start + len(variant.ref), genome.lengths[variant.name]
-    pulled = max(0, len(variant.ref) - len(alt))
+    is_complete = size == length and not genome.alphabet.has_complement
+    pulled = 0 if is_complete else max(0, len(variant.ref) - len(alt))
     found: tuple[list[Ascii], ...] = ([], [])
     positions = []
     for start in starts:
         start = max(0, min(start, length - size - pulled))
         at = variant.start - start
-        if start + size + pulled > length or at < 0 or at + max(len(variant.ref), len(alt)) > size:
+        is_too_long = at + max(len(variant.ref), len(alt)) > size and not is_complete
+        if start + size + pulled > length or at < 0 or is_too_long:
             return None
         left = genome.fetch(variant.name, start, variant.start)
         right = genome.fetch(variant.name, end, min(length, end + size))
         for allele, windows in zip((variant.ref, alt), found, strict=True):
             letters = np.frombuffer(genome.alphabet.normalise(allele.encode()), np.uint8)
-            windows.append(np.concatenate((left, letters, right))[:size])
+            complete = np.concatenate((left, letters, right))
+            windows.append(complete if is_complete else complete[:size])
         positions.append(at)
     return AllelePair(np.stack(found[0]), np.stack(found[1]), np.array(positions))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from selfattn_bio.config import did_you_mean
-from selfattn_bio.errors import RunFileError
+from selfattn_bio.errors import OutputError, RunFileError
 from selfattn_bio.layout import PROVENANCE, Layout
 
 TASKS, RESULTS = Path("workflows/tasks"), Path("results")
@@ -114,3 +115,21 @@ def _find(text: str) -> tuple[Path, Path]:
     )
     message = f"unknown task {text!r}"
     raise RunFileError(message, hint=f"{hint} Name a task, a run file, or a folder with {RUN_FILE}")
+
+
+def check_new_task(name: str) -> None:
+    """Raise unless workflows/tasks/NAME.toml can be written and does not exist.
+
+    Raises
+    ------
+    OutputError
+        If it exists, or its folder is not writable.
+    """
+    path = TASKS / f"{name}.toml"
+    if path.exists():
+        message = "the run file already exists"
+        OutputError.fail(message, path, "Edit it, remove it, or choose another name")
+    folder = next(each for each in path.parents if each.exists())
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        message = f"cannot write {path}: permission denied"
+        raise OutputError(message, hint="Run init in a folder of your own")

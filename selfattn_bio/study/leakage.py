@@ -106,10 +106,12 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
     limits, seen = _limits(task), _seen(task.parents)
     leaks = find_leaks(parts["test"], others, seen, corpus.alphabet, groups=groups, k=limits.k)
     similarity = limits.similarity or SIMILARITY[corpus.alphabet.family]
+    tested = parts["test"].records
     summary: dict[str, Any] = {
         "alphabet": corpus.alphabet.name,
         "records": {part.name: len(part.letters) for part in (parts["test"], *others)},
         "similarity": similarity,
+        "groups": [name for name in groups if name in tested and tested[name].notna().any()],
         **counts_of(leaks, similarity),
         "shifts": [
             row
@@ -279,6 +281,9 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
     )
     fraction, other = summary["near"] / len(leaks), summary["near_other_label"]
     alphabet = get_alphabet(summary["alphabet"])
+    shared = f"with a group that is also in train: {sum(summary['shared'].values())}"
+    if not summary["groups"]:
+        shared = "no column of groups ([split] kind group)"
     lines = [
         f"compared {len(leaks):,} test records with {records}, by shared k-mers; "
         f"{missed_relatives(alphabet)}",
@@ -287,8 +292,7 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
         + ("" if other is None else f", {other} of them with another label"),
         f"test records with the same sequence{alphabet.either_strand}: "
         f"{summary['duplicates']}, with an overlapping interval: {summary['overlaps']}, "
-        f"seen by a parent model: {summary['seen']}, "
-        f"with a group that is also in train: {sum(summary['shared'].values())}",
+        f"seen by a parent model: {summary['seen']}, {shared}",
     ]
     for row in worst_leaks(leaks, 3):
         lines.append(

@@ -198,10 +198,11 @@ def _pairs(
         settings.seed,
     )
     if len(ppms) > 1:
+        together = sites[sites.groupby("record")["name"].transform("nunique") > 1]
         LOG.info(
-            f"{output.name}: the model relies on {counted(len(sites), 'site')} of "
-            f"{counted(sites['name'].nunique(), 'motif')} in "
-            f"{sites['record'].nunique()} of {counted(len(letters), f'test {output.records}')}"
+            f"{output.name}: {together['record'].nunique():,} of "
+            f"{counted(len(letters), f'test {output.records}')} have used sites of two or more "
+            f"motifs ({counted(len(together), 'site')})"
         )
     table = evaluate_interactions(
         sites,

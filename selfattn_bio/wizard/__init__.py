@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from selfattn_bio.config import PretrainedModel, RunFile, check_files, run_file_
 from selfattn_bio.config.genome import ShuffledNegatives
 from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.display import counted, duration
-from selfattn_bio.errors import CorpusError, OutputError, RunFileError, SelfAttnBioError
+from selfattn_bio.errors import CorpusError, RunFileError, SelfAttnBioError
 from selfattn_bio.files import write_text
 from selfattn_bio.log import LOG, log_lines, logging_from
 from selfattn_bio.model.build import build_network
@@ -172,24 +171,6 @@ def propose(
         except CorpusError as error:  # keep [model] and [training] of the draft
             LOG.info(f"no recipe could be chosen: {error.message}")
     return Proposal(DIRECTIVE + text, path)
-
-
-def check_new_task(name: str) -> None:
-    """Raise unless workflows/tasks/NAME.toml can be written and does not exist.
-
-    Raises
-    ------
-    OutputError
-        If it exists, or its folder is not writable.
-    """
-    path = TASKS / f"{name}.toml"
-    if path.exists():
-        message = "the run file already exists"
-        OutputError.fail(message, path, "Edit it, remove it, or choose another name")
-    folder = next(each for each in path.parents if each.exists())
-    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-        message = f"cannot write {path}: permission denied"
-        raise OutputError(message, hint="Run init in a folder of your own")
 
 
 def _choose_recipe(study: Study) -> Recipe | None:

@@ -27,7 +27,12 @@ NO_SPLIT = "none"  # value of `split_column` that ignores all columns
 # columns that are not targets; also as the last word of a longer name, such as gene_id
 NOT_LEARNT_NAMES = (
     *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source"),
-    *("weight", *SPLIT_COLUMNS),
+    *("weight", "transcript", "parent", "patient", "donor", *SPLIT_COLUMNS),
+)
+# names of numbers that are not learned next to others: counts, such as n_barcodes, and replicates
+AUXILIARY_NAMES = (
+    re.compile(r"^(?:n|num|number)[_ ]|(?:^|[_ ])counts?$", re.IGNORECASE),
+    re.compile(r"(?:^|[_ .-])rep(?:licate)?[_ .-]?\d+$|[_ .-]r\d+$|replicate$", re.IGNORECASE),
 )
 POSITIVE_WORDS = (*LABEL_WORDS, "positives", "+")
 NEGATIVE_WORDS = (
@@ -181,6 +186,11 @@ def split_of_file(name: str) -> str | None:
     return words.pop() if len(words) == 1 else None
 
 
+def is_auxiliary(name: str) -> bool:
+    """Return whether the name of a column is that of a replicate or a count."""
+    return any(pattern.search(name.strip()) for pattern in AUXILIARY_NAMES)
+
+
 def choose_targets(
     columns: Mapping[str, Texts],
     lengths: Sequence[int],
@@ -212,6 +222,9 @@ def choose_targets(
         for name, target in found.items()
         if re.split(r"[ _]", name.strip().lower())[-1] not in NOT_LEARNT_NAMES
     ]
+    for pattern in AUXILIARY_NAMES:  # replicates are learned if there are only counts next to them
+        others = [target for target in usual if not pattern.search(target.column.strip())]
+        usual = others if any(target.kind == "regression" for target in others) else usual
     named = [target for target in usual if target.column.strip().lower() in LABEL_NAMES]
     for candidates in (named, usual):
         if len(candidates) == 1:

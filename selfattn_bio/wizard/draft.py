@@ -21,7 +21,7 @@ from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.outputs import ClassOutput
 from selfattn_bio.sequence.h5ad import numbers_of
-from selfattn_bio.sequence.readers.table import targets_table
+from selfattn_bio.sequence.readers.table import is_missing, targets_table
 from selfattn_bio.sequence.records import LABEL, Fields
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.trained import MOST_OUTPUTS
@@ -36,6 +36,7 @@ from selfattn_bio.wizard.columns import (
     choose_targets,
     find_split,
     in_table,
+    is_auxiliary,
     no_column,
     target_of,
     with_values,
@@ -72,7 +73,10 @@ def draft(
     targets = _targets(request, contents, table, split) if has_columns else ()
     labels = _labels(request, contents, targets)
     objective = targets[0].kind if targets else "binary"
-    split_text, split_words = sections.split_lines(request, contents, labels, split)
+    used = {target.column for target in targets} | {split.column if split else ""}
+    unused = {name: texts for name, texts in table.columns.items() if name not in used}
+    known = table.num_known(targets) if table.columns and targets else len(labels)
+    split_text, split_words = sections.split_lines(request, contents, labels, split, unused, known)
     head = [
         f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
         f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
@@ -98,7 +102,8 @@ def draft(
         *(f"column {each.column!r}: {each.counts}" for each in targets if each.counts),
         *(note for target in targets for note in target.notes),
     ]
-    messages += _unused(request, contents, table, targets, split)
+    others = [name for name in unused if setting("column", name) not in split_text]
+    messages += _unused(request, contents, table, targets, others if targets else [])
     if request.columns and not (contents.is_table or request.genome):
         messages += _unquoted(request)
     messages += contents.notes
@@ -144,6 +149,11 @@ class TargetTable:
             )
         columns = {str(name): texts_of(table[name]) for name in table}
         return cls(columns, [length_of[name] for name in table.index], request.targets)
+
+    def num_known(self, targets: Sequence[TargetColumn]) -> int:
+        """Return the number of rows with a value of any target."""
+        rows = zip(*(self.columns[target.column] for target in targets), strict=True)
+        return sum(not all(map(is_missing, row)) for row in rows)
 
 
 def _split(request: Request, contents: Contents, table: TargetTable) -> SplitColumn | None:
@@ -242,16 +252,14 @@ def _unused(
     contents: Contents,
     table: TargetTable,
     targets: Sequence[TargetColumn],
-    split: SplitColumn | None,
+    unused: Sequence[str],
 ) -> Iterator[str]:
     """Name the columns that are not used, and those that could be learned too."""
     learned = [target.column for target in targets]
-    used = {*learned, split.column if split else ""}
-    unused = [name for name in table.columns if name not in used] if targets else []
     more = [
         name
         for name in unused
-        if not request.columns
+        if not (request.columns or is_auxiliary(name))
         and (found := target_of(name, table.columns[name], table.lengths, contents.alphabet))
         and can_be_joined([*targets, found])
     ]
@@ -259,6 +267,9 @@ def _unused(
         names = " ".join([*learned, *more])
         hint = f"; learn several columns with `columns` {names}" if more else ""
         yield f"not used: {', '.join(unused)}{hint}"
+    auxiliary = ", ".join(filter(is_auxiliary, unused))
+    if auxiliary and not request.columns:
+        yield f"replicates or counts, by their names: {auxiliary}; learn them with `columns`"
     causes = {name: cause_of(table.columns[name]) for name in unused}
     yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
 

@@ -6,6 +6,7 @@ it does not set follows from the records and the objective.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.sequence.readers.table import is_missing
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
 from selfattn_bio.wizard.contents import Contents
@@ -26,6 +28,11 @@ BIN = 200  # bp
 FRACTION = 0.15  # fraction of the records in valid, and in test
 ENOUGH = 0.12  # valid and test get no more chromosomes when they have this fraction of the records
 MIN_GROUPS = 10  # smallest number of groups for a split by group
+# names of columns of groups, such as gene, Parent_ID or ensembl gene names
+GROUP_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
+    r"(?:[\W_]*(?:id|name|symbol|accession)s?)?$"
+)
 MIN_CHROMOSOMES = 3  # one each for train, valid and test
 STEP_RECORDS = 64  # records per optimizer step
 BATCH_POSITIONS = 131_072  # bases or residues per batch; fits a laptop (docs/attention_speed.md)
@@ -85,10 +92,40 @@ def spread(contents: Contents) -> str:
     return f"{ordered[0]:,} to {ordered[-1]:,} {unit} (median {ordered[len(ordered) // 2]:,})"
 
 
+def find_groups(columns: Mapping[str, Texts]) -> str:
+    """Return the column whose values repeat as groups do, such as genes; empty if there is none.
+
+    Columns with a name of groups are preferred, then those with fewer groups. Other columns must
+    have words, not numbers.
+    """
+    sizes = {name: len({*texts} - {None}) for name, texts in columns.items()}
+    fit = [name for name, texts in columns.items() if MIN_GROUPS <= sizes[name] <= len(texts) / 2]
+    named = [name for name in fit if GROUP_NAME.search(name)]
+    words = [name for name in fit if re.search("[A-Za-z]", next(filter(None, columns[name])))]
+    return min(named or words, key=sizes.__getitem__, default="")
+
+
 def split_lines(
-    request: Request, contents: Contents, labels: Sequence[str], split: SplitColumn | None
+    request: Request,
+    contents: Contents,
+    labels: Sequence[str],
+    split: SplitColumn | None,
+    unused: Mapping[str, Texts],
+    num_known: int,
 ) -> tuple[list[str], str]:
-    """Write [split], and describe the choice; `labels` has the class of each record."""
+    """Write [split], and describe the choice.
+
+    Parameters
+    ----------
+    labels
+        Class of each record.
+    split
+        Column of the split, if there is one.
+    unused
+        Columns that are not learned, which may be groups.
+    num_known
+        Number of records with a value to learn.
+    """
     if "train" in request.files:
         lines = [setting("kind", "files")]
         return _sampled(lines, contents.counts), f"the files ({_counted(contents.counts)})"
@@ -115,35 +152,44 @@ def split_lines(
         pairs = zip(("valid", "test"), regions, strict=True)
         lines = [setting("kind", "region"), *(setting(*pair) for pair in pairs)]
         return ["[split]", *lines], f"by region (valid {regions[0][0]}, test {regions[1][0]})"
-    number, lacking = len(set(contents.groups) - {None}), contents.groups.count(None)
+    group, groups, others = "group", contents.groups, find_groups(unused)
+    if GROUP_NAME.search(others) and not any(groups):
+        group, groups = others, [None if is_missing(text) else text for text in unused[others]]
+    number, lacking = len(set(groups) - {None}), len(labels) - len(groups) + groups.count(None)
     if number >= MIN_GROUPS and not lacking:
         note = f"{number:,} groups; the records of a group stay together"
-        line = setting("kind", "group", note)
-        words = f"by group ({number:,} groups)"
+        lines = [setting("kind", "group", note), setting("column", group)]
+        words = f"by column {group!r} ({number:,} groups, whose records may be similar)"
     elif contents.are_variants:
         note = "variants of one sequence are all similar; for new positions or more substitutions "
         note += "than in training, give your own split (docs/own_split.md)"
-        line = setting("kind", "random", note)
+        lines = [setting("kind", "random", note)]
         words = "at random, because all records are similar, as variants of one sequence"
     elif contents.alphabet.name == "protein":
         why = "keeps similar sequences together; a random split would put relatives of training "
         why += 'records into test. Similarity is that of k-mers, not identity; method = "mmseqs2" '
         why += "finds more relatives (docs/leakage.md)"
-        line, words = setting("kind", "cluster", why), "by clusters of similar sequences"
+        lines, words = [setting("kind", "cluster", why)], "by clusters of similar sequences"
     else:
         hint = (
-            'for one genome "chromosome" is better, for related sequences "cluster" '
-            "(docs/leakage.md)"
+            'for one genome "chromosome" is better, for related sequences "cluster", for several '
+            'records of each gene or patient "group" with its column (docs/leakage.md)'
         )
-        line, words = setting("kind", "random", f"duplicates stay together; {hint}"), "at random"
+        lines, words = [setting("kind", "random", f"duplicates stay together; {hint}")], "at random"
     if number and lacking:
-        reasons.append(f"'group' is missing for {counted(lacking, 'record')}")
+        reasons.append(f"{group!r} is missing for {counted(lacking, 'record')}")
     elif 0 < number < MIN_GROUPS:
-        reasons.append(f"'group' has only {counted(number, 'group')} ({MIN_GROUPS} are needed)")
+        reasons.append(f"{group!r} has only {counted(number, 'group')} ({MIN_GROUPS} are needed)")
     because = f", because {' and '.join(reasons)}" if reasons else ""
-    size = counted(round(FRACTION * len(labels)), "record")
+    size = counted(round(FRACTION * num_known), "record")
     words += f"{because}; valid and test have about {size} each"
-    return ["[split]", *map(comment, reasons), line], words
+    if others and not number:
+        words += (
+            f". Column {others!r} has {len(set(unused[others]))} different values: if records with "
+            f"the same value are similar, write in [split] {setting('kind', 'group')} and "
+            f"{setting('column', others)}"
+        )
+    return ["[split]", *map(comment, reasons), *lines], words
 
 
 def _unused_chromosomes(chromosomes: Sequence[str | None]) -> str:

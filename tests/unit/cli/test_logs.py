@@ -16,7 +16,7 @@ import pytest
 from selfattn_bio import log
 from selfattn_bio.cli import main as cli
 from selfattn_bio.errors import SequenceFileError, TrainingInterrupted
-from selfattn_bio.log import LOG, Progress, logging_from
+from selfattn_bio.log import LOG, Progress, log_lines, logging_from
 
 PAGE = (Path(__file__).parents[3] / "docs/commands.md").read_text(encoding="utf-8")
 CODES = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTILINE)}
@@ -228,3 +228,9 @@ def test_bars_end_with_the_command(monkeypatch):
     monkeypatch.setattr(cli, "_run", lambda *_: shown.append(Progress.bars) or 0)
     assert cli.main(["schema"]) == 0
     assert (shown, Progress.bars) == ([True], False)
+
+
+def test_minus_signs_are_hyphens(caplog):
+    caplog.set_level("INFO", "selfattn_bio")
+    log_lines(["effect \N{MINUS SIGN}0.5 (-0.6 to -0.4)"])
+    assert caplog.messages == ["effect -0.5 (-0.6 to -0.4)"]

@@ -15,10 +15,10 @@ def ingested(files, folder, targets=None, labels=(None, None), alphabet=DNA, **r
     return build_corpus(sources, folder, RecordRules(alphabet, **rules), targets)
 
 
-def with_targets(files, tmp_path, text, name="targets.tsv"):
+def with_targets(files, tmp_path, text, name="targets.tsv", **rules):
     """Build a corpus with a table of targets."""
     (tmp_path / name).write_text(text)
-    return ingested(files, tmp_path / "corpus", tmp_path / name)
+    return ingested(files, tmp_path / "corpus", tmp_path / name, **rules)
 
 
 def fasta(path, *texts, prefix="r"):

@@ -157,7 +157,9 @@ def test_corpus_marked_by_snakemake_may_be_replaced(corpus, files):
 
 
 def test_targets_follow_record_order(files, tmp_path):
-    corpus = with_targets(files, tmp_path, "id\tx\tkind\nb\t2.5\told\na\t1\t\nnobody\t3\tnew\n")
+    text = "id\tx\tkind\tnote\nb\t2.5\told\tq\na\t1\t\t\nnobody\t3\tnew\tq\n"
+    corpus = with_targets(files, tmp_path, text, learnt=("x", "kind"))
+    assert corpus.summary["targets"]["columns"] == ["x", "kind", "note"]
     ids = corpus.records["id"].tolist()
     targets = corpus.targets(["x", "kind"]).set_index(pd.Index(ids))
     assert targets.loc["a", "x"] == "1"
@@ -205,7 +207,7 @@ def test_unfit_targets(files, tmp_path, text, message):
 def test_sequence_table_columns_join_other_targets(files, tmp_path):
     table = tmp_path / "a.csv"
     table.write_text("id,sequence,x,y\na,ACGT,1,\nb,ACGG,,\n")
-    own = ingested([files[1], table], tmp_path / "own")
+    own = ingested([files[1], table], tmp_path / "own", learnt=("x", "y"))
     found = own.targets(["x", "y"]).fillna("-").to_numpy().tolist()
     assert found == [["-", "-"], ["-", "-"], ["1", "-"], ["-", "-"]]
     line = "targets: x ('1' 1, missing for 3 records), y (missing for 4 records)"

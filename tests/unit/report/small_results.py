@@ -96,6 +96,7 @@ PAIRS = table_of(
     """,
 ).assign(
     marginal_distance_q=[0.004, np.nan],
+    target="positive",
     lacks=["", "no q value, because fewer than 6 pairs (four motifs) were tested"],
 )
 PAIRS = PAIRS.reindex(

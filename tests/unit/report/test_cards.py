@@ -97,6 +97,14 @@ def test_motif_that_lowers_a_number(rows):
         assert lines_of(rows[0], **number | changes)[question].answer == expected
 
 
+def test_permuted_motifs_with_the_reverse_effect(rows):
+    for verb, changes in (("lower", {"null_necessity": -0.2}), ("raise", NUMBER)):
+        for null in (-0.2, -0.004):
+            number = changes | {"null_necessity": null if verb == "lower" else -null}
+            found = lines_of(rows[0], **number)[PERMUTED].figures
+            assert f"in random order, it does not {verb} " in found
+
+
 def test_undecided_tests_are_named(rows):
     last = rows[-1]
     few = "(at least 30 independent test records must have a site)"
@@ -301,5 +309,6 @@ def test_rate_of_false_support_is_that_of_the_documentation(page_text):
 
 def test_motifs_of_one_strand_have_no_strand(results):
     motifs = results.motifs.assign(marginal_strand_q=np.nan)
-    shown = section_of(page_of(replace(results, motifs=motifs)), "marginals")
+    corpus = results.corpus | {"alphabet": "rna"}
+    shown = section_of(page_of(replace(results, motifs=motifs, corpus=corpus)), "marginals")
     assert "The effect depends on the position for 1." in shown

@@ -41,7 +41,10 @@ def test_peak_of_records_that_end_early():
     attribution = np.ones((2, 20))
     attribution[1, 10:] = 0
     found = _peak(attribution, pd.Series([20, 10]))
-    assert "at positions 1 to 2: 13 % of the total (13 % if it were even)" in found
+    assert found == (
+        "Attribution is about even, and highest at positions 1 to 2: 13 % of the total (13 % if it "
+        "were even)."
+    )
 
 
 @pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
@@ -63,7 +66,7 @@ def test_findings_are_on_what_was_measured(tmp_path, results):
     assert found["evidence"] == (
         "Of 2 motifs, 1 changes the prediction (interval without 0): 1 raises it."
     )
-    assert found["attention"].startswith("Attribution is highest at positions ")
+    assert found["attention"].startswith("Attribution is about even, and highest at positions ")
     unknown = replace(results.explained, hypothetical=results.explained.hypothetical[:, :, :0])
     assert findings(replace(results, explained=unknown))["attention"] == ""
 

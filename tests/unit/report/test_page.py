@@ -20,7 +20,8 @@ from selfattn_bio.config import RunFile, StackSection
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.report import words
 from selfattn_bio.report.results import site_positions
-from selfattn_bio.report.tables import leakage_tables, stability_table
+from selfattn_bio.report.tables import leakage_tables, split_table, stability_table
+from selfattn_bio.sequence.split_table import NO_VALUE
 from selfattn_bio.sequence.tables import BED_COLUMNS
 
 
@@ -233,7 +234,7 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
         "lower it: 0. The effect depends on the position for 1 and on the strand for 0.",
         "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Largest if the site starts at 41 to 45 on the "
         "- strand (+1.25). Dependence on the position: q = 0.003, on the strand: q = 0.2.",
-        "epistasis of 1 of 1 pair depends on the distance between the sites.",
+        "depends on the distance between the sites for this number of pairs: 1.",
         "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Largest at 10 positions (+0.90).",
     ):
         assert text in shown
@@ -244,6 +245,24 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
     assert summary in section_of(closed, "marginals")
     bare = MOTIFS.drop(columns=[name for name in MOTIFS if "marginal" in name])
     assert 'id="marginals"' not in page_of(replace(results, motifs=bare, marginals=None))
+
+
+def test_small_dependences_of_motifs_alone_are_not_counted(results):
+    flat = results.marginals.assign(effect=0.4)
+    touching = results.distances.assign(
+        distance=[0, 5, 10], epistasis=[9, 0.3, 0.35], name_a="motif_01", name_b="motif_02"
+    )
+    page = page_of(replace(results, marginals=flat, distances=touching))
+    shown = section_of(page, "marginals")
+    small = "0 (and by less than the smallest effect that counts for 1 more)"
+    assert f"depends on the position for {small} and on the strand for 0." in shown
+    assert f"for this number of pairs: {small}." in shown
+
+
+def test_records_without_value_have_a_row(results):
+    records = results.records.assign(reason=NO_VALUE, split="dropped")
+    rows = split_table(pd.concat([results.records, records]), "random").rows
+    assert rows[-1].cells["split"] == "dropped: no value to learn"
 
 
 def test_outputs_that_were_not_explained_are_named(results, page_text):

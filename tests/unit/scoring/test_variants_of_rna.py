@@ -12,15 +12,16 @@ from selfattn_bio.evidence.variants import score_substitutions
 from selfattn_bio.scoring.variants import VariantOptions, score_variants
 
 
-def test_records_of_rna_are_read_completely(tmp_path):
+def rna_scorer():
+    """Return a model of RNA with two numbers, as if trained on records of 60 to 80 nt."""
     data = RUN.data.model_copy(update={"alphabet": "rna"})
     objective = config.RegressionObjective(columns=("u", "v"), center=(2.0, 0.0), scale=(3.0, 1.0))
-    changes = {
-        "data": data,
-        "tokens": config.Tokens(k=1),
-        "objective": objective,
-    }
-    scorer = replace(scorer_of(RUN.model_copy(update=changes)), record_length=60, longest_record=80)
+    changes = {"data": data, "tokens": config.Tokens(k=1), "objective": objective}
+    return replace(scorer_of(RUN.model_copy(update=changes)), record_length=60, longest_record=80)
+
+
+def test_records_of_rna_are_read_completely(tmp_path):
+    scorer = rna_scorer()
     names = {"a": 80, "b": 50, "c": 60, "d": 90}
     texts = {name: random_letters(n, n).tobytes().decode() for name, n in names.items()}
     texts = {name: each.replace("T", "U") for name, each in texts.items()}
@@ -41,3 +42,26 @@ def test_records_of_rna_are_read_completely(tmp_path):
     for text in (texts["a"], texts["a"] * 9):
         with pytest.raises(GenomeError, match=r"no such file.* Write a sequence to a FASTA file"):
             score_substitutions(scorer, text, "a:1-50")
+
+
+def test_alleles_change_the_length_of_complete_rna(tmp_path):
+    scorer = rna_scorer()
+    texts = {"a": random_letters(80, 1), "b": random_letters(50, 2)}
+    texts = {name: each.tobytes().decode().replace("T", "U") for name, each in texts.items()}
+    a, b = texts.values()
+    rows = [
+        ("a", 40, a[39:41], a[39]),  # in the middle of a record as long as the window
+        ("a", 79, a[78:], a[78]),
+        ("a", 80, a[79], f"{a[79]}GGU"),
+        ("b", 1, b[:5], "G"),
+        ("b", 20, b[19], "G" if b[19] == "U" else "U"),
+    ]
+    path = write_genome(tmp_path / "rna.fa", texts)
+    table = score_variants(scorer, path, write_vcf(tmp_path / "a.vcf", rows))
+    assert table["status"].tolist() == ["scored"] * 5
+    changed = [a[:40] + a[41:], a[:79], f"{a}GGU", f"G{b[5:]}", b[:19] + rows[4][3] + b[20:]]
+    output = scorer.objective.outputs[0]
+    for column, sequences in (("ref", [a, a, a, b, b]), ("alt", changed)):
+        letters = [np.frombuffer(each.encode(), np.uint8) for each in sequences]
+        expected = output.value(scorer.outputs(letters))
+        np.testing.assert_allclose(table[f"{column}_{output.name}"], expected, atol=1e-5)

@@ -1,6 +1,7 @@
 """Explain, motifs and interactions: which records are used, what is written, and refusals."""
 
 import dataclasses
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -268,7 +269,10 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert (len(sequences), hit_p) == (10, 0.2)  # positives on c3
     assert "supported: 0 of 1 pair" in caplog.text
     assert "one and two of positive: epistasis" in caplog.text
-    assert "), 10 records, preferred distance" in caplog.text
+    assert "), 10 records, preferred distance: none (q " in caplog.text
+    assert re.search(
+        r"\d+ of 10 test positives have used sites of two or more motifs ", caplog.text
+    )
     missing = (
         "no difference from random positions shown; no q value, because fewer than 6 pairs (four "
         "motifs) were tested"

@@ -1,0 +1,82 @@
+"""Test how init treats columns of groups, replicates and counts, and records without a value."""
+
+import pytest
+from commands import run
+from init_files import TASK, ingested, made, table
+
+from selfattn_bio import Study
+from selfattn_bio.wizard.columns import is_auxiliary
+from selfattn_bio.wizard.sections import find_groups
+
+
+def height(i, _):
+    return i / 7 if i % 4 else None
+
+
+def test_records_of_a_gene_stay_together(here, capsys):
+    gene, note = lambda i, _: f"g{i % 30}", lambda i, _: f"run {i % 40}"
+    split = made(table(height=height, gene_id=gene, batch=note)).split
+    out = capsys.readouterr().out
+    assert (split.kind, split.column) == ("group", "gene_id")
+    assert "init: split: by column 'gene_id' (30 groups, whose records may be similar); " in out
+    assert "valid and test have about 14 records each\n" in out  # 90 of 120 have a value
+    assert "init: not used: batch\n" in out
+    capsys.readouterr()
+    sizes = ingested()[1]
+    assert sizes["dropped"] == 30
+    assert min(sizes["valid"], sizes["test"]) >= 9
+    assert "targets: height (missing for 30 records)\n" in capsys.readouterr().out
+    run("audit my_task")
+    assert "with a group that is also in train: 0\n" in capsys.readouterr().out
+    assert Study("my_task").leakage.summary["groups"] == ["gene_id"]
+
+
+def test_other_repeated_columns_are_only_named(here, capsys):
+    split = made(table(height=height, batch=lambda i, _: f"run {i % 40}")).split
+    assert split.kind == "random"
+    out = capsys.readouterr().out
+    assert (
+        "init: split: at random; valid and test have about 14 records each. Column 'batch' " in out
+    )
+    assert 'write in [split] kind = "group" and column = "batch"\n' in out
+    assert 'of each gene or patient "group" with its column' in TASK.read_text()
+    ingested()
+    run("audit my_task")
+    assert "no column of groups ([split] kind group)\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"Gene": 20, "batch": 12}, "Gene"),
+        ({"gene_name": 30, "Family-ID": 15}, "Family-ID"),
+        ({"family": 3, "donors": 30}, "donors"),
+        ({"gene": 61}, ""),  # too many
+        ({"gene": 9}, ""),
+        ({"batch": 40, "plate": 20}, "plate"),
+        ({"oncogene": 20}, "oncogene"),
+    ],
+)
+def test_find_groups(columns, found):
+    texts = {name: [f"v{i % number}" for i in range(120)] for name, number in columns.items()}
+    assert find_groups(texts | {"gene_length": [str(i % 40) for i in range(120)]}) == found
+
+
+def test_replicates_and_counts_are_not_learned(here, capsys):
+    names = ("hl_rep1", "hl_rep2", "n_barcodes", "log2_half_life", "other")
+    columns = {name: (lambda i, _, k=k: (i * k) % 97 / 7) for k, name in enumerate(names, 3)}
+    options = table(**columns)
+    assert made(options).objective.columns == names[3:]
+    line = "replicates or counts, by their names: hl_rep1, hl_rep2, n_barcodes; learn them with "
+    out = capsys.readouterr().out
+    assert line in out
+    assert "learn several" not in out
+    chosen = made(f"{options} --column hl_rep1 n_barcodes").objective.columns
+    assert chosen == ("hl_rep1", "n_barcodes")
+    assert line not in capsys.readouterr().out
+    del columns["other"], columns["log2_half_life"]
+    assert made(table(**columns)).objective.columns == names[:2]
+    wanted = ["a_r1", "rep2", "x.rep-3", "Replicate_1", "read_count", "num_reads", "counts"]
+    assert [
+        name for name in (*wanted, "r2", "report", "ncRNA", "account") if is_auxiliary(name)
+    ] == wanted
