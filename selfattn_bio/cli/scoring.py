@@ -237,6 +237,7 @@ def variants(arguments: Namespace) -> None:
     window is scored in one window around its middle. In a longer region, each position has a window
     around it. A model of proteins scores the substitutions in a sequence of a FASTA file: --genome
     proteins.fa --region ID. --model may then also be a published language model, with log ratios.
+    Matches of --motifs are approximate, also of patterns, unlike those of `hits`.
 
     example: selfattn-bio variants --model results/promoter/model \\
       --genome dm3.fa --vcf my.vcf.gz --rc --output my
@@ -288,6 +289,8 @@ def variants(arguments: Namespace) -> None:
 )
 def hits(arguments: Namespace) -> None:
     """Find motif hits in FASTA files with FIMO, on both strands of DNA.
+
+    Patterns of PROSITE and ELM match exactly. A matrix has any match with p below --hit-p.
 
     The output has one row per hit. Its suffix chooses the format: .bed (BED6 with score = -10 log10
     p, and p as a seventh column), or .tsv or .parquet with the same columns and a header.

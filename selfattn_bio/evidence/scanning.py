@@ -20,7 +20,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, check_output_file, listed, whole_file
 from selfattn_bio.log import LOG
-from selfattn_bio.motifs import alphabet_of, matrix_of, open_database
+from selfattn_bio.motifs import alphabet_of, has_patterns, matrix_of, open_database
 from selfattn_bio.motifs.matching import HIT_P, NUM_SITES, best_p, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.scoring.inputs import read_inputs
@@ -48,14 +48,17 @@ def hits(
     """Find motif hits with FIMO, on both strands of DNA.
 
     `hits("motifs.meme", ["TTTATCGATAGG"])` returns one row for each motif and position in the
-    string.
+    string. Patterns and consensus sequences, also of files of ELM and PROSITE, match exactly: each
+    letter is one of those of its position. A matrix of probabilities has any match with a p-value
+    below `hit_p`. An unknown letter, such as N or X, scores as the worst letter of its position, so
+    that it never matches a pattern, except where any letter does.
 
     Parameters
     ----------
     motifs
         A `MotifSet`; a mapping of names to (width, A) probabilities, or to a consensus in IUPAC
         codes such as "TATAWAAR"; or an argument of `open_database`: `jaspar:GROUP`, or the path of
-        a MEME, JASPAR or TRANSFAC file.
+        a MEME, JASPAR or TRANSFAC file, or for proteins of an ELM or PROSITE file.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     hit_p
@@ -84,11 +87,11 @@ def hits(
     """
     if not 0 < hit_p < 1:
         raise ArgumentError(f"hit_p is {hit_p}; choose a value between 0 and 1")
-    own, num_sites = DNA, dict[str, int]()
+    own, num_sites, are_patterns = DNA, dict[str, int](), False
     if isinstance(motifs, MotifSet):
         own, num_sites, motifs = motifs.alphabet, motifs.num_sites, motifs.ppms
     elif not isinstance(motifs, Mapping):
-        own = alphabet_of(motifs)
+        own, are_patterns = alphabet_of(motifs), has_patterns(motifs)
     if own is DNA and not alphabet and _are_rna(sequences):
         own = RNA
     letters = get_alphabet(alphabet) if alphabet else own
@@ -106,9 +109,13 @@ def hits(
     found = [table for table in tables if len(table)]
     if not found:
         return pd.DataFrame(columns=[*BED_COLUMNS, "p_value"])
-    return pd.concat(found).sort_values(
+    table = pd.concat(found).sort_values(
         ["chrom", "start", "end", "name", "strand"], ignore_index=True
     )
+    patterns = [str(name) for name, each in motifs.items() if are_patterns or isinstance(each, str)]
+    # the letters of a position of a pattern score the same, so only exact matches have the best p
+    is_exact = table["p_value"] <= table["name"].map(best)
+    return table[is_exact | ~table["name"].isin(patterns)].reset_index(drop=True)
 
 
 def scan_files(

@@ -225,9 +225,15 @@ def alphabet_of(path: str | Path) -> Alphabet:
         return DNA
     lines = database_lines(Path(path), "MEME")
     named = next((line.partition("=")[2].strip() for line in lines if "ALPHABET" in line), "")
-    if named == PROTEIN.letters or "".join(lines[:1]).startswith(RESIDUES):
+    if named == PROTEIN.letters or has_patterns(path):
         return PROTEIN
     return RNA if named == RNA.letters else DNA
+
+
+def has_patterns(path: str | Path) -> bool:
+    """Return whether a database has patterns, as of ELM and PROSITE, and no probabilities."""
+    is_file = not str(path).startswith(SHIPPED)
+    return is_file and "".join(database_lines(Path(path), "MEME")[:1]).startswith(RESIDUES)
 
 
 def read_meme(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]:

@@ -57,7 +57,8 @@ def find_hits(
     """Find where each motif matches, on both strands of DNA.
 
     The lowest possible p-value of a motif of width w is A^-w. A motif of 6 bp therefore has hits
-    below 2.5e-4, but none below 1e-4.
+    below 2.5e-4, but none below 1e-4. An unknown letter, such as N or X, scores as the worst letter
+    of its position, so that a run of them is no hit. (FIMO leaves out such windows.)
 
     Parameters
     ----------
@@ -123,36 +124,35 @@ def palindrome_shift(ppm: Floats) -> int:
 
 
 def integer_scores(ppm: Floats, num_sites: int, alphabet: Alphabet) -> Integers:
-    """Return the log-odds of each letter at each position, (width, A), in units of 1 / STEPS bit.
+    """Return the scores of each letter at each position, (width, A), in units of 1 / STEPS bit.
 
-    They are relative to a uniform background, with PSEUDO_SITES added to the sites of the motif.
+    They are log-odds relative to a uniform background, with PSEUDO_SITES added to the sites of the
+    motif, minus those of the worst letter of the position. It scores 0, as unknown letters do.
     """
     size = len(alphabet.letters)
     softened = (ppm * num_sites + PSEUDO_SITES / size) / (num_sites + PSEUDO_SITES)
-    return np.rint(np.log2(softened * size) * STEPS).astype(np.int64)
+    scores = np.rint(np.log2(softened * size) * STEPS).astype(np.int64)
+    return scores - scores.min(axis=1, keepdims=True)
 
 
 def best_p(ppm: Floats, num_sites: int, alphabet: Alphabet) -> float:
     """Return the p-value of the best possible match of a motif (width, A)."""
-    return float(p_values(integer_scores(ppm, num_sites, alphabet))[1][-1])
+    return float(p_values(integer_scores(ppm, num_sites, alphabet))[-1])
 
 
-def p_values(scores: Integers) -> tuple[int, Floats]:
-    """Return the p-values of all sums of one score per row of `scores` (width, A).
+def p_values(scores: Integers) -> Floats:
+    """Return the p-values of all sums of one score per row of `scores` (width, A), from 0 up.
 
-    Returns
-    -------
-    The smallest possible sum, and the probability that a uniformly random sequence has at least
-    this sum, at least the next one, and so on up to the largest possible sum.
+    They are the probabilities that a uniformly random sequence has a sum of at least 0, at least 1,
+    and so on up to the largest possible sum.
     """
-    smallest = int(scores.min(axis=1).sum())
     density = np.ones(1)
-    for row in scores - scores.min(axis=1, keepdims=True):
+    for row in scores:
         longer = np.zeros(len(density) + int(row.max()))
         for score in row:
             longer[score : score + len(density)] += density / len(row)
         density = longer
-    return smallest, np.cumsum(density[::-1])[::-1]
+    return np.cumsum(density[::-1])[::-1]
 
 
 def _fimo(
@@ -163,7 +163,7 @@ def _fimo(
     The table has the numbers of motif and strand (1 for -), because text takes longer to sort.
     """
     tables = [p_values(scores) for scores in motifs.values()]
-    cuts = [smallest + np.sum(p >= hit_p) for smallest, p in tables] * (1 + alphabet.has_complement)
+    cuts = [np.sum(p >= hit_p) for p in tables] * (1 + alphabet.has_complement)
     widths = np.array([len(scores) for scores in motifs.values()])
     # float32 has exact sums of such integers, and a fast product
     matrix = np.zeros((len(cuts), widths.max(), coded.shape[2]), dtype=np.float32)
@@ -185,8 +185,8 @@ def _fimo(
     strand, motif = np.divmod(column, len(motifs))
     record, start = np.divmod(position, max(coded.shape[1], 1))
     p = np.empty(len(score))
-    for row, (smallest, values) in enumerate(tables):
-        p[motif == row] = values[score[motif == row] - smallest]
+    for row, values in enumerate(tables):
+        p[motif == row] = values[score[motif == row]]
     return pd.DataFrame(
         {
             "motif": np.array(list(motifs))[motif],
@@ -241,6 +241,8 @@ def changed_motifs(
     alphabet: Alphabet = DNA,
 ) -> pd.DataFrame:
     """List motifs with a hit over the reference allele only, or over the alternative allele only.
+
+    Matches of patterns are approximate here; those of `hits` are exact.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ import selfattn_bio
 from selfattn_bio.errors import ArgumentError, DatabaseError
 from selfattn_bio.evidence import scanning
 from selfattn_bio.motifs import jaspar_text, matrix_of, meme_text
-from selfattn_bio.sequence.alphabet import PROTEIN
+from selfattn_bio.sequence.alphabet import PROTEIN, get_alphabet
 from selfattn_bio.sequence.tables import read_bed
 
 WORD = "GGTCACACT"
@@ -73,6 +73,30 @@ def test_motif_as_consensus(caplog):
     assert as_rna["start"].tolist() == [3]
     with pytest.raises(ArgumentError, match="a motif is empty text"):
         selfattn_bio.hits({"T": ""}, ["ACGT"])
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "pattern", "exact", "others"),
+    [
+        ("protein", "G....GK[ST]", ["GAAAAGKS", "GXAAAGKT"], ["GAAAAGKA", "AAAAAGKS", "GAAAAGKX"]),
+        ("protein", "HE..H", ["HEAAH"], ["HXAAH", "XXXXX"]),
+        ("dna", "TATAWAAG", ["TATATAAG"], ["TATANAAG", "TATAGAAG", "NNNNNNNN"]),
+    ],
+)
+def test_patterns_match_exactly(alphabet, pattern, exact, others):
+    # a match with one mismatch is below this p-value
+    found = selfattn_bio.hits({"m": pattern}, [*exact, *others], alphabet=alphabet, hit_p=0.02)
+    assert found["chrom"].tolist() == [str(i) for i in range(len(exact))]
+    matrix = {"m": matrix_of(pattern, get_alphabet(alphabet))}
+    near = selfattn_bio.hits(matrix, [*exact, *others], alphabet=alphabet, hit_p=0.02)
+    assert len(near) > len(found)
+
+
+def test_patterns_of_files_match_exactly(tmp_path):
+    path = tmp_path / "p.dat"
+    path.write_text("ID   P; PATTERN.\nAC   PS1;\nPA   G-x(4)-G-K-[ST].\n//\n")
+    found = selfattn_bio.hits(path, ["GAAAAGKS", "AAAAAGKS", "GAAAAGKX"])
+    assert found["chrom"].tolist() == ["0"]
 
 
 def test_a_file_with_coordinates(fasta):

@@ -48,6 +48,7 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
     assert list(found)[:2] == [ENRICHED, matched]
     for question, answer, figures in (
         (ENRICHED, YES, "30 of 40 positives and 2 of 40 negatives: odds ratio 19; q = 3e-20."),
+        (ENRICHED, YES, "so it may differ from the consensus."),
         (matched, YES, "Odds ratio 17; q = 2e-18."),
         (USED, YES, "Shuffling its sites lowers log-odds by 0.91. Effect of the sites, compared "),
         (USED, YES, ": +0.81 (+0.62 to +1.01), 32 records; q = 0.002."),
@@ -77,7 +78,7 @@ def test_motif_that_lowers_a_number(rows):
     lines = lines_of(rows[0], **number)
     matched = "Also compared with records matched for GC content and length?"
     for question, answer, *figures in (
-        (DIFFERENT, YES, f"means is {MINUS}1.50 expression;"),
+        (DIFFERENT, YES, f"means is {MINUS}1.50 expression;", "so it may differ from"),
         (matched, YES),
         (USED, YES, "Shuffling its sites raises expression by 0.80.", f"bases: {MINUS}0.90 ("),
         (PERMUTED, YES, "it raises expression by 0.03 at most"),
