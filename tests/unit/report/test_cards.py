@@ -312,3 +312,14 @@ def test_motifs_of_one_strand_have_no_strand(results):
     corpus = results.corpus | {"alphabet": "rna"}
     shown = section_of(page_of(replace(results, motifs=motifs, corpus=corpus)), "marginals")
     assert "The effect depends on the position for 1." in shown
+
+
+def test_effects_of_a_motif_are_explained_together(page_text):
+    shown = section_of(page_text, "motifs")
+    assert "as changes of log-odds (1 more multiplies the odds by 2.7)" in shown
+    for name in (
+        "<b>Effect</b>: decrease of the score",
+        "<b>Is one site sufficient?</b> Gain",
+        "Motifs alone</a>",
+    ):
+        assert name in shown

@@ -441,14 +441,3 @@ def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
         "9 of 80 test records with a known target have a site and space for a control site; 30 "
         "are needed, that is, about 267 test records with a known target"
     ) in card
-
-
-def test_effects_of_a_motif_are_explained_together(page_text):
-    shown = section_of(page_text, "motifs")
-    assert "as changes of log-odds (1 more multiplies the odds by 2.7)" in shown
-    for name in (
-        "<b>Effect</b>: decrease of the score",
-        "<b>Is one site sufficient?</b> Gain",
-        "Motifs alone</a>",
-    ):
-        assert name in shown
