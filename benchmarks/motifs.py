@@ -60,7 +60,6 @@ from selfattn_bio.attribution.methods import (
     AttnLRPCopies,
     AttributionMethod,
     Gradient,
-    GradientRollout,
     Guided,
     IntegratedGradients,
     Method,
@@ -142,7 +141,6 @@ METHODS: dict[str, Method] = {
     ),
     "saturation mutagenesis": Saturation(),
     "attention received (as DNABERT)": Received(),
-    "gradient-weighted attention": GradientRollout(),
 }
 QUICK = {"max_steps": 4, "warmup_steps": 1, "evaluate_every": 4, "checkpoint_every": 4}
 

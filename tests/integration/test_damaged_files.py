@@ -16,7 +16,7 @@ import pytest
 from damaged_arrays import DAMAGES, damaged_files
 
 import selfattn_bio
-from selfattn_bio.config import Data, SequencePartner, read_run_file
+from selfattn_bio.config import Data, Partner, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.partner import Partners
@@ -40,7 +40,7 @@ def sound(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sound")
     (folder / "a.fa").write_text(">a\nACGTACGT\n>b\nTTTTGGGG\n")
     (folder / "t.tsv").write_text("id\ty\na\t1\nb\t2\n")
-    partners = Partners(SequencePartner(kind="sequence", files=("a.fa",)), DATA)
+    partners = Partners(Partner(files=("a.fa",)), DATA)
     with contextlib.chdir(folder):
         sources = [SequenceFile(Path("a.fa"), 1)]
         build_corpus(sources, "corpus", RecordRules(DNA), "t.tsv", partners)

@@ -89,7 +89,7 @@ def test_support_tables_list_every_kind():
     named = {text.split('"')[1] if text else "binary" for text in support.OBJECTIVES.values()}
     assert named == set(support.kinds(AnyObjective))
     rows = {row[0]: dict(zip(support.MODELS, row[1:], strict=True)) for row in support.models()}
-    assert rows["two classes (`binary`)"]["cnn"] == "DNA, protein"
+    assert rows["two classes (`binary`)"]["cnn"] == "DNA, RNA, protein"
     assert rows["bins along a chromosome (`bins`)"]["dilated"] == "DNA"
     assert rows["masked language model (`masked`)"]["cnn"] == "-"
 
