@@ -152,10 +152,21 @@ def split_lines(
         pairs = zip(("valid", "test"), regions, strict=True)
         lines = [setting("kind", "region"), *(setting(*pair) for pair in pairs)]
         return ["[split]", *lines], f"by region (valid {regions[0][0]}, test {regions[1][0]})"
+    return _split_of_related(contents, len(labels), unused, num_known, reasons)
+
+
+def _split_of_related(
+    contents: Contents,
+    num_records: int,
+    unused: Mapping[str, Texts],
+    num_known: int,
+    reasons: list[str],
+) -> tuple[list[str], str]:
+    """Write a split by groups, by clusters or at random, and describe it with the reasons."""
     group, groups, others = "group", contents.groups, find_groups(unused)
     if GROUP_NAME.search(others) and not any(groups):
         group, groups = others, [None if is_missing(text) else text for text in unused[others]]
-    number, lacking = len(set(groups) - {None}), len(labels) - len(groups) + groups.count(None)
+    number, lacking = len(set(groups) - {None}), num_records - len(groups) + groups.count(None)
     if number >= MIN_GROUPS and not lacking:
         note = f"{number:,} groups; the records of a group stay together"
         lines = [setting("kind", "group", note), setting("column", group)]
