@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any
+
+LABEL = 24  # most characters of a name in a figure, about a third of the width of a phone
 
 
 def one_line(text: str) -> str:
@@ -19,6 +22,33 @@ def shortened(names: Sequence[str], most: int) -> str:
     """Join names with commas; those after the first `most` become "and 3 more"."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def short_name(name: str, most: int = LABEL) -> str:
+    """Replace the middle of a name by "…" if it has more than `most` characters."""
+    end = most // 3
+    return name if len(name) <= most else f"{name[: most - end - 1]}…{name[-end:]}"
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return a short label for each of several different names; the labels differ too.
+
+    If a name has more than LABEL characters, words that all names share at the start or the end
+    are left out: "LOCATION: Nucleus." becomes "Nucleus." next to "LOCATION: Golgi apparatus.".
+    Names that are still longer lose their middle, and have their number if labels would be equal.
+    """
+    words = [name.split() for name in names]
+    if len(names) > 1 and max(map(len, names)) > LABEL:
+        for _ in ("start", "end"):
+            # each name keeps its last word
+            columns = zip(*(own[:-1] for own in words), strict=False)
+            shared = list(takewhile(lambda column: len({*column}) == 1, columns))
+            words = [own[len(shared) :][::-1] for own in words]
+    labels = [short_name(" ".join(own)) for own in words]
+    return {
+        name: f"{label} ({number})" if labels.count(label) > 1 else label
+        for number, (name, label) in enumerate(zip(names, labels, strict=True), start=1)
+    }
 
 
 def counted(number: int, noun: str) -> str:

@@ -42,6 +42,7 @@ by a tenth), because with thousands of records even a tiny effect is significant
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,7 @@ from selfattn_bio.evidence.records import (
     sufficiency,
 )
 from selfattn_bio.motifs.matching import find_hits
+from selfattn_bio.motifs.residues import consensus_of
 from selfattn_bio.sequence.intervals import counts_before
 
 TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window", "strand")
@@ -68,6 +70,8 @@ REQUIRED = ("enrichment_p", "matched_p", "effect_p")
 NULL_P = 0.05  # fraction of permuted motifs that may have a larger necessity
 # loss of score at the hits: minus that at control sites, and the loss alone
 USES = ("effect", "necessity")
+
+KINDS = ("positives", "negatives", "records")  # with a hit
 
 
 def tested(name: str) -> tuple[str, str]:
@@ -84,6 +88,7 @@ COLUMNS = [  # order in motifs.tsv
     *tested("enrichment"),
     *("odds_ratio", "positives_with_hit", "negatives_with_hit", "positives", "negatives"),
     *("difference", "records_with_hit", "records", "num_hits"),
+    *(f"{kind}_with_consensus" for kind in KINDS),
     *estimated("effect"),
     *tested("effect"),
     "effect_records",
@@ -155,6 +160,7 @@ def weigh_evidence(
             "unit": held_out.unit,
             "min_effect": held_out.least,
             **held_out.associations(mine),
+            **_exact_matches(ppm, held_out),
             **effect(mine, scored, rng),
             **sufficiency(described, scored, rng),
             **position_profile(described, nulls_described, lengths, window, rng, held_out.units),
@@ -173,6 +179,16 @@ def weigh_evidence(
     ]
     table["lacks"] = [shortfall(row, significance) for row in table.to_dict("records")]
     return table
+
+
+def _exact_matches(ppm: Floats, held_out: HeldOut) -> dict[str, float]:
+    """Count the records that the consensus of a protein motif (width, 20) matches exactly."""
+    if held_out.alphabet.is_nucleic:
+        return {}
+    pattern = re.compile(consensus_of(ppm).encode())
+    rows = [row for row, of in enumerate(held_out.sequences) if pattern.search(of.tobytes())]
+    found = held_out.associations(pd.DataFrame({"record": rows}))
+    return {f"{kind}_with_consensus": found.get(f"{kind}_with_hit", np.nan) for kind in KINDS}
 
 
 def _against_nulls(
