@@ -357,8 +357,8 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
     if len(missing):
         more = f", like {len(missing) - 1} more of {len(records)}" if len(missing) > 1 else ""
         hint = (
-            f"Add {column}= to the FASTA headers or a column {column} to the table, or choose "
-            "another [split] kind"
+            f"Add {column}= to the FASTA headers or a column {column} to the table, name the one "
+            f"it has with columns = {{ {column} = 'NAME' }} in [data], or choose another split"
         )
         message = f"record {missing.iloc[0]!r} has no {column} to split by{more}"
         raise CorpusError(message, hint=hint)
