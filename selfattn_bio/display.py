@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
 from typing import Any
 
 LABEL = 24  # most characters of a name in a figure, about a third of the width of a phone
@@ -33,18 +32,15 @@ def short_name(name: str, most: int = LABEL) -> str:
 def short_names(names: Sequence[str]) -> dict[str, str]:
     """Return a short label for each of several different names; the labels differ too.
 
-    If a name has more than LABEL characters, words that all names share at the start or the end
-    are left out: "LOCATION: Nucleus." becomes "Nucleus." next to "LOCATION: Golgi apparatus.".
-    Names that are still longer lose their middle, and have their number if labels would be equal.
+    If a name has more than LABEL characters, words that all names share before their last word are
+    left out: "LOCATION: Nucleus." becomes "Nucleus." next to "LOCATION: Golgi apparatus.". Names
+    that are still longer lose their middle, and have their number if labels would be equal.
     """
-    words = [name.split() for name in names]
+    shared: set[str] = set()
     if len(names) > 1 and max(map(len, names)) > LABEL:
-        for _ in ("start", "end"):
-            # each name keeps its last word
-            columns = zip(*(own[:-1] for own in words), strict=False)
-            shared = list(takewhile(lambda column: len({*column}) == 1, columns))
-            words = [own[len(shared) :][::-1] for own in words]
-    labels = [short_name(" ".join(own)) for own in words]
+        shared = set.intersection(*({*name.split()[:-1]} for name in names))
+    kept = ([word for word in name.split() if word not in shared] for name in names)
+    labels = [short_name(" ".join(words)) for words in kept]
     return {
         name: f"{label} ({number})" if labels.count(label) > 1 else label
         for number, (name, label) in enumerate(zip(names, labels, strict=True), start=1)

@@ -71,8 +71,6 @@ NULL_P = 0.05  # fraction of permuted motifs that may have a larger necessity
 # loss of score at the hits: minus that at control sites, and the loss alone
 USES = ("effect", "necessity")
 
-KINDS = ("positives", "negatives", "records")  # with a hit
-
 
 def tested(name: str) -> tuple[str, str]:
     """Return the columns of a test: p and q."""
@@ -88,7 +86,7 @@ COLUMNS = [  # order in motifs.tsv
     *tested("enrichment"),
     *("odds_ratio", "positives_with_hit", "negatives_with_hit", "positives", "negatives"),
     *("difference", "records_with_hit", "records", "num_hits"),
-    *(f"{kind}_with_consensus" for kind in KINDS),
+    *("positives_with_consensus", "negatives_with_consensus", "records_with_consensus"),
     *estimated("effect"),
     *tested("effect"),
     "effect_records",
@@ -188,7 +186,7 @@ def _exact_matches(ppm: Floats, held_out: HeldOut) -> dict[str, float]:
     pattern = re.compile(consensus_of(ppm).encode())
     rows = [row for row, of in enumerate(held_out.sequences) if pattern.search(of.tobytes())]
     found = held_out.associations(pd.DataFrame({"record": rows}))
-    return {f"{kind}_with_consensus": found.get(f"{kind}_with_hit", np.nan) for kind in KINDS}
+    return {name[:-3] + "consensus": of for name, of in found.items() if name.endswith("_hit")}
 
 
 def _against_nulls(

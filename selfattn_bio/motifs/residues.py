@@ -42,8 +42,7 @@ def consensus_of(ppm: Floats) -> str:
         is_common = column >= LEAST
         found = "".join(np.array(list(PROTEIN.letters))[is_common])
         is_clear = column.max() >= MAJORITY or column[is_common].sum() >= SET - 1e-9
-        if len(found) > SET_SIZE or not is_clear:
-            found = "."
+        found = found if is_clear and len(found) <= SET_SIZE else "."
         text += found if len(found) == 1 else f"[{found}]"
     return text
 
