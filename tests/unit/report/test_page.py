@@ -134,6 +134,15 @@ def test_unknown_labels_have_no_row_of_leaks():
     assert known == [*unknown, "near neighbour with a different label"]
 
 
+def test_unchecked_overlaps_are_not_zero():
+    rows = leakage_tables(AUDIT | {"overlaps": None})["leaks"].rows
+    cells = {row.cells["match among these records"]: row.cells["test records"] for row in rows}
+    assert (
+        cells["overlapping interval on either strand (not checked: no coordinates to compare)"]
+        is None
+    )
+
+
 def test_text_from_files_is_escaped(tmp_path):
     evil = "<script>alert(1)</script>"
     make_results(tmp_path, MOTIFS[:1].assign(name=evil, consensus="TAT<b>", match=evil), "<i>")
@@ -215,7 +224,7 @@ def test_leakage_table_shows_limits(page_text):
         ("identical sequence on either strand", "0", "0"),
     ):
         assert leaks[name] == {"test records": number, "limit": limit}
-    counts = {"0.05 to 0.15": "12", "0.15 to 1.0": "2", "1.0": "1"}
+    counts = {"below 0.05": "65", "0.05 to 0.15": "12", "0.15 to 1.0": "2", "1.0": "1"}
     assert nearest == {name: {"test records": count} for name, count in counts.items()}
     more = "12 more share 5 % to 15 % of their k-mers with a training record"
     assert page_text.count(more) == 2  # next to the number on top, and in the section
