@@ -68,7 +68,7 @@ def test_rna_motif_is_shown_with_u_on_one_strand(results):
     assert np.isnan(motif["strand_q"])
     assert "ALPHABET= ACGU\n" in (results / "motifs.meme").read_text()
     assert set(read_tsv(results / "marginals.tsv")["strand"]) == {"+"}
-    page = (results / "report.html").read_text().partition("Run file used for training")[0]
+    page = (results / "report.html").read_text().partition("Run file of this task")[0]
     assert " nt" in page
     assert not any(word in page for word in (" bp", "either strand", "TGTA"))
     metrics = read_json(results / "metrics.json")["test"]

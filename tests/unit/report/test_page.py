@@ -102,6 +102,15 @@ def test_groups_have_a_table_with_the_worst_and_the_gap(page_text, results):
     assert '<a href="#groups">Groups</a>' in page_text
 
 
+def test_the_run_file_is_that_of_the_report(results):
+    interpret = {**TASK.interpret.model_dump(), "max_sequences": 110}
+    task = RunFile.model_validate(TASK.model_dump() | {"interpret": interpret})
+    page = page_of(replace(results, task=task))
+    own, _, of_training = page.rpartition("Settings used for training")
+    assert "max_sequences = 110\n" in own
+    assert "max_sequences = 3000\n" in of_training
+
+
 def test_the_page_loads_nothing(page_text):
     loading = r'<(link|img|iframe|object|embed|image)\b|\ssrc=|href="(?!#)|url\((?!#)|@import'
     assert not re.search(loading, page_text)
@@ -193,7 +202,7 @@ def test_page_without_motifs(tmp_path):
     assert "No motif was found" in page_of(read(tmp_path))
     edit(tmp_path / "corpus" / "corpus.json", alphabet="protein")
     shutil.rmtree(tmp_path / "attribution")  # it contains DNA
-    page = page_of(read(tmp_path)).partition("Run file used for training")[0]
+    page = page_of(read(tmp_path)).partition("Run file of this task")[0]
     assert "No motif was found" in page
     assert not any(word in page for word in (" bp", "dinucleotide", "either strand", "by DNA"))
     assert "by shared k-mers; relatives below about 85 % identity can be missed" in page
