@@ -27,17 +27,11 @@ from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.evaluation.lineage import keys_of_seen
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.marginals import Backgrounds, neutral_letters, position_curves
-from selfattn_bio.evidence.records import (
-    HeldOut,
-    Scored,
-    ScoreMembers,
-    held_out_records,
-    used_hits,
-)
+from selfattn_bio.evidence.records import HeldOut, Scored, ScoreMembers, held_out_records
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
-from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits
+from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, used_hits
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single

@@ -38,11 +38,11 @@ from selfattn_bio.evidence.epistasis import (
     site_pairs,
     spacing,
 )
-from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect, used_hits
+from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.files import write_text
 from selfattn_bio.layout import Layout
-from selfattn_bio.motifs.matching import HIT_P, find_hits
+from selfattn_bio.motifs.matching import HIT_P, find_hits, used_hits
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet, Letters

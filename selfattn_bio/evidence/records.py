@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
-from selfattn_bio.arrays import Floats, Integers, Scores
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import platt_line
@@ -32,8 +32,6 @@ from selfattn_bio.evidence.associations import (
     rank_shift,
     strata_of,
 )
-from selfattn_bio.log import LOG
-from selfattn_bio.motifs.matching import relevant_hits
 from selfattn_bio.objectives.outputs import LOG_ODDS, NumberOutput, Output
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 from selfattn_bio.sequence.intervals import counts_before, merge_intervals
@@ -217,7 +215,6 @@ MIN_RECORDS = 30
 # sampled at random; gives an interval of +-0.06 log-odds at a standard deviation of 0.5
 MAX_RECORDS = 300
 FEWER_RECORDS = 100  # for `mean_necessity`
-MAX_SEARCHED = 1000  # sampled to find the hits that the model uses; their attributions take long
 MAX_INSERTED = 100  # shuffled records into which a site is inserted
 NEARBY = 50  # preferred maximum distance in bp between a hit and its matched control site
 RESAMPLES = 2000
@@ -419,18 +416,3 @@ def shuffled_at(
     for start, end in spans:
         copy[start:end] = rng.permutation(copy[start:end])
     return copy
-
-
-def used_hits(
-    hits: pd.DataFrame, importance: Callable[[list[int]], list[Scores]], seed: int
-) -> pd.DataFrame:
-    """Return the hits that the model uses in at most `MAX_SEARCHED` records, as `relevant_hits`.
-
-    `importance` returns the importance of each position of the records of given numbers.
-    """
-    records, rng = np.sort(hits["record"].unique()), np.random.default_rng(seed)
-    sampled = np.sort(rng.permutation(records)[:MAX_SEARCHED]).tolist()
-    if len(sampled) < len(records):
-        LOG.info(f"used sites are searched in {len(sampled):,} of {len(records):,} records")
-    found = dict(zip(sampled, importance(sampled), strict=True))
-    return relevant_hits(hits[hits["record"].isin(sampled)].reset_index(drop=True), found)

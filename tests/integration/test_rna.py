@@ -9,7 +9,6 @@ from letters import ascii_of
 from small_task import random_texts, read_json, read_tsv, run_steps, small, write_fasta
 
 import selfattn_bio as sb
-from selfattn_bio.evidence import records
 from selfattn_bio.sequence.alphabet import RNA
 
 pytestmark = pytest.mark.slow
@@ -80,7 +79,7 @@ def test_rna_sites_of_pairs_are_on_the_given_strand(results, monkeypatch):
     seen = []
     monkeypatch.chdir(results)
     monkeypatch.setattr(
-        records, "relevant_hits", lambda hits, attribution: seen.append(hits) or hits
+        matching, "relevant_hits", lambda hits, attribution: seen.append(hits) or hits
     )
     sb.Study("run.toml").find_interactions("rna.meme")
     assert pd.concat(seen)["name"].nunique() > 2

@@ -12,7 +12,7 @@ from planted_motifs import plant
 from scipy.special import expit
 
 from selfattn_bio.evaluation.units import Units
-from selfattn_bio.evidence import interactions, records
+from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import (
     _free_starts,
     _permuted,
@@ -25,6 +25,7 @@ from selfattn_bio.evidence.epistasis import (
     spacing,
 )
 from selfattn_bio.evidence.interactions import attention_between, evaluate_interactions, verdict
+from selfattn_bio.motifs import matching
 from selfattn_bio.sequence.alphabet import DNA, RNA, SSDNA
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
@@ -321,11 +322,11 @@ def test_records_with_two_motifs_are_searched(monkeypatch, caplog):
     def known(hits, attribution):
         return hits.assign(known=hits["record"].isin(attribution))
 
-    monkeypatch.setattr(records, "relevant_hits", known)
+    monkeypatch.setattr(matching, "relevant_hits", known)
     sites = interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)
     assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
     assert sites["known"].all()
-    monkeypatch.setattr(records, "MAX_SEARCHED", 2)
+    monkeypatch.setattr(matching, "MAX_SEARCHED", 2)
     assert (
         interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)["record"].nunique() == 2
     )
