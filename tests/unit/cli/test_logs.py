@@ -100,7 +100,7 @@ def test_wrong_call_exits_with_2(command, capsys, words, message):
 
 def test_unknown_option_is_named_next_to_a_missing_one(capsys):
     with pytest.raises(SystemExit):
-        cli.main("score --model promoter --fasta a.fa --outptu x.tsv".split())
+        cli.main(["score", "--model", "promoter", "--fasta", "a.fa", "--outptu", "x.tsv"])
     message = "required: --output, and --outptu is unknown. Did you mean --output?\n"
     assert message in capsys.readouterr().err
 
