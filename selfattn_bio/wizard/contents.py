@@ -119,6 +119,12 @@ class Contents:
         return Counter(self.files)
 
     @property
+    def every_column(self) -> dict[str, list[str | None]]:
+        """Return the columns with those read as chrom and group, unless they are empty."""
+        read = {"chrom": self.chromosomes, "group": self.groups}
+        return self.columns | {name: texts for name, texts in read.items() if any(texts)}
+
+    @property
     def learnable(self) -> dict[str, list[str | None]]:
         """Return the columns that may be learned: those of `targets` if there are any."""
         return {name: self.columns[name] for name in self.targets or self.columns}

@@ -75,9 +75,7 @@ def draft(
     objective = targets[0].kind if targets else "binary"
     used = {target.column for target in targets} | {split.column if split else ""}
     unused = {name: texts for name, texts in contents.columns.items() if name not in used}
-    values: list[Texts] = [
-        contents.columns[each.column] for each in targets if each.column in contents.columns
-    ]
+    values: list[Texts] = [contents.columns[each.column] for each in targets if contents.columns]
     answers = list(zip(*(values or [labels]), strict=True))
     known = [not all(map(is_missing, row)) for row in answers]
     split_text, split_words = sections.split_lines(request, contents, labels, split, unused, known)
@@ -117,10 +115,7 @@ def draft(
 
 def _split(request: Request, contents: Contents) -> SplitColumn | None:
     """Find the column of the split, which may be the one read as chrom or group."""
-    columns = dict(contents.columns)
-    for name, values in (("chrom", contents.chromosomes), ("group", contents.groups)):
-        if any(value is not None for value in values):
-            columns[name] = list(values)
+    columns = contents.every_column
     return find_split(columns, request.place, request.split_column, request.columns)
 
 
@@ -238,10 +233,10 @@ def _given_splits(request: Request, contents: Contents, split: SplitColumn | Non
     """Return the split of each record if the sequence files name it."""
     if "train" in request.files:
         return contents.files
-    columns = {**contents.columns, "chrom": contents.chromosomes, "group": contents.groups}
-    if not split or split.column not in columns:
+    if not split:
         return ()
-    return [SPLIT_WORDS[(text or "").strip().lower()] for text in columns[split.column]]
+    texts = contents.every_column[split.column]
+    return [SPLIT_WORDS[(text or "").strip().lower()] for text in texts]
 
 
 def _copies(contents: Contents, answers: Sequence[object], splits: Sequence[str]) -> Iterator[str]:
