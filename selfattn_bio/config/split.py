@@ -77,7 +77,7 @@ class SpeciesSplit(FractionSplit):
 
 
 class RandomSplit(FractionSplit):
-    """Split records at random with `seed`, stratified by label.
+    """Split records at random with `seed`, stratified by label or class.
 
     Duplicates, of DNA on either strand, stay in the same split.
     """

@@ -30,7 +30,13 @@ from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pat
 from selfattn_bio.sequence.split_table import strand_keys
 from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, no_column, target_of
 from selfattn_bio.wizard.request import Request
-from selfattn_bio.wizard.tables import HEAD, are_sequences, find_sequence_column, table_head
+from selfattn_bio.wizard.tables import (
+    HEAD,
+    are_sequences,
+    coordinate_columns,
+    find_sequence_column,
+    table_head,
+)
 
 DNA_SHARE = 0.9  # smallest fraction of A, C, G, T, U and N in DNA; proteins have much less
 # patterns of headers with a label, and perhaps a split
@@ -74,6 +80,8 @@ class Contents:
         of each column of a table.
     sequence_column, id_column
         Columns of the sequences and ids in tables.
+    located
+        Columns of the coordinates in tables, by field, if they have other names than the fields.
     notes
         Messages about unexpected ids, and about records with T among U or U among T.
     is_table
@@ -104,6 +112,7 @@ class Contents:
     attributes: dict[str, list[str | None]] = field(default_factory=dict)
     sequence_column: str = "sequence"
     id_column: str = "id"
+    located: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     is_table: bool = False
     is_numbered: bool = False
@@ -165,6 +174,12 @@ def _read_sequences(request: Request) -> Contents:
             )
             raise RunFileError(message, place=path, hint="Give both columns the same name")
     column = next(iter(names.values()), "sequence")
+    located, message = coordinate_columns(next(iter(heads.values()), {}), column)
+    located = {
+        field: name
+        for field, name in located.items()
+        if name not in request.columns and all(name in head for head in heads.values())
+    }
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
     first = {path: _first_records(path, column, path in heads) for path in paths}
     headers = [(each.targets or {}).get("header") or "" for of in first.values() for each in of]
@@ -175,7 +190,9 @@ def _read_sequences(request: Request) -> Contents:
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     fields = Fields(
         header="" if has_targets else _header_pattern(headers),
-        columns={"sequence": column} | ({"id": request.id_column} if request.id_column else {}),
+        columns={"sequence": column}
+        | ({"id": request.id_column} if request.id_column else {})
+        | located,
         attributes=tuple(dict.fromkeys([*request.columns, split_column or "split", *groups])),
     )
     alphabet = get_alphabet(request.alphabet) if request.alphabet else _one_alphabet(first, column)
@@ -191,7 +208,8 @@ def _read_sequences(request: Request) -> Contents:
         contents.notes.append(
             f'{error.place}: {error.message}, so the records are numbered: ids = "numbered"'
         )
-    contents.sequence_column, contents.is_table = column, bool(heads)
+    contents.sequence_column, contents.is_table, contents.located = column, bool(heads), located
+    contents.notes += [message] if message else []
     contents.id_column = request.id_column or "id"
     contents.attributes = next(iter(heads.values()), attributes)
     if heads and not any(contents.id_column in head for head in heads.values()):

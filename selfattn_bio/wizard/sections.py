@@ -62,7 +62,7 @@ def data_lines(
         track = {"kind": "number", "path": request.tracks, "summary": "mean", "missing": 0}
         note = "for counts, log_sum may be better; leave out missing if gaps are not 0"
         lines += [setting("tracks", {"signal": track}, note)]
-    names = {"id": contents.id_column, "sequence": contents.sequence_column}
+    names = {"id": contents.id_column, "sequence": contents.sequence_column, **contents.located}
     if others := {field: name for field, name in names.items() if field != name}:
         lines += [setting("columns", others)]
     if contents.is_numbered:

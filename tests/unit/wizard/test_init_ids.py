@@ -176,6 +176,31 @@ def test_coordinates_that_are_not_read(here, capsys, name, why):
     assert line in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("first", "names", "message"),
+    [
+        (0, ("Chr", "Start", "End"), ""),
+        (0, ("#chr", "start", "end"), ""),
+        (1, ("Chr", "Start", "End"), "column 'Start' is 1-based, so only 'Chr' is read"),
+        (7, ("chromosome", "Start", "Stop"), "column 'Start' to the end is not as long as each "),
+    ],
+)
+def test_columns_of_coordinates_have_usual_names(here, capsys, first, names, message):
+    cells = (
+        lambda i, _: f"chr{i % 5}",
+        lambda i, _: i * 50 + first,
+        lambda i, _: i * 50 + 40,
+    )
+    run = made(table(label=label, **dict(zip(names, cells, strict=True))))
+    assert run.split.kind == "chromosome"
+    fields = ("chrom",) if message else ("chrom", "start", "end")
+    expected = {field: name for field, name in zip(fields, names, strict=False) if field != name}
+    assert run.data.columns == expected
+    assert f"init: {message}" in capsys.readouterr().out
+    starts = ingested()[0]["start"]
+    assert starts.isna().all() if message else starts.tolist()[:2] == [0, 50]
+
+
 def test_header_values_without_quotes_are_named(here, capsys):
     names = ["kinase len=3", "serine protease", '"zinc finger" protein']
     write("a.fa", header=lambda i: f"class={names[i % 3]} len=40")
