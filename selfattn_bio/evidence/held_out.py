@@ -32,6 +32,7 @@ from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, used_hits
+from selfattn_bio.motifs.patterns import without_overlaps
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
@@ -306,7 +307,8 @@ def _used_hits(
         inputs = held_out.inputs([held_out.sequences[row] for row in rows], rows)
         return importance_of(scorer, output, inputs, held_out.input)
 
-    return used_hits(hits[hits["record"].isin(held_out.described)], importance, seed)
+    used = used_hits(hits[hits["record"].isin(held_out.described)], importance, seed)
+    return used if held_out.alphabet.is_nucleic else without_overlaps(used)
 
 
 def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:
