@@ -31,7 +31,13 @@ from selfattn_bio.evidence.records import HeldOut, Scored, ScoreMembers, held_ou
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
-from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, relevant_hits
+from selfattn_bio.motifs.matching import (
+    HIT_P,
+    default_hit_p,
+    find_hits,
+    relevant_hits,
+    without_overlaps,
+)
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
@@ -300,12 +306,12 @@ def add_evidence(
 def _used_hits(
     hits: pd.DataFrame, scorer: Scorer, output: Output, held_out: HeldOut
 ) -> pd.DataFrame:
-    """Return the hits that the model uses in the records in question, as `relevant_hits`."""
+    """Return the hits that the model uses in the records in question, without overlaps."""
     described = hits[hits["record"].isin(held_out.described)]
     rows = sorted(set(described["record"]))
     inputs = held_out.inputs([held_out.sequences[row] for row in rows], rows)
     found = importance_of(scorer, output, inputs, held_out.input)
-    return relevant_hits(described, dict(zip(rows, found, strict=True)))
+    return without_overlaps(relevant_hits(described, dict(zip(rows, found, strict=True))))
 
 
 def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:

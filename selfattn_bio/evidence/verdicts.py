@@ -59,7 +59,7 @@ from selfattn_bio.evidence.records import (
     mean_necessity,
     sufficiency,
 )
-from selfattn_bio.motifs.matching import find_hits
+from selfattn_bio.motifs.matching import find_hits, without_overlaps
 from selfattn_bio.sequence.intervals import counts_before
 
 TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window", "strand")
@@ -154,6 +154,7 @@ def weigh_evidence(
             "name": name,
             "unit": held_out.unit,
             "min_effect": held_out.least,
+            "num_hits": len(without_overlaps(mine)),
             **held_out.associations(mine),
             **effect(mine, scored, rng),
             **sufficiency(described, scored, rng),

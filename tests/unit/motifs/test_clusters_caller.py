@@ -16,7 +16,7 @@ from selfattn_bio.motifs.callers.clusters import BINS, call_seqlets
 from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.motifs.patterns import count_letters, information
 from selfattn_bio.motifs.residues import consensus_of
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA
 
 WORDS = (b"GGTCACACTGCA", b"TTCCGGAAGT", b"CAGCTGATAAG")
 
@@ -85,6 +85,14 @@ def test_shifted_copies_are_one_motif():
     sites = found.patterns[0].seqlets.merge(truth, on="record", suffixes=("", "_true"))
     assert (sites["start"] == sites["start_true"]).mean() > 0.95
     assert 195 <= len(sites) <= 210
+
+
+def test_a_repeat_has_one_site_per_record():
+    """UAUAUAUA matches itself 2 positions later, next to AU or UA."""
+    letters, scores, _ = planted_words((b"UAUAUAUA",), RNA, num=200, halves=0.3)
+    (found,) = Clusters().call(letters, scores, RNA).patterns
+    assert read(found) == b"UAUAUAUA"
+    assert found.num_sites == found.seqlets["record"].nunique() == 200
 
 
 @pytest.mark.parametrize("pattern", ["C..C............H...H", "CHAC............HKWTH"])
