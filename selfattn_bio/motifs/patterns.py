@@ -255,16 +255,28 @@ def refine_patterns(
 
 
 def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> list[SeqletPattern]:
-    """Drop patterns with more than SHARED of their site centres in sites of earlier ones."""
-    taken = np.zeros((num_records, length), dtype=bool)
-    kept = []
+    """Drop copies of earlier patterns.
+
+    More than SHARED of their sites have the centre in sites of earlier patterns, or have less than
+    MIN_TOTAL bits outside the sites of a shorter earlier pattern: a motif with a weak flank, or
+    with part of a second copy.
+    """
+    owner = np.zeros((num_records, length), np.uint16)  # number of the kept pattern, from 1
+    kept: list[SeqletPattern] = []
     for pattern in patterns:
-        record, start, end = pattern.seqlets[["record", "start", "end"]].to_numpy(dtype=int).T
-        if taken[record, (start + end) // 2].mean() > SHARED:
-            continue
-        kept.append(pattern)
-        for row, first, last in zip(record, start, end, strict=True):
-            taken[row, first:last] = True
+        record, start = pattern.seqlets[["record", "start"]].to_numpy(dtype=int).T[:, :, None]
+        sites = record, start + np.arange(len(pattern.pfm))
+        owners, bits = owner[sites], information(pattern.pfm)
+        is_reversed = (pattern.seqlets["strand"] == "-").to_numpy()
+        bits = np.where(is_reversed[:, None], bits[::-1], bits)
+        shares = [(owners[:, len(pattern.pfm) // 2] > 0).mean()]
+        for number, other in enumerate(kept, start=1):
+            if len(other.pfm) < len(pattern.pfm):
+                outside = (bits * (owners != number)).sum(axis=1)
+                shares.append((outside < MIN_TOTAL).mean())
+        if max(shares) <= SHARED:
+            kept.append(pattern)
+            owner[sites] = np.where(owners > 0, owners, len(kept))
     return kept
 
 

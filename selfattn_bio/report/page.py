@@ -52,6 +52,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
     task, metrics, tested = results.task, results.metrics, Tested(results, plots_folder)
     objective, stack = objective_of(task.objective), read_stack_weights(results.layout.model)
+    outputs = [output.name for output in objective.outputs]
     alphabet = get_alphabet(results.corpus["alphabet"])
     # motifs that were searched by hand are shown as well
     is_interpreted = task.is_interpreted or results.motifs is not None
@@ -81,7 +82,8 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             stack_sentence=words.stack_sentence(task, stack),
             mean_of=lines.mean_of(objective),
             known_counts=lines.known_counts(metrics),
-            stack_table=tables.stack_table(stack, [each.name for each in objective.outputs]),
+            stack_table=tables.stack_table(stack, outputs),
+            without_network=tables.without_network(stack, outputs),
             performance_table=tables.performance_table(metrics, objective),
             differences=tables.difference_table(metrics),
             performance=draw_performance(objective, tested),

@@ -165,6 +165,14 @@ def stack_table(stack: StackWeights | None, outputs: Sequence[str]) -> Table:
     )
 
 
+def without_network(stack: StackWeights | None, outputs: Sequence[str]) -> list[str]:
+    """Return which of several outputs have the weight 0 for the network."""
+    if stack is None or len(outputs) < 2:
+        return []
+    weights = stack.weights["network"]
+    return [name for name, weight in zip(outputs, weights, strict=True) if not weight]
+
+
 def difference_table(metrics: Mapping[str, Any]) -> Table:
     """Return the model minus each baseline, and its network minus other networks."""
     found = metrics["differences"]

@@ -56,6 +56,11 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
     if scorer.alphabet.is_nucleic and located(corpus.records).any():
         safe_names([output.name for output in outputs])  # of files, before the work
     parts = []
+    if len(outputs) > 1:
+        LOG.info(
+            f"up to {settings.max_sequences:,} records for each of {len(outputs)} outputs "
+            "([interpret] max_sequences); the time left is that of one output"
+        )
     for number, output in enumerate(outputs, 1):
         candidates = _candidates(trained, output)
         most = max(1, MOST_POSITIONS // int(candidates["length"].max()))
@@ -152,10 +157,11 @@ def choose_recognised(
     num_called = int((ranked["score"] >= least).sum())
     chosen = ranked.iloc[output.choose(ranked["score"].to_numpy(), num_called, limit)]
     low, high = chosen["score"].min(), chosen["score"].max()
+    note = output.note(len(chosen), num_called, scorer.calibration.threshold)
     LOG.info(
         f"explaining {len(chosen):,} of {counted(len(candidates), output.records)}"
         f"{_of(output, scorer)} of train and valid, with {output.unit} from {low:.2f} to "
-        f"{high:.2f}{output.note(len(chosen), num_called)}"
+        f"{high:.2f}{note}"
     )
     return chosen
 

@@ -113,9 +113,9 @@ def no_column(name: str, option: str, columns: Mapping[str, Texts]) -> str:
 
 
 def with_values(columns: Mapping[str, Texts]) -> str:
-    """Return the names of columns, each with its first value: `family (kinase), length (90)`."""
-    first = {name: next(filter(None, texts), "") for name, texts in columns.items()}
-    return ", ".join(f"{name} ({value[:20]})" for name, value in first.items())
+    """Return the names of columns, each with its first value: `family (such as kinase)`."""
+    first = {name: next(filter(None, texts), "an empty cell") for name, texts in columns.items()}
+    return ", ".join(f"{name} (such as {value[:20]})" for name, value in first.items())
 
 
 def find_split(

@@ -7,7 +7,7 @@ import itertools
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,13 @@ from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pat
 from selfattn_bio.sequence.split_table import strand_keys
 from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, no_column, target_of
 from selfattn_bio.wizard.request import Request
-from selfattn_bio.wizard.tables import HEAD, are_sequences, find_sequence_column, table_head
+from selfattn_bio.wizard.tables import (
+    HEAD,
+    are_sequences,
+    coordinate_columns,
+    find_sequence_column,
+    table_head,
+)
 
 DNA_SHARE = 0.9  # smallest fraction of A, C, G, T, U and N in DNA; proteins have much less
 # patterns of headers with a label, and perhaps a split
@@ -39,6 +45,14 @@ HEADERS = (
 )
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
+# ids of UniProt, such as sp|P12345|NAME_HUMAN
+ACCESSION = r"^\w+\|(?P<id>[^|\s]+)\|"
+# names of columns of groups, such as gene, Parent_ID or ensembl gene names
+GROUP_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
+    r"(?:[\W_]*(?:id|name|symbol|accession)s?)?$"
+)
+GENE = "GN"  # attribute of UniProt
 ATTRIBUTE = rf"\s([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, after the id
 # in the names of columns of RNA, such as utr, mRNA or guide_seq
 RNA_NAME = re.compile(r"(?:rna|utr|guide)s?(?![a-z])", re.IGNORECASE)
@@ -59,9 +73,12 @@ class Contents:
     keys
         Hash of each sequence, the same for both strands; empty for intervals.
     attributes
-        An example of each attribute in the headers of the first records, by name.
+        An example of each attribute in the headers of the first records, by name; the first values
+        of each column of a table.
     sequence_column, id_column
         Columns of the sequences and ids in tables.
+    located
+        Columns of the coordinates in tables, by field, if they have other names than the fields.
     notes
         Messages about unexpected ids, and about records with T among U or U among T.
     is_table
@@ -88,9 +105,10 @@ class Contents:
     groups: list[str | None]
     keys: list[bytes] = field(default_factory=list)
     columns: dict[str, list[str | None]] = field(default_factory=dict)
-    attributes: dict[str, list[str]] = field(default_factory=dict)
+    attributes: dict[str, list[str | None]] = field(default_factory=dict)
     sequence_column: str = "sequence"
     id_column: str = "id"
+    located: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     is_table: bool = False
     is_numbered: bool = False
@@ -104,6 +122,14 @@ class Contents:
     def counts(self) -> Counter[str]:
         """Return the number of records in each group of files."""
         return Counter(self.files)
+
+    def take_accessions(self, wanted: Collection[str]) -> None:
+        """Use accessions as ids, such as P12345 of `sp|P12345|NAME`, if some of them are wanted."""
+        found = [re.match(ACCESSION, name) for name in self.ids]
+        ids = [match["id"] for match in found if match]
+        if len(set(ids)) == len(self.ids) and not set(ids).isdisjoint(wanted):
+            self.notes.append(f"ids: the accessions in {self.ids[0]!r} and others ([data] header)")
+            self.header, self.ids = ACCESSION, ids
 
 
 def read_contents(request: Request) -> Contents:
@@ -141,14 +167,26 @@ def _read_sequences(request: Request) -> Contents:
             )
             raise RunFileError(message, place=path, hint="Give both columns the same name")
     column = next(iter(names.values()), "sequence")
+    located, message = coordinate_columns(next(iter(heads.values()), {}), column)
+    located = {
+        field: name
+        for field, name in located.items()
+        if name not in request.columns and all(name in head for head in heads.values())
+    }
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
     first = {path: _first_records(path, column, path in heads) for path in paths}
     headers = [(each.targets or {}).get("header") or "" for of in first.values() for each in of]
+    attributes = {
+        name: [value] for header in headers for name, value in re.findall(ATTRIBUTE, header)
+    }
+    groups = [name for name in attributes if name == GENE or GROUP_NAME.search(name)]
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     fields = Fields(
         header="" if has_targets else _header_pattern(headers),
-        columns={"sequence": column} | ({"id": request.id_column} if request.id_column else {}),
-        attributes=tuple(dict.fromkeys([*request.columns, split_column or "split"])),
+        columns={"sequence": column}
+        | ({"id": request.id_column} if request.id_column else {})
+        | located,
+        attributes=tuple(dict.fromkeys([*request.columns, split_column or "split", *groups])),
     )
     alphabet = get_alphabet(request.alphabet) if request.alphabet else _one_alphabet(first, column)
     try:
@@ -163,11 +201,10 @@ def _read_sequences(request: Request) -> Contents:
         contents.notes.append(
             f'{error.place}: {error.message}, so the records are numbered: ids = "numbered"'
         )
-    contents.sequence_column, contents.is_table = column, bool(heads)
+    contents.sequence_column, contents.is_table, contents.located = column, bool(heads), located
+    contents.notes += [message] if message else []
     contents.id_column = request.id_column or "id"
-    contents.attributes = {
-        name: [value] for header in headers for name, value in re.findall(ATTRIBUTE, header)
-    }
+    contents.attributes = next(iter(heads.values()), attributes)
     if heads and not any(contents.id_column in head for head in heads.values()):
         _find_ids(contents, request)
     if alphabet.is_nucleic and not any(contents.chromosomes):

@@ -76,8 +76,9 @@ def draft(
     objective = targets[0].kind if targets else "binary"
     used = {target.column for target in targets} | {split.column if split else ""}
     unused = {name: texts for name, texts in table.columns.items() if name not in used}
-    known = table.num_known(targets) if table.columns and targets else len(labels)
-    split_text, split_words = sections.split_lines(request, contents, labels, split, unused, known)
+    others = {**contents.columns, **unused} if request.targets else unused
+    known = table.is_known(contents, targets)
+    split_text, split_words = sections.split_lines(request, contents, labels, split, others, known)
     head = [
         f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
         f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
@@ -103,8 +104,8 @@ def draft(
         *(f"column {each.column!r}: {each.counts}" for each in targets if each.counts),
         *(note for target in targets for note in target.notes),
     ]
-    others = [name for name in unused if setting("column", name) not in split_text]
-    messages += _unused(request, contents, table, targets, others if targets else [])
+    ignored = [name for name in unused if setting("column", name) not in split_text]
+    messages += _unused(request, contents, table, targets, ignored if targets else [])
     if request.columns and not (contents.is_table or request.genome):
         messages += _unquoted(request)
     messages += contents.notes
@@ -123,13 +124,14 @@ class TargetTable:
     ----------
     columns
         Text by column, one item per row.
-    lengths
-        Length of the sequence of each row.
+    ids, lengths
+        Id and length of the sequence of each row.
     place
         The file, for messages.
     """
 
     columns: Mapping[str, Sequence[str | None]]
+    ids: Sequence[str]
     lengths: Sequence[int]
     place: str
 
@@ -137,25 +139,31 @@ class TargetTable:
     def of(cls, request: Request, contents: Contents) -> TargetTable:
         """Read `targets` if it is given; else take the columns of the sequence files."""
         if not request.targets:
-            return cls(contents.columns, contents.lengths, request.place)
+            return cls(contents.columns, contents.ids, contents.lengths, request.place)
         names = {"id": contents.id_column, "sequence": contents.sequence_column}
         table = targets_table(Path(request.targets), Fields(columns=names))
+        if not table.index.isin(contents.ids).any():
+            contents.take_accessions(table.index)
         length_of = dict(zip(contents.ids, contents.lengths, strict=True))
-        table = table[table.index.isin(length_of)]
-        if table.empty:
+        if (found := table[table.index.isin(length_of)]).empty:
             raise RunFileError(
-                "none of the ids in this table is the id of a sequence, such as "
-                f"{contents.ids[0]!r}",
+                f"none of the ids in this table, such as {table.index[0]!r}, is the id of a "
+                f"sequence, such as {contents.ids[0]!r}",
                 place=request.targets,
-                hint="Write complete ids. In FASTA, an id is the first word of the header",
+                hint="Write the ids of the sequences in the table. In FASTA, an id is the first "
+                "word of the header",
             )
-        columns = {str(name): texts_of(table[name]) for name in table}
-        return cls(columns, [length_of[name] for name in table.index], request.targets)
+        columns = {str(name): texts_of(found[name]) for name in found}
+        ids = found.index.tolist()
+        return cls(columns, ids, [length_of[name] for name in ids], request.targets)
 
-    def num_known(self, targets: Sequence[TargetColumn]) -> int:
-        """Return the number of rows with a value of any target."""
-        rows = zip(*(self.columns[target.column] for target in targets), strict=True)
-        return sum(not all(map(is_missing, row)) for row in rows)
+    def is_known(self, contents: Contents, targets: Sequence[TargetColumn]) -> list[bool]:
+        """Return whether each record has a value of any target, if targets are columns."""
+        if not (self.columns and targets):
+            return [True] * len(contents.files)
+        rows = zip(self.ids, *(self.columns[target.column] for target in targets), strict=True)
+        known = {name for name, *values in rows if not all(map(is_missing, values))}
+        return [name in known for name in contents.ids]
 
 
 def _split(request: Request, contents: Contents, table: TargetTable) -> SplitColumn | None:
@@ -189,6 +197,9 @@ def _targets(
         if contents.attributes:
             message = f"the headers have {with_values(contents.attributes)}"
             hint = f"Choose what to learn with `columns` NAME. {CLASS_FILES}"
+        if contents.is_table:
+            message = f"none of the columns can be learned: {', '.join(contents.attributes)}"
+            hint = "Add a column of labels or numbers, or give `targets` TABLE with ids"
         if missing:
             message = no_column(missing[0], "`columns`", contents.attributes)
         raise RunFileError(message, place=place, hint=hint)

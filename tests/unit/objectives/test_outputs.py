@@ -117,7 +117,7 @@ def test_records_to_explain():
     one = ClassOutput("a", 0, truth=np.asarray, value=np.asarray)
     assert one.choose(scores, called=5, limit=3).tolist() == [0, 2, 4]
     assert one.choose(scores, called=2, limit=4).tolist() == [0, 1, 2, 3]
-    assert one.note(4, 2) == "; the probability of 2 of them reaches the threshold"
+    assert one.note(4, 2, 0.5) == "; the probability of 2 of them reaches the threshold 0.5"
     number = NumberOutput("x", 0, truth=np.asarray, value=np.asarray)
     assert number.choose(scores, called=5, limit=5).tolist() == [0, 1, 2, 9, 10]
     assert number.choose(scores, called=5, limit=50).tolist() == list(range(11))

@@ -13,6 +13,7 @@ from target_results import CLASSES, MAKERS
 
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.evaluation.metrics import title_of
+from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import tested, words
 from selfattn_bio.report.class_figures import distances_to_points
@@ -217,6 +218,15 @@ def test_labels_above_chance_are_counted(make, drawn):
     assert found["auroc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
     value = roc_auc_score(of.test["true.acetyl"].astype(int), of.test["acetyl"])
     assert f"acetyl, {value:.2f} (" in found["auroc_by_label"].finding
+
+
+def test_labels_without_the_network_are_named(make, monkeypatch):
+    weights = {"network": [0.0, 1.0], "kmer6_linear": [1.0, 0.5]}
+    stored = StackWeights(weights=weights, bias=[0.0, 0.0], weights_sha256="")
+    monkeypatch.setattr("selfattn_bio.report.page.read_stack_weights", lambda folder: stored)
+    page = page_of(make("multilabel"))
+    sentence = "The weight of the network is 0 for acetyl: these scores and attributions come from "
+    assert f"different weights for each output. {sentence}the simple models alone." in page
 
 
 def test_distances_of_bins_to_points():

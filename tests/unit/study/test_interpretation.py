@@ -182,9 +182,9 @@ def test_maps_of_records_named_in_run_file(study):
             [0, 4, 8],
             "3 of 20 positives of train and valid, with log-odds from 12.00 to 20.00",
         ),
-        (9, 12, range(12), "9.00 to 20.00; the probability of 9 of them reaches the threshold"),
-        (9, 30, range(20), "1.00 to 20.00; the probability of 9 of them reaches the threshold"),
-        (0, 2, [0, 1], "19.00 to 20.00; the probability of 0 of them reaches the threshold"),
+        (9, 12, range(12), "9.00 to 20.00; the probability of 9 of them reaches the threshold 0.5"),
+        (9, 30, range(20), "1.00 to 20.00; the probability of 9 of them reaches the threshold 0.5"),
+        (0, 2, [0, 1], "19.00 to 20.00; the probability of 0 of them reaches the threshold 0.5"),
     ],
 )
 def test_predicted_positives_are_explained_first(study, called, limit, chosen, message, caplog):
