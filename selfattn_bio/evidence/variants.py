@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,7 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.tables import write_table
 from selfattn_bio.sequence.vcf import VcfFile, check_reference
 
+LABEL_WIDTH = 36  # characters that fit next to the bar of a plot
 Motifs = dict[str, Floats]  # name to (width, A) probabilities
 
 
@@ -122,7 +124,7 @@ class Substitutions(TableResult):
             heights[pos - start - 1, known.index(ref)] = -effects[pos]
         track(heights, "".join(known), start + 1).draw(letters)
         lost = get_alphabet(self.alphabet).letter
-        letters.set_ylabel(f"mean effect of\nlosing the {lost}\n({unit})")
+        letters.set_ylabel(f"mean effect of\nlosing the {lost}")  # the bar names the unit
         limit = float(np.nanmax(np.abs(by_base), initial=1e-9))
         image = heat.imshow(
             by_base.T,
@@ -136,8 +138,8 @@ class Substitutions(TableResult):
         heat.set_yticks(np.arange(len(known)) + 0.5, known)
         heat.set_xlabel("position (1-based, as in the table)")
         number_positions(heat, start + 1, end + 1)
-        label = f"effect{output and f' on {output}'} ({unit})"
-        figure.colorbar(image, ax=[letters, heat], label=label, shrink=0.8)
+        label = f"effect{output and f' on {output}'}" + f" ({unit})" * (unit != output)
+        figure.colorbar(image, ax=[letters, heat], label=fill(label, LABEL_WIDTH), shrink=0.8)
         return figure
 
     def save(self, prefix: str | Path) -> None:

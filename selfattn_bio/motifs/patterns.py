@@ -95,7 +95,7 @@ class CallerResult:
             return f"grouping needs at least {self.least} seqlets"
         if not self.num_seqlets:
             return "no stretch of positions has a high attribution"
-        return f"no group of the {self.num_seqlets} seqlets is large and similar enough"
+        return "no group of seqlets is large and similar enough"
 
 
 def check_scores(letters: Ascii, hypothetical: Scores, alphabet: Alphabet) -> None:
