@@ -73,8 +73,7 @@ def _shift(
     deviation = math.sqrt(variance)
     one = _tail((excess - effect / 2) / deviation, skewness)
     z = excess / deviation
-    two = 2 * min(_tail(z, skewness), _tail(-z, -skewness))
-    return excess, one, two, effect
+    return excess, one, 2 * min(_tail(z, skewness), _tail(-z, -skewness)), effect
 
 
 def _tail(z: float, skewness: float) -> float:

@@ -35,8 +35,8 @@ from selfattn_bio.motifs.matching import (
     HIT_P,
     default_hit_p,
     find_hits,
+    one_per_site,
     relevant_hits,
-    without_overlaps,
 )
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
@@ -311,7 +311,7 @@ def _used_hits(
     rows = sorted(set(described["record"]))
     inputs = held_out.inputs([held_out.sequences[row] for row in rows], rows)
     found = importance_of(scorer, output, inputs, held_out.input)
-    return without_overlaps(relevant_hits(described, dict(zip(rows, found, strict=True))))
+    return one_per_site(relevant_hits(described, dict(zip(rows, found, strict=True))))
 
 
 def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
 
 from selfattn_bio.arrays import Floats
 from selfattn_bio.attribution.plot_regions import PlotRegion, figure_width, plot_interval
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, short_name
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
@@ -44,7 +43,6 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.tables import write_table
 from selfattn_bio.sequence.vcf import VcfFile, check_reference
 
-LABEL_WIDTH = 36  # characters that fit next to the bar of a plot
 Motifs = dict[str, Floats]  # name to (width, A) probabilities
 
 
@@ -138,8 +136,9 @@ class Substitutions(TableResult):
         heat.set_yticks(np.arange(len(known)) + 0.5, known)
         heat.set_xlabel("position (1-based, as in the table)")
         number_positions(heat, start + 1, end + 1)
-        label = f"effect{output and f' on {output}'}" + f" ({unit})" * (unit != output)
-        figure.colorbar(image, ax=[letters, heat], label=fill(label, LABEL_WIDTH), shrink=0.8)
+        about = f" on {short_name(output)}" if output not in ("", unit) else ""
+        label = f"effect{about} ({short_name(unit)})"
+        figure.colorbar(image, ax=[letters, heat], label=label, shrink=0.8)
         return figure
 
     def save(self, prefix: str | Path) -> None:

@@ -200,7 +200,7 @@ def _fimo(
     )
 
 
-def without_overlaps(hits: pd.DataFrame) -> pd.DataFrame:
+def one_per_site(hits: pd.DataFrame) -> pd.DataFrame:
     """Keep the best of overlapping hits of a motif, on either strand: one hit per site.
 
     Runs such as KKKK and repeats such as UAUAUA match a motif at several shifts. `hits` has the

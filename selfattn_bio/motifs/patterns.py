@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.files import whole_file, whole_folder
-from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot, relevant_hits, without_overlaps
+from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot, one_per_site, relevant_hits
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 
 # bits required at the first and last position of a pattern, by alphabet size
@@ -242,7 +242,7 @@ def refine_patterns(
     hits = relevant_hits(hits, dict(enumerate(attribution)))
     if not alphabet.has_complement:
         # matches at several shifts would blur the motif
-        hits = without_overlaps(hits)
+        hits = one_per_site(hits)
     hits = hits.assign(start=hits["start"] - MARGIN, end=hits["end"] + MARGIN)
     longest = max(map(len, sequences), default=0)
     refined = []

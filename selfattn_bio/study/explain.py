@@ -157,11 +157,10 @@ def choose_recognised(
     num_called = int((ranked["score"] >= least).sum())
     chosen = ranked.iloc[output.choose(ranked["score"].to_numpy(), num_called, limit)]
     low, high = chosen["score"].min(), chosen["score"].max()
-    note = output.note(len(chosen), num_called, scorer.calibration.threshold)
     LOG.info(
         f"explaining {len(chosen):,} of {counted(len(candidates), output.records)}"
         f"{_of(output, scorer)} of train and valid, with {output.unit} from {low:.2f} to "
-        f"{high:.2f}{note}"
+        f"{high:.2f}{output.note(len(chosen), num_called, scorer.calibration.threshold)}"
     )
     return chosen
 

@@ -7,7 +7,7 @@ import itertools
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters,
 from selfattn_bio.sequence.clusters import SIMILARITY, suitable_similarity
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, sequence_files
+from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pattern
 from selfattn_bio.sequence.split_table import strand_keys
 from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, no_column, target_of
@@ -72,6 +73,8 @@ class Contents:
         Text by column of tables, or by attribute of headers; None if a record has no value.
     keys
         Hash of each sequence, the same for both strands; empty for intervals.
+    targets
+        Names of the columns from a table of targets; only these are learned.
     attributes
         An example of each attribute in the headers of the first records, by name; the first values
         of each column of a table.
@@ -105,6 +108,7 @@ class Contents:
     groups: list[str | None]
     keys: list[bytes] = field(default_factory=list)
     columns: dict[str, list[str | None]] = field(default_factory=dict)
+    targets: list[str] = field(default_factory=list)
     attributes: dict[str, list[str | None]] = field(default_factory=dict)
     sequence_column: str = "sequence"
     id_column: str = "id"
@@ -123,13 +127,16 @@ class Contents:
         """Return the number of records in each group of files."""
         return Counter(self.files)
 
-    def take_accessions(self, wanted: Collection[str]) -> None:
-        """Use accessions as ids, such as P12345 of `sp|P12345|NAME`, if some of them are wanted."""
-        found = [re.match(ACCESSION, name) for name in self.ids]
-        ids = [match["id"] for match in found if match]
-        if len(set(ids)) == len(self.ids) and not set(ids).isdisjoint(wanted):
-            self.notes.append(f"ids: the accessions in {self.ids[0]!r} and others ([data] header)")
-            self.header, self.ids = ACCESSION, ids
+    @property
+    def every_column(self) -> dict[str, list[str | None]]:
+        """Return the columns with those read as chrom and group, unless they are empty."""
+        read = {"chrom": self.chromosomes, "group": self.groups}
+        return self.columns | {name: texts for name, texts in read.items() if any(texts)}
+
+    @property
+    def learnable(self) -> dict[str, list[str | None]]:
+        """Return the columns that may be learned: those of `targets` if there are any."""
+        return {name: self.columns[name] for name in self.targets or self.columns}
 
 
 def read_contents(request: Request) -> Contents:
@@ -209,7 +216,32 @@ def _read_sequences(request: Request) -> Contents:
         _find_ids(contents, request)
     if alphabet.is_nucleic and not any(contents.chromosomes):
         _find_coordinates(contents)
+    if request.targets:
+        _join_targets(contents, request.targets)
     return contents
+
+
+def _join_targets(contents: Contents, path: str) -> None:
+    """Add the columns of a table of targets; its ids may be the accessions of UniProt ids."""
+    names = {"id": contents.id_column, "sequence": contents.sequence_column}
+    table = targets_table(Path(path), Fields(columns=names))
+    if not table.index.isin(contents.ids).any():
+        found = [re.match(ACCESSION, name) for name in contents.ids]
+        ids = [match["id"] for match in found if match]
+        if len(set(ids)) < len(contents.ids) or not table.index.isin(ids).any():
+            message = (
+                f"none of the ids in this table, such as {table.index[0]!r}, is the id of a "
+                f"sequence, such as {contents.ids[0]!r}"
+            )
+            hint = "Write the ids of the sequences. In FASTA, an id is the first word of the header"
+            RunFileError.fail(message, path, hint)
+        contents.notes.append(
+            f"ids: the accessions in ids such as {contents.ids[0]!r} ([data] header)"
+        )
+        contents.header, contents.ids = ACCESSION, ids
+    contents.targets = list(map(str, table))
+    joined = table.reindex(contents.ids)
+    contents.columns |= {str(name): texts_of(joined[name]) for name in joined}
 
 
 def _find_coordinates(contents: Contents) -> None:

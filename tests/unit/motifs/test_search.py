@@ -26,10 +26,10 @@ from selfattn_bio.motifs.matching import (
     match_label,
     match_motifs,
     one_hot,
+    one_per_site,
     p_values,
     palindrome_shift,
     relevant_hits,
-    without_overlaps,
 )
 from selfattn_bio.motifs.patterns import (
     SeqletPattern,
@@ -104,8 +104,8 @@ def test_the_best_of_overlapping_hits_is_kept():
         }
     )
     # the hit at 3 overlaps two better ones, which only touch
-    pd.testing.assert_frame_equal(without_overlaps(hits), hits.drop(index=1).reset_index(drop=True))
-    assert without_overlaps(hits[:0]).empty
+    pd.testing.assert_frame_equal(one_per_site(hits), hits.drop(index=1).reset_index(drop=True))
+    assert one_per_site(hits[:0]).empty
 
 
 @pytest.mark.parametrize("strand", ["+", "-"])

@@ -434,11 +434,16 @@ def test_evaluation_of_another_model_is_refused(tmp_path, folder):
         read(tmp_path)
 
 
-def test_genome_is_listed_once_with_hash(results):
+def test_genome_and_targets_are_listed_once_with_hash(results):
     files = [{"path": "genome.fa", "sha256": "cd" * 32}]
     sources = [source | {"files": files} for source in results.corpus["sources"]]
-    page = page_of(replace(results, corpus=results.corpus | {"sources": sources}))
+    targets = {"path": "meta.tsv", "sha256": "ef" * 32}
+    page = page_of(
+        replace(results, corpus=results.corpus | {"sources": sources, "targets": targets})
+    )
     listed = f"<dt>genome.fa</dt><dd>auxiliary file, sha256 <code>{'cd' * 32}</code></dd>"
+    assert page.count(listed) == 1
+    listed = f"<dt>meta.tsv</dt><dd>table of targets, sha256 <code>{'ef' * 32}</code></dd>"
     assert page.count(listed) == 1
 
 

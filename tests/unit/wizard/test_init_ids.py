@@ -94,7 +94,7 @@ def test_accessions_are_joined_with_ids_of_uniprot(here, capsys):
     text = Path("s.fa").read_text()
     Path("s.fa").write_text(re.sub(r">s(\d+)", r">sp|P\1|NAME\1_HUMAN", text))
     assert made(options).data.targets == "t.tsv"
-    message = "init: ids: the accessions in 'sp|P0|NAME0_HUMAN' and others ([data] header)\n"
+    message = "init: ids: the accessions in ids such as 'sp|P0|NAME0_HUMAN' ([data] header)\n"
     assert message in capsys.readouterr().out
     assert ingested()[0]["id"][7] == "P7"
     assert Study("my_task").corpus.targets(["y"])["y"][7] == "1.0"
