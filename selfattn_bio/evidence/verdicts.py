@@ -60,7 +60,7 @@ from selfattn_bio.evidence.records import (
     mean_necessity,
     sufficiency,
 )
-from selfattn_bio.motifs.matching import find_hits
+from selfattn_bio.motifs.matching import find_hits, one_per_site
 from selfattn_bio.motifs.residues import consensus_of
 from selfattn_bio.sequence.intervals import counts_before
 
@@ -157,6 +157,7 @@ def weigh_evidence(
             "name": name,
             "unit": held_out.unit,
             "min_effect": held_out.least,
+            "num_hits": len(one_per_site(mine)),
             **held_out.associations(mine),
             **_exact_matches(ppm, held_out),
             **effect(mine, scored, rng),
