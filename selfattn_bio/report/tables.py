@@ -222,13 +222,14 @@ def _subset(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Cells:
 
 def leakage_tables(audit: Mapping[str, Any], alphabet: Alphabet = DNA) -> dict[str, Table]:
     """Return the tables of leaks, nearest neighbours and shifts."""
+    others = audit["records"]["test"] - sum(of["count"] for of in audit["nearest"])
+    shared = [(f"below {audit['nearest'][0]['from']}", others)]
+    for of in audit["nearest"]:
+        upper = f" to {of['to']}" if of["to"] > of["from"] else ""
+        shared.append((f"{of['from']}{upper}", of["count"]))
     nearest = (
-        {
-            "fraction of k-mers shared": f"{of['from']}"
-            + f" to {of['to']}" * (of["to"] > of["from"]),
-            "test records": f"{of['count']:,}",
-        }
-        for of in audit["nearest"]
+        {"fraction of k-mers shared": fraction, "test records": f"{count:,}"}
+        for fraction, count in shared
     )
     shifts: Iterator[Cells] = (
         {
@@ -252,9 +253,11 @@ def _leaks(audit: Mapping[str, Any], either_strand: str) -> Table:
     """Return one row per kind of leak, with the limit of [audit] if there is one."""
     limits, similarity, num_test = audit["limits"], audit["similarity"], audit["records"]["test"]
     near = None if limits["max_near"] == 1 else int(limits["max_near"] * num_test)
+    unchecked = " (not checked: no coordinates to compare)" if audit["overlaps"] is None else ""
+    overlapping = f"overlapping interval{either_strand}{unchecked}"
     rows = [
         (f"identical sequence{either_strand}", audit["duplicates"], limits["max_duplicates"]),
-        (f"overlapping interval{either_strand}", audit["overlaps"], limits["max_overlaps"]),
+        (overlapping, audit["overlaps"], limits["max_overlaps"]),
         ("sequence or interval used to train a parent model", audit["seen"], limits["max_seen"]),
         *(
             (f"same {column}", count, limits["max_shared"])
@@ -267,7 +270,7 @@ def _leaks(audit: Mapping[str, Any], either_strand: str) -> Table:
     return Table.of(
         {
             "match among these records": what,
-            "test records": f"{count:,}",
+            "test records": None if count is None else f"{count:,}",
             "limit": "none" if limit is None else f"{limit:,}",
         }
         for what, count, limit in rows

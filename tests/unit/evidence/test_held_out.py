@@ -99,7 +99,7 @@ def test_used_hits_are_one_per_site(monkeypatch, alphabet):
     importance[[8, 33]] = 1
     monkeypatch.setattr(held_out, "importance_of", lambda *inputs: [importance])
     records = LabelledRecords([np.full(60, ord("A"), dtype=np.uint8)], np.ones(1), alphabet)
-    assert held_out._used_hits(hits, None, None, records)["start"].tolist() == [4, 30]
+    assert held_out._used_hits(hits, None, None, records, 0)["start"].tolist() == [4, 30]
 
 
 def test_narrow_motifs_in_long_records_are_counted(caplog):
