@@ -31,6 +31,7 @@ from selfattn_bio.sequence.split_table import strand_keys
 from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, no_column, target_of
 from selfattn_bio.wizard.request import Request
 from selfattn_bio.wizard.tables import (
+    GROUP_NAME,
     HEAD,
     are_sequences,
     coordinate_columns,
@@ -48,12 +49,6 @@ HEADERS = (
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
 # ids of UniProt, such as sp|P12345|NAME_HUMAN
 ACCESSION = r"^\w+\|(?P<id>[^|\s]+)\|"
-# names of columns of groups, such as gene, Parent_ID or ensembl gene names
-GROUP_NAME = re.compile(
-    r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
-    r"(?:[\W_]*(?:id|name|symbol|accession)s?)?$"
-)
-GENE = "GN"  # attribute of UniProt
 ATTRIBUTE = rf"\s([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, after the id
 # in the names of columns of RNA, such as utr, mRNA or guide_seq
 RNA_NAME = re.compile(r"(?:rna|utr|guide)s?(?![a-z])", re.IGNORECASE)
@@ -183,10 +178,9 @@ def _read_sequences(request: Request) -> Contents:
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
     first = {path: _first_records(path, column, path in heads) for path in paths}
     headers = [(each.targets or {}).get("header") or "" for of in first.values() for each in of]
-    attributes = {
-        name: [value] for header in headers for name, value in re.findall(ATTRIBUTE, header)
-    }
-    groups = [name for name in attributes if name == GENE or GROUP_NAME.search(name)]
+    attributes = {name: [value] for each in headers for name, value in re.findall(ATTRIBUTE, each)}
+    # GN is the gene in headers of UniProt
+    groups = [name for name in attributes if name == "GN" or GROUP_NAME.search(name)]
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     fields = Fields(
         header="" if has_targets else _header_pattern(headers),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from selfattn_bio.wizard.columns import Texts
 SHORT = 8  # characters; a column whose median is shorter has no sequences
 LONG = 15  # characters; a longer column name may be a sequence of a table without column names
 HEAD = 1000  # records or rows read to recognise alphabet and columns
+# names of columns of groups, such as gene, Parent_ID or ensembl gene names
+GROUP_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
+    r"(?:[\W_]*(?:id|name|symbol|accession)s?)?$"
+)
 COORDINATE_NAMES = {  # of columns, without "#" and in lower case
     "chrom": ("chrom", "chr", "chromosome", "seqnames", "seqname", "seqid"),
     "start": ("start", "chromstart", "chrom_start"),
