@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from selfattn_bio.compression import open_blocks
+from selfattn_bio.display import short_name
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import PROTEIN
 from selfattn_bio.sequence.policy import at
@@ -75,9 +76,7 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
     ]
     data = [name for name in columns if len(name) > LONG and are_sequences([name])]
     if data and not named and set(fit) <= set(data):
-        shown = ", ".join(
-            f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4]
-        )
+        shown = ", ".join(short_name(name, LONG) for name in list(columns)[:4])
         raise RunFileError(
             f"the first row looks like data, not like column names: {shown}",
             place=f"{place}:1",
