@@ -13,8 +13,8 @@ from selfattn_bio.config.section import (
     Positive,
     Section,
     Seed,
-    did_you_mean,
 )
+from selfattn_bio.display import did_you_mean
 
 # Included in the package.
 MOTIF_DATABASES = tuple(
