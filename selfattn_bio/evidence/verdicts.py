@@ -60,7 +60,8 @@ from selfattn_bio.evidence.records import (
     mean_necessity,
     sufficiency,
 )
-from selfattn_bio.motifs.matching import find_hits, one_per_site
+from selfattn_bio.motifs.matching import find_hits
+from selfattn_bio.motifs.patterns import one_per_site
 from selfattn_bio.motifs.residues import consensus_of
 from selfattn_bio.sequence.intervals import counts_before
 

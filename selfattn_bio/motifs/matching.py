@@ -16,7 +16,6 @@ from selfattn_bio.log import LOG
 from selfattn_bio.motifs.families import families_of
 from selfattn_bio.motifs.tomtom import compare
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
-from selfattn_bio.sequence.intervals import disjoint
 from selfattn_bio.sequence.kmers import pad_letters
 
 NUM_SITES = 100  # default for files without site counts; makes the pseudocount 1/100
@@ -200,18 +199,6 @@ def _fimo(
             "p_value": p,
         }
     )
-
-
-def one_per_site(hits: pd.DataFrame) -> pd.DataFrame:
-    """Keep the best of overlapping hits of a motif, on either strand: one hit per site.
-
-    Runs such as KKKK and repeats such as UAUAUA match a motif at several shifts. `hits` has the
-    columns of `find_hits`.
-    """
-    best_first = hits.sort_values("p_value", kind="stable")
-    of_records = best_first.groupby(["name", "record"]).ngroup()
-    kept = disjoint(of_records, best_first["start"], best_first["end"])
-    return best_first.iloc[kept].sort_index().reset_index(drop=True)
 
 
 def relevant_hits(hits: pd.DataFrame, attribution: Mapping[int, Scores]) -> pd.DataFrame:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.files import whole_file, whole_folder
-from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot, one_per_site, relevant_hits
+from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot, relevant_hits
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
+from selfattn_bio.sequence.intervals import disjoint
 
 # bits required at the first and last position of a pattern, by alphabet size
 MIN_INFORMATION = {4: 0.25, 20: 1.0}
@@ -252,6 +253,18 @@ def refine_patterns(
         refined.append(again or pattern)
     refined.sort(key=lambda pattern: -pattern.num_sites)
     return _distinct(refined, len(sequences), longest)
+
+
+def one_per_site(hits: pd.DataFrame) -> pd.DataFrame:
+    """Keep the best of overlapping hits of a motif, on either strand: one hit per site.
+
+    Runs such as KKKK and repeats such as UAUAUA match a motif at several shifts. `hits` has the
+    columns of `find_hits`.
+    """
+    best_first = hits.sort_values("p_value", kind="stable")
+    of_records = best_first.groupby(["name", "record"]).ngroup()
+    kept = disjoint(of_records, best_first["start"], best_first["end"])
+    return best_first.iloc[kept].sort_index().reset_index(drop=True)
 
 
 def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> list[SeqletPattern]:

@@ -26,7 +26,6 @@ from selfattn_bio.motifs.matching import (
     match_label,
     match_motifs,
     one_hot,
-    one_per_site,
     p_values,
     palindrome_shift,
     relevant_hits,
@@ -37,6 +36,7 @@ from selfattn_bio.motifs.patterns import (
     count_letters,
     information,
     informative_span,
+    one_per_site,
     refine_patterns,
 )
 from selfattn_bio.motifs.scores import OCCUPANCY_STEP, ScoreMatrices
