@@ -18,6 +18,7 @@ import pandas as pd
 
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
+from selfattn_bio.display import counted
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.log import logging_from
 from selfattn_bio.objectives.points import points_of
@@ -47,8 +48,7 @@ HEADERS = (
 )
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
-# ids of UniProt, such as sp|P12345|NAME_HUMAN
-ACCESSION = r"^\w+\|(?P<id>[^|\s]+)\|"
+ACCESSION = r"^\w+\|(?P<id>[^|\s]+)\|"  # in ids of UniProt, such as sp|P12345|NAME_HUMAN
 ATTRIBUTE = rf"\s([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, after the id
 # in the names of columns of RNA, such as utr, mRNA or guide_seq
 RNA_NAME = re.compile(r"(?:rna|utr|guide)s?(?![a-z])", re.IGNORECASE)
@@ -179,8 +179,7 @@ def _read_sequences(request: Request) -> Contents:
     first = {path: _first_records(path, column, path in heads) for path in paths}
     headers = [(each.targets or {}).get("header") or "" for of in first.values() for each in of]
     attributes = {name: [value] for each in headers for name, value in re.findall(ATTRIBUTE, each)}
-    # GN is the gene in headers of UniProt
-    groups = [name for name in attributes if name == "GN" or GROUP_NAME.search(name)]
+    groups = [name for name in attributes if name == "GN" or GROUP_NAME.search(name)]  # UniProt
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     fields = Fields(
         header="" if has_targets else _header_pattern(headers),
@@ -229,10 +228,11 @@ def _join_targets(contents: Contents, path: str) -> None:
             )
             hint = "Write the ids of the sequences. In FASTA, an id is the first word of the header"
             RunFileError.fail(message, path, hint)
-        contents.notes.append(
-            f"ids: the accessions in ids such as {contents.ids[0]!r} ([data] header)"
-        )
+        example = contents.ids[0]
+        contents.notes.append(f"ids: the accessions in ids such as {example!r} ([data] header)")
         contents.header, contents.ids = ACCESSION, ids
+    if lacking := len({*contents.ids} - {*table.index}):
+        contents.notes.append(f"{path}: no row for {counted(lacking, 'sequence')}")
     contents.targets = list(map(str, table))
     joined = table.reindex(contents.ids)
     contents.columns |= {str(name): texts_of(joined[name]) for name in joined}
