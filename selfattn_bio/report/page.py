@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.config.writing import toml_text
 from selfattn_bio.display import dotted
 from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
@@ -71,7 +72,8 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             alphabet=alphabet,
             corpus=results.corpus,
             provenance=list(dotted(results.provenance)),
-            run_file=results.layout.run_file.read_text(encoding="utf-8"),
+            run_file=toml_text(task),
+            trained_run_file=results.layout.run_file.read_text(encoding="utf-8"),
             objective=objective,
             main=objective.main_metric,
             main_title=f"{title_of(objective.main_metric)}{lines.mean_of(objective)}",
@@ -83,7 +85,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             mean_of=lines.mean_of(objective),
             known_counts=lines.known_counts(metrics),
             stack_table=tables.stack_table(stack, outputs),
-            without_network=tables.without_network(stack, outputs),
+            network_weights=zip(outputs, stack.weights["network"] if stack else [], strict=False),
             performance_table=tables.performance_table(metrics, objective),
             differences=tables.difference_table(metrics),
             performance=draw_performance(objective, tested),

@@ -19,10 +19,9 @@ from selfattn_bio.attribution.explanation import SOURCE, Explanation, check_outp
 from selfattn_bio.attribution.methods import AttributionMethod, build_method
 from selfattn_bio.attribution.readout import MappedSequence
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config import did_you_mean
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, did_you_mean
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evidence.stability import attribution_correlations
 from selfattn_bio.log import LOG
@@ -158,11 +157,10 @@ def choose_recognised(
     num_called = int((ranked["score"] >= least).sum())
     chosen = ranked.iloc[output.choose(ranked["score"].to_numpy(), num_called, limit)]
     low, high = chosen["score"].min(), chosen["score"].max()
-    note = output.note(len(chosen), num_called, scorer.calibration.threshold)
     LOG.info(
         f"explaining {len(chosen):,} of {counted(len(candidates), output.records)}"
         f"{_of(output, scorer)} of train and valid, with {output.unit} from {low:.2f} to "
-        f"{high:.2f}{note}"
+        f"{high:.2f}{output.note(len(chosen), num_called, scorer.calibration.threshold)}"
     )
     return chosen
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from selfattn_bio.compression import open_blocks
+from selfattn_bio.display import short_name
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import PROTEIN
 from selfattn_bio.sequence.policy import at
@@ -19,6 +21,11 @@ from selfattn_bio.wizard.columns import Texts
 SHORT = 8  # characters; a column whose median is shorter has no sequences
 LONG = 15  # characters; a longer column name may be a sequence of a table without column names
 HEAD = 1000  # records or rows read to recognise alphabet and columns
+# names of columns of groups, such as gene, Parent_ID or ensembl gene names
+GROUP_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
+    r"(?:[\W_]*(?:id|name|symbol|accession)s?)?$"
+)
 COORDINATE_NAMES = {  # of columns, without "#" and in lower case
     "chrom": ("chrom", "chr", "chromosome", "seqnames", "seqname", "seqid"),
     "start": ("start", "chromstart", "chrom_start"),
@@ -69,9 +76,7 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
     ]
     data = [name for name in columns if len(name) > LONG and are_sequences([name])]
     if data and not named and set(fit) <= set(data):
-        shown = ", ".join(
-            f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4]
-        )
+        shown = ", ".join(short_name(name, LONG) for name in list(columns)[:4])
         raise RunFileError(
             f"the first row looks like data, not like column names: {shown}",
             place=f"{place}:1",
