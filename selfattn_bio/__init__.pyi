@@ -29,8 +29,6 @@ from selfattn_bio.data.collation import CorpusDataset as CorpusDataset
 from selfattn_bio.data.collation import collate as collate
 from selfattn_bio.data.corpus import Corpus as Corpus
 from selfattn_bio.data.writer import RecordRules as RecordRules
-from selfattn_bio.evidence.designs import Judgement as Judgement
-from selfattn_bio.evidence.designs import judge as judge
 from selfattn_bio.evidence.interactions import Interactions as Interactions
 from selfattn_bio.evidence.marginalize import Ablation as Ablation
 from selfattn_bio.evidence.marginalize import Marginals as Marginals
