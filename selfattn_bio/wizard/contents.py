@@ -22,7 +22,7 @@ from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.log import logging_from
 from selfattn_bio.objectives.points import points_of
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters, get_alphabet
-from selfattn_bio.sequence.clusters import SIMILARITY, suitable_similarity
+from selfattn_bio.sequence.clusters import SIMILARITY, suitable_clusters
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, sequence_files
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pattern
@@ -46,7 +46,7 @@ HEADERS = (
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
 # ids of UniProt, such as sp|P12345|NAME_HUMAN
-ACCESSION = r"^\w+\|(?P<id>[^|\s]+)\|"
+ACCESSION, NAME = r"^\w+\|(?P<id>[^|\s]+)\|", r"^\w+\|[^|\s]+\|(?P<id>[^|\s]+)"
 # names of columns of groups, such as gene, Parent_ID or ensembl gene names
 GROUP_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
@@ -91,8 +91,9 @@ class Contents:
         [data] windows, for intervals; empty if they have the default.
     are_variants
         Whether the first records are proteins that differ from each other in few residues.
-    similarity
-        Similarity of a split by clusters, for proteins.
+    similarity, clusters
+        Similarity of a split by clusters, and cluster of each record, for proteins that are no
+        variants.
     ends
         End of the last window of each chromosome in the files, if points are learned.
     """
@@ -116,6 +117,7 @@ class Contents:
     windows: dict[str, Any] = field(default_factory=dict)
     are_variants: bool = False
     similarity: float = SIMILARITY["protein"]
+    clusters: list[int] = field(default_factory=list)
     ends: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -123,13 +125,31 @@ class Contents:
         """Return the number of records in each group of files."""
         return Counter(self.files)
 
+    def find_target_ids(self, path: Path) -> None:
+        """Take the first column with different values and some ids of records, if there is no `id`.
+
+        The table is that of the targets.
+        """
+        known = {part for name in self.ids for part in (name, *name.split("|"))}
+        columns = table_head(path) or {}
+        different = [name for name, texts in columns.items() if len(set(texts)) == len(texts)]
+        fit = [name for name in different if not known.isdisjoint(columns[name])]
+        if fit and "id" not in columns:
+            self.id_column = fit[0]
+            self.notes.append(f"ids of the targets: column {self.id_column!r}")
+
     def take_accessions(self, wanted: Collection[str]) -> None:
-        """Use accessions as ids, such as P12345 of `sp|P12345|NAME`, if some of them are wanted."""
-        found = [re.match(ACCESSION, name) for name in self.ids]
-        ids = [match["id"] for match in found if match]
-        if len(set(ids)) == len(self.ids) and not set(ids).isdisjoint(wanted):
-            self.notes.append(f"ids: the accessions in {self.ids[0]!r} and others ([data] header)")
-            self.header, self.ids = ACCESSION, ids
+        """Use accessions as ids, such as P12345 of `sp|P12345|NAME`, if some of them are wanted.
+
+        Names are used if they are wanted instead.
+        """
+        for pattern in ACCESSION, NAME:
+            found = [re.match(pattern, name) for name in self.ids]
+            ids = [match["id"] for match in found if match]
+            if len(set(ids)) == len(self.ids) and not set(ids).isdisjoint(wanted):
+                self.notes.append(f"ids: {ids[0]!r} of {self.ids[0]!r} and others ([data] header)")
+                self.header, self.ids = pattern, ids
+                return
 
 
 def read_contents(request: Request) -> Contents:
@@ -143,6 +163,7 @@ def read_contents(request: Request) -> Contents:
     contents = _read_intervals(request) if request.genome else _read_sequences(request)
     if request.made:  # one per positive, with its length and chromosome
         contents.files += ["negatives"] * len(contents.files)
+        contents.clusters *= 2
         for values in (contents.ids, contents.lengths, contents.chromosomes, contents.groups):
             values *= 2
     return contents
@@ -279,9 +300,9 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         targets = corpus.targets(corpus.summary.get("targets", {}).get("columns", ()))
         proteins = [corpus.letters(i) for i in range(len(corpus))] if alphabet == PROTEIN else []
         are_variants = _are_variants(alphabet, proteins[:HEAD])
-        similarity = SIMILARITY["protein"]
+        similarity, clusters = SIMILARITY["protein"], list[int]()
         if proteins and not are_variants:
-            similarity = suitable_similarity(proteins, alphabet)
+            similarity, clusters = suitable_clusters(proteins, alphabet)
     kept = [source["kept"] for source in corpus.summary["sources"]]
     records = corpus.records
     return Contents(
@@ -302,6 +323,7 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         header=fields.header,
         are_variants=are_variants,
         similarity=similarity,
+        clusters=clusters,
     )
 
 

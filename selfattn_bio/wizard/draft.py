@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.compression import open_blocks
@@ -29,6 +29,7 @@ from selfattn_bio.wizard import sections
 from selfattn_bio.wizard.columns import (
     SHOWN,
     SPLIT_WORDS,
+    Columns,
     SplitColumn,
     TargetColumn,
     can_be_joined,
@@ -68,16 +69,16 @@ def draft(
     RunFileError
         If it is not clear which column to learn.
     """
-    table = TargetTable.of(request, contents)
-    split = None if "train" in request.files else _split(request, contents, table)
+    columns = _columns(request, contents)
+    split = None if "train" in request.files else _split(request, contents, columns)
     has_columns = not (request.has_classes or request.points)
-    targets = _targets(request, contents, table, split) if has_columns else ()
+    targets = _targets(request, contents, columns, split) if has_columns else ()
     labels = _labels(request, contents, targets)
     objective = targets[0].kind if targets else "binary"
     used = {target.column for target in targets} | {split.column if split else ""}
-    unused = {name: texts for name, texts in table.columns.items() if name not in used}
+    unused = {name: texts for name, texts in columns.items() if name not in used}
     others = {**contents.columns, **unused} if request.targets else unused
-    known = table.is_known(contents, targets)
+    known = _is_known(contents, columns, targets)
     split_text, split_words = sections.split_lines(request, contents, labels, split, others, known)
     head = [
         f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
@@ -105,7 +106,7 @@ def draft(
         *(note for target in targets for note in target.notes),
     ]
     ignored = [name for name in unused if setting("column", name) not in split_text]
-    messages += _unused(request, contents, table, targets, ignored if targets else [])
+    messages += _unused(request, contents, columns, targets, ignored if targets else [])
     if request.columns and not (contents.is_table or request.genome):
         messages += _unquoted(request)
     messages += contents.notes
@@ -116,59 +117,44 @@ def draft(
     return text, [*messages, *_warnings(request, contents, targets)]
 
 
-@dataclass(frozen=True)
-class TargetTable:
-    """Columns that may be learned, from `targets` or the sequence files.
-
-    Parameters
-    ----------
-    columns
-        Text by column, one item per row.
-    ids, lengths
-        Id and length of the sequence of each row.
-    place
-        The file, for messages.
-    """
-
-    columns: Mapping[str, Sequence[str | None]]
-    ids: Sequence[str]
-    lengths: Sequence[int]
-    place: str
-
-    @classmethod
-    def of(cls, request: Request, contents: Contents) -> TargetTable:
-        """Read `targets` if it is given; else take the columns of the sequence files."""
-        if not request.targets:
-            return cls(contents.columns, contents.ids, contents.lengths, request.place)
-        names = {"id": contents.id_column, "sequence": contents.sequence_column}
-        table = targets_table(Path(request.targets), Fields(columns=names))
-        if not table.index.isin(contents.ids).any():
-            contents.take_accessions(table.index)
-        length_of = dict(zip(contents.ids, contents.lengths, strict=True))
-        if (found := table[table.index.isin(length_of)]).empty:
-            raise RunFileError(
-                f"none of the ids in this table, such as {table.index[0]!r}, is the id of a "
-                f"sequence, such as {contents.ids[0]!r}",
-                place=request.targets,
-                hint="Write the ids of the sequences in the table. In FASTA, an id is the first "
-                "word of the header",
-            )
-        columns = {str(name): texts_of(found[name]) for name in found}
-        ids = found.index.tolist()
-        return cls(columns, ids, [length_of[name] for name in ids], request.targets)
-
-    def is_known(self, contents: Contents, targets: Sequence[TargetColumn]) -> list[bool]:
-        """Return whether each record has a value of any target, if targets are columns."""
-        if not (self.columns and targets):
-            return [True] * len(contents.files)
-        rows = zip(self.ids, *(self.columns[target.column] for target in targets), strict=True)
-        known = {name for name, *values in rows if not all(map(is_missing, values))}
-        return [name in known for name in contents.ids]
+def _columns(request: Request, contents: Contents) -> Columns:
+    """Return the columns that may be learned, of `targets` or the sequence files, by record."""
+    if not request.targets:
+        return contents.columns
+    path = Path(request.targets)
+    if path.exists() and not (contents.is_table or request.id_column):
+        contents.find_target_ids(path)
+    names = {"id": contents.id_column, "sequence": contents.sequence_column}
+    table = targets_table(path, Fields(columns=names))
+    if not table.index.isin(contents.ids).any():
+        contents.take_accessions(table.index)
+    absent = ~pd.Index(contents.ids).isin(table.index)
+    if absent.all():
+        raise RunFileError(
+            f"none of the ids in this table, such as {table.index[0]!r}, is the id of a "
+            f"sequence, such as {contents.ids[0]!r}",
+            place=request.targets,
+            hint="Write the ids of the sequences in the table. In FASTA, an id is the first "
+            "word of the header",
+        )
+    if absent.any():
+        number = counted(int(absent.sum()), "record")
+        contents.notes.append(f"{number} without a row in {request.targets}")
+    table = table.reindex(contents.ids)
+    return {str(name): texts_of(table[name]) for name in table}
 
 
-def _split(request: Request, contents: Contents, table: TargetTable) -> SplitColumn | None:
+def _is_known(contents: Contents, columns: Columns, targets: Sequence[TargetColumn]) -> list[bool]:
+    """Return whether each record has a value of any target, if targets are columns."""
+    if not (columns and targets):
+        return [True] * len(contents.files)
+    rows = zip(*(columns[target.column] for target in targets), strict=True)
+    return [not all(map(is_missing, row)) for row in rows]
+
+
+def _split(request: Request, contents: Contents, columns: Columns) -> SplitColumn | None:
     """Find the column of the split, which may be the one read as chrom or group."""
-    columns = {**contents.columns, **table.columns}
+    columns = {**contents.columns, **columns}
     for name, values in (("chrom", contents.chromosomes), ("group", contents.groups)):
         if any(value is not None for value in values):
             columns[name] = list(values)
@@ -176,7 +162,7 @@ def _split(request: Request, contents: Contents, table: TargetTable) -> SplitCol
 
 
 def _targets(
-    request: Request, contents: Contents, table: TargetTable, split: SplitColumn | None
+    request: Request, contents: Contents, columns: Columns, split: SplitColumn | None
 ) -> tuple[TargetColumn, ...]:
     if request.genome:
         if signal := request.profile or request.tracks:
@@ -184,8 +170,8 @@ def _targets(
             return (TargetColumn("", "profile" if request.profile else "regression", text),)
         names = numbers_of(next(iter(request.files.values()))[0])
         return tuple(TargetColumn(str(name), "regression", "numbers") for name in names)
-    of_split, place = split and split.column, table.place
-    columns = {name: texts for name, texts in table.columns.items() if name != of_split}
+    of_split, place = split and split.column, request.targets or request.place
+    columns = {name: texts for name, texts in columns.items() if name != of_split}
     missing = [name for name in request.columns if name not in columns]
     is_chosen = contents.is_table or request.targets or LABEL in columns
     if not columns or (not is_chosen and (missing or not request.columns)):
@@ -203,7 +189,7 @@ def _targets(
         if missing:
             message = no_column(missing[0], "`columns`", contents.attributes)
         raise RunFileError(message, place=place, hint=hint)
-    targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
+    targets = choose_targets(columns, contents.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # their labels stay in `targets`, also for two classes
         return tuple(map(in_table, targets))
     return targets
@@ -261,7 +247,7 @@ def _unquoted(request: Request) -> Iterator[str]:
 def _unused(
     request: Request,
     contents: Contents,
-    table: TargetTable,
+    columns: Columns,
     targets: Sequence[TargetColumn],
     unused: Sequence[str],
 ) -> Iterator[str]:
@@ -271,7 +257,7 @@ def _unused(
         name
         for name in unused
         if not (request.columns or is_auxiliary(name))
-        and (found := target_of(name, table.columns[name], table.lengths, contents.alphabet))
+        and (found := target_of(name, columns[name], contents.lengths, contents.alphabet))
         and can_be_joined([*targets, found])
     ]
     if unused:
@@ -281,7 +267,7 @@ def _unused(
     auxiliary = ", ".join(filter(is_auxiliary, unused))
     if auxiliary and not request.columns:
         yield f"replicates or counts, by their names: {auxiliary}; learn them with `columns`"
-    causes = {name: cause_of(table.columns[name]) for name in unused}
+    causes = {name: cause_of(columns[name]) for name in unused}
     yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
 
 
