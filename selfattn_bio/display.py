@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+LABEL = 24  # most characters of a name in a figure, about a third of the width of a phone
+
 
 def one_line(text: str) -> str:
     """Return text on one line: line breaks and other unprintable characters become escapes."""
@@ -19,6 +21,30 @@ def shortened(names: Sequence[str], most: int) -> str:
     """Join names with commas; those after the first `most` become "and 3 more"."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def short_name(name: str, most: int = LABEL) -> str:
+    """Replace the middle of a name by "…" if it has more than `most` characters."""
+    end = most // 3
+    return name if len(name) <= most else f"{name[: most - end - 1]}…{name[-end:]}"
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return a short label for each of several different names; the labels differ too.
+
+    If a name has more than LABEL characters, words that all names share before their last word are
+    left out: "LOCATION: Nucleus." becomes "Nucleus." next to "LOCATION: Golgi apparatus.". Names
+    that are still longer lose their middle, and have their number if labels would be equal.
+    """
+    shared: set[str] = set()
+    if len(names) > 1 and max(map(len, names)) > LABEL:
+        shared = set.intersection(*({*name.split()[:-1]} for name in names))
+    kept = ([word for word in name.split() if word not in shared] for name in names)
+    labels = [short_name(" ".join(words)) for words in kept]
+    return {
+        name: f"{label} ({number})" if labels.count(label) > 1 else label
+        for number, (name, label) in enumerate(zip(names, labels, strict=True), start=1)
+    }
 
 
 def counted(number: int, noun: str) -> str:

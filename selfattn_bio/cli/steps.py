@@ -170,7 +170,8 @@ def explain(arguments: Namespace) -> None:
     At most [interpret] max_sequences training and validation records are explained for each output:
 
     - two classes, several classes, yes/no labels: records of the class or label
-      that the model recognises, that is, whose probability reaches the threshold.
+      that the model recognises, that is, whose probability reaches the threshold:
+      0.5, or for two classes that fitted on the validation records.
       They are chosen evenly from the most to the least confident, because the
       most confident ones are similar and show one motif. If there are fewer,
       those with the next highest scores are added, and their number is printed

@@ -77,8 +77,12 @@ def stride_problems(k: int, stride: int) -> Iterator[str]:
 
 
 def did_you_mean(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """Suggest the closest known name, as "did you mean 'split'?"; empty if none is close."""
+    """Suggest the closest known name, as "did you mean 'split'?"; empty if none is close.
+
+    A name that contains `name` is close too if this has at least four characters.
+    """
     near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+    near = near or [each for each in known if len(name) > 3 and name in each]
     return f"did you mean {near[0]!r}?" if near else ""
 
 

@@ -269,8 +269,8 @@ def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> l
     """Drop copies of earlier patterns.
 
     More than SHARED of their sites have the centre in sites of earlier patterns, or have less than
-    MIN_TOTAL bits outside the sites of one earlier pattern: a motif with a weak flank, or with part
-    of a second copy.
+    MIN_TOTAL bits outside the sites of a shorter earlier pattern: a motif with a weak flank, or
+    with part of a second copy.
     """
     owner = np.zeros((num_records, length), np.uint16)  # number of the kept pattern, from 1
     kept: list[SeqletPattern] = []
@@ -281,9 +281,10 @@ def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> l
         is_reversed = (pattern.seqlets["strand"] == "-").to_numpy()
         bits = np.where(is_reversed[:, None], bits[::-1], bits)
         shares = [(owners[:, len(pattern.pfm) // 2] > 0).mean()]
-        for number in range(1, len(kept) + 1):
-            outside = (bits * (owners != number)).sum(axis=1)
-            shares.append((outside < MIN_TOTAL).mean())
+        for number, other in enumerate(kept, start=1):
+            if len(other.pfm) < len(pattern.pfm):
+                outside = (bits * (owners != number)).sum(axis=1)
+                shares.append((outside < MIN_TOTAL).mean())
         if max(shares) <= SHARED:
             kept.append(pattern)
             owner[sites] = np.where(owners > 0, owners, len(kept))

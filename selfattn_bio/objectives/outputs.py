@@ -75,8 +75,11 @@ class Output(ABC):
         Indices of the chosen candidates, in rising order.
         """
 
-    def note(self, chosen: int, called: int) -> str:
-        """Return a remark on the choice for the log, if one is needed."""
+    def note(self, chosen: int, called: int, threshold: float) -> str:
+        """Return a remark on the choice for the log, if one is needed.
+
+        `called` is as in `choose`, and `threshold` the probability from which records are called.
+        """
         return ""
 
 
@@ -97,9 +100,9 @@ class ClassOutput(Output):
         number = min(max(called, limit), len(scores))
         return np.linspace(0, number - 1, min(limit, number)).round().astype(int)
 
-    def note(self, chosen: int, called: int) -> str:
+    def note(self, chosen: int, called: int, threshold: float) -> str:
         return (
-            f"; the probability of {called} of them reaches the threshold"
+            f"; the probability of {called} of them reaches the threshold {threshold:.3g}"
             if called < chosen
             else ""
         )

@@ -160,7 +160,7 @@ def choose_recognised(
     LOG.info(
         f"explaining {len(chosen):,} of {counted(len(candidates), output.records)}"
         f"{_of(output, scorer)} of train and valid, with {output.unit} from {low:.2f} to "
-        f"{high:.2f}{output.note(len(chosen), num_called)}"
+        f"{high:.2f}{output.note(len(chosen), num_called, scorer.calibration.threshold)}"
     )
     return chosen
 

@@ -20,7 +20,6 @@ from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSIN
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile"]
 Texts = Sequence[str | None]
-Columns = Mapping[str, Texts]
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
 SPLIT_WORDS = dict(SplitValues().pairs())
@@ -104,7 +103,7 @@ class SplitColumn:
     counts: Counter[str]
 
 
-def no_column(name: str, option: str, columns: Columns) -> str:
+def no_column(name: str, option: str, columns: Mapping[str, Texts]) -> str:
     """Describe that the column of an option is missing, with the columns that exist."""
     near = did_you_mean(name, list(columns))
     if {part.strip() for part in name.split(",")} - {""} <= columns.keys():
@@ -113,14 +112,14 @@ def no_column(name: str, option: str, columns: Columns) -> str:
     return f"{message}; the columns are {with_values(columns)}" if columns else message
 
 
-def with_values(columns: Columns) -> str:
+def with_values(columns: Mapping[str, Texts]) -> str:
     """Return the names of columns, each with its first value: `family (such as kinase)`."""
     first = {name: next(filter(None, texts), "an empty cell") for name, texts in columns.items()}
     return ", ".join(f"{name} (such as {value[:20]})" for name, value in first.items())
 
 
 def find_split(
-    columns: Columns, place: str, wanted: str = "", targets: Collection[str] = ()
+    columns: Mapping[str, Texts], place: str, wanted: str = "", targets: Collection[str] = ()
 ) -> SplitColumn | None:
     """Return the column with the values train, test and perhaps valid; None if there is none.
 
@@ -193,7 +192,7 @@ def is_auxiliary(name: str) -> bool:
 
 
 def choose_targets(
-    columns: Columns,
+    columns: Mapping[str, Texts],
     lengths: Sequence[int],
     alphabet: Alphabet,
     wanted: Sequence[str],

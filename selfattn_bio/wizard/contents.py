@@ -7,7 +7,7 @@ import itertools
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ import pandas as pd
 
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
+from selfattn_bio.display import counted
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.log import logging_from
 from selfattn_bio.objectives.points import points_of
@@ -25,16 +26,21 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters,
 from selfattn_bio.sequence.clusters import SIMILARITY, suitable_clusters
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, sequence_files
+from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pattern
 from selfattn_bio.sequence.split_table import strand_keys
 from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, no_column, target_of
 from selfattn_bio.wizard.request import Request
 from selfattn_bio.wizard.tables import (
+    GROUP_NAME,
     HEAD,
     are_sequences,
     coordinate_columns,
+    find_id_column,
     find_sequence_column,
+    match_ids,
     table_head,
+    texts_of,
 )
 
 DNA_SHARE = 0.9  # smallest fraction of A, C, G, T, U and N in DNA; proteins have much less
@@ -45,14 +51,6 @@ HEADERS = (
 )
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
-# ids of UniProt, such as sp|P12345|NAME_HUMAN
-ACCESSION, NAME = r"^\w+\|(?P<id>[^|\s]+)\|", r"^\w+\|[^|\s]+\|(?P<id>[^|\s]+)"
-# names of columns of groups, such as gene, Parent_ID or ensembl gene names
-GROUP_NAME = re.compile(
-    r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
-    r"(?:[\W_]*(?:id|name|symbol|accession)s?)?$"
-)
-GENE = "GN"  # attribute of UniProt
 ATTRIBUTE = rf"\s([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, after the id
 # in the names of columns of RNA, such as utr, mRNA or guide_seq
 RNA_NAME = re.compile(r"(?:rna|utr|guide)s?(?![a-z])", re.IGNORECASE)
@@ -72,6 +70,8 @@ class Contents:
         Text by column of tables, or by attribute of headers; None if a record has no value.
     keys
         Hash of each sequence, the same for both strands; empty for intervals.
+    targets
+        Names of the columns from a table of targets; only these are learned.
     attributes
         An example of each attribute in the headers of the first records, by name; the first values
         of each column of a table.
@@ -92,8 +92,7 @@ class Contents:
     are_variants
         Whether the first records are proteins that differ from each other in few residues.
     similarity, clusters
-        Similarity of a split by clusters, and cluster of each record, for proteins that are no
-        variants.
+        Similarity of a split by clusters, and cluster of each record, for proteins.
     ends
         End of the last window of each chromosome in the files, if points are learned.
     """
@@ -106,6 +105,7 @@ class Contents:
     groups: list[str | None]
     keys: list[bytes] = field(default_factory=list)
     columns: dict[str, list[str | None]] = field(default_factory=dict)
+    targets: list[str] = field(default_factory=list)
     attributes: dict[str, list[str | None]] = field(default_factory=dict)
     sequence_column: str = "sequence"
     id_column: str = "id"
@@ -125,31 +125,16 @@ class Contents:
         """Return the number of records in each group of files."""
         return Counter(self.files)
 
-    def find_target_ids(self, path: Path) -> None:
-        """Take the first column with different values and some ids of records, if there is no `id`.
+    @property
+    def every_column(self) -> dict[str, list[str | None]]:
+        """Return the columns with those read as chrom and group, unless they are empty."""
+        read = {"chrom": self.chromosomes, "group": self.groups}
+        return self.columns | {name: texts for name, texts in read.items() if any(texts)}
 
-        The table is that of the targets.
-        """
-        known = {part for name in self.ids for part in (name, *name.split("|"))}
-        columns = table_head(path) or {}
-        different = [name for name, texts in columns.items() if len(set(texts)) == len(texts)]
-        fit = [name for name in different if not known.isdisjoint(columns[name])]
-        if fit and "id" not in columns:
-            self.id_column = fit[0]
-            self.notes.append(f"ids of the targets: column {self.id_column!r}")
-
-    def take_accessions(self, wanted: Collection[str]) -> None:
-        """Use accessions as ids, such as P12345 of `sp|P12345|NAME`, if some of them are wanted.
-
-        Names are used if they are wanted instead.
-        """
-        for pattern in ACCESSION, NAME:
-            found = [re.match(pattern, name) for name in self.ids]
-            ids = [match["id"] for match in found if match]
-            if len(set(ids)) == len(self.ids) and not set(ids).isdisjoint(wanted):
-                self.notes.append(f"ids: {ids[0]!r} of {self.ids[0]!r} and others ([data] header)")
-                self.header, self.ids = pattern, ids
-                return
+    @property
+    def learnable(self) -> dict[str, list[str | None]]:
+        """Return the columns that may be learned: those of `targets` if there are any."""
+        return {name: self.columns[name] for name in self.targets or self.columns}
 
 
 def read_contents(request: Request) -> Contents:
@@ -197,10 +182,9 @@ def _read_sequences(request: Request) -> Contents:
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
     first = {path: _first_records(path, column, path in heads) for path in paths}
     headers = [(each.targets or {}).get("header") or "" for of in first.values() for each in of]
-    attributes = {
-        name: [value] for header in headers for name, value in re.findall(ATTRIBUTE, header)
-    }
-    groups = [name for name in attributes if name == GENE or GROUP_NAME.search(name)]
+    attributes = {name: [value] for each in headers for name, value in re.findall(ATTRIBUTE, each)}
+    # GN is the gene in headers of UniProt
+    groups = [name for name in attributes if name == "GN" or GROUP_NAME.search(name)]
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     fields = Fields(
         header="" if has_targets else _header_pattern(headers),
@@ -230,7 +214,29 @@ def _read_sequences(request: Request) -> Contents:
         _find_ids(contents, request)
     if alphabet.is_nucleic and not any(contents.chromosomes):
         _find_coordinates(contents)
+    if request.targets:
+        _join_targets(contents, request)
     return contents
+
+
+def _join_targets(contents: Contents, request: Request) -> None:
+    """Add the columns of a table of targets; its ids may be accessions or names of UniProt ids."""
+    path = Path(request.targets)
+    if path.exists() and not (contents.is_table or request.id_column):
+        contents.id_column = find_id_column(path, contents.ids)
+        if contents.id_column != "id":
+            contents.notes.append(f"ids of the targets: column {contents.id_column!r}")
+    names = {"id": contents.id_column, "sequence": contents.sequence_column}
+    table = targets_table(path, Fields(columns=names))
+    if not table.index.isin(contents.ids).any():
+        pattern, ids = match_ids(table.index, contents.ids, str(path))
+        contents.notes.append(f"ids: {ids[0]!r} of {contents.ids[0]!r} and others ([data] header)")
+        contents.header, contents.ids = pattern, ids
+    if absent := len(set(contents.ids) - set(table.index)):
+        contents.notes.append(f"{counted(absent, 'record')} without a row in {path}")
+    contents.targets = list(map(str, table))
+    joined = table.reindex(contents.ids)
+    contents.columns |= {str(name): texts_of(joined[name]) for name in joined}
 
 
 def _find_coordinates(contents: Contents) -> None:
@@ -333,11 +339,6 @@ def _are_variants(alphabet: Alphabet, records: Letters) -> bool:
 
     are_aligned = len(records) > 1 and len({len(record) for record in records}) == 1
     return are_aligned and fraction_varied(alphabet, records) <= VARIED
-
-
-def texts_of(column: pd.Series) -> list[Any]:
-    """Return the values of a column, None where missing."""
-    return column.astype(object).where(column.notna(), None).tolist()
 
 
 class _AnyCharacter(SequencePolicy):

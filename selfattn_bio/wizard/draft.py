@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.compression import open_blocks
@@ -21,17 +20,17 @@ from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.outputs import ClassOutput
 from selfattn_bio.sequence.h5ad import numbers_of
-from selfattn_bio.sequence.readers.table import is_missing, targets_table
-from selfattn_bio.sequence.records import LABEL, Fields
+from selfattn_bio.sequence.readers.table import is_missing
+from selfattn_bio.sequence.records import LABEL
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.trained import MOST_OUTPUTS
 from selfattn_bio.wizard import sections
 from selfattn_bio.wizard.columns import (
     SHOWN,
     SPLIT_WORDS,
-    Columns,
     SplitColumn,
     TargetColumn,
+    Texts,
     can_be_joined,
     cause_of,
     choose_targets,
@@ -42,7 +41,7 @@ from selfattn_bio.wizard.columns import (
     target_of,
     with_values,
 )
-from selfattn_bio.wizard.contents import Contents, texts_of
+from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.request import Request
 
 if TYPE_CHECKING:
@@ -69,17 +68,17 @@ def draft(
     RunFileError
         If it is not clear which column to learn.
     """
-    columns = _columns(request, contents)
-    split = None if "train" in request.files else _split(request, contents, columns)
+    split = None if "train" in request.files else _split(request, contents)
     has_columns = not (request.has_classes or request.points)
-    targets = _targets(request, contents, columns, split) if has_columns else ()
+    targets = _targets(request, contents, split) if has_columns else ()
     labels = _labels(request, contents, targets)
     objective = targets[0].kind if targets else "binary"
     used = {target.column for target in targets} | {split.column if split else ""}
-    unused = {name: texts for name, texts in columns.items() if name not in used}
-    others = {**contents.columns, **unused} if request.targets else unused
-    known = _is_known(contents, columns, targets)
-    split_text, split_words = sections.split_lines(request, contents, labels, split, others, known)
+    unused = {name: texts for name, texts in contents.columns.items() if name not in used}
+    values: list[Texts] = [contents.columns[each.column] for each in targets if contents.columns]
+    answers = list(zip(*(values or [labels]), strict=True))
+    known = [not all(map(is_missing, row)) for row in answers]
+    split_text, split_words = sections.split_lines(request, contents, labels, split, unused, known)
     head = [
         f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
         f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
@@ -105,64 +104,23 @@ def draft(
         *(f"column {each.column!r}: {each.counts}" for each in targets if each.counts),
         *(note for target in targets for note in target.notes),
     ]
-    ignored = [name for name in unused if setting("column", name) not in split_text]
-    messages += _unused(request, contents, columns, targets, ignored if targets else [])
+    others = [name for name in unused if setting("column", name) not in split_text]
+    messages += _unused(request, contents, targets, others if targets else [])
     if request.columns and not (contents.is_table or request.genome):
         messages += _unquoted(request)
     messages += contents.notes
-    answers: Sequence[object] = labels
-    if targets and contents.columns and not request.targets:
-        answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
     messages += _copies(contents, answers, _given_splits(request, contents, split))
     return text, [*messages, *_warnings(request, contents, targets)]
 
 
-def _columns(request: Request, contents: Contents) -> Columns:
-    """Return the columns that may be learned, of `targets` or the sequence files, by record."""
-    if not request.targets:
-        return contents.columns
-    path = Path(request.targets)
-    if path.exists() and not (contents.is_table or request.id_column):
-        contents.find_target_ids(path)
-    names = {"id": contents.id_column, "sequence": contents.sequence_column}
-    table = targets_table(path, Fields(columns=names))
-    if not table.index.isin(contents.ids).any():
-        contents.take_accessions(table.index)
-    absent = ~pd.Index(contents.ids).isin(table.index)
-    if absent.all():
-        raise RunFileError(
-            f"none of the ids in this table, such as {table.index[0]!r}, is the id of a "
-            f"sequence, such as {contents.ids[0]!r}",
-            place=request.targets,
-            hint="Write the ids of the sequences in the table. In FASTA, an id is the first "
-            "word of the header",
-        )
-    if absent.any():
-        number = counted(int(absent.sum()), "record")
-        contents.notes.append(f"{number} without a row in {request.targets}")
-    table = table.reindex(contents.ids)
-    return {str(name): texts_of(table[name]) for name in table}
-
-
-def _is_known(contents: Contents, columns: Columns, targets: Sequence[TargetColumn]) -> list[bool]:
-    """Return whether each record has a value of any target, if targets are columns."""
-    if not (columns and targets):
-        return [True] * len(contents.files)
-    rows = zip(*(columns[target.column] for target in targets), strict=True)
-    return [not all(map(is_missing, row)) for row in rows]
-
-
-def _split(request: Request, contents: Contents, columns: Columns) -> SplitColumn | None:
+def _split(request: Request, contents: Contents) -> SplitColumn | None:
     """Find the column of the split, which may be the one read as chrom or group."""
-    columns = {**contents.columns, **columns}
-    for name, values in (("chrom", contents.chromosomes), ("group", contents.groups)):
-        if any(value is not None for value in values):
-            columns[name] = list(values)
+    columns = contents.every_column
     return find_split(columns, request.place, request.split_column, request.columns)
 
 
 def _targets(
-    request: Request, contents: Contents, columns: Columns, split: SplitColumn | None
+    request: Request, contents: Contents, split: SplitColumn | None
 ) -> tuple[TargetColumn, ...]:
     if request.genome:
         if signal := request.profile or request.tracks:
@@ -171,7 +129,7 @@ def _targets(
         names = numbers_of(next(iter(request.files.values()))[0])
         return tuple(TargetColumn(str(name), "regression", "numbers") for name in names)
     of_split, place = split and split.column, request.targets or request.place
-    columns = {name: texts for name, texts in columns.items() if name != of_split}
+    columns = {name: texts for name, texts in contents.learnable.items() if name != of_split}
     missing = [name for name in request.columns if name not in columns]
     is_chosen = contents.is_table or request.targets or LABEL in columns
     if not columns or (not is_chosen and (missing or not request.columns)):
@@ -247,7 +205,6 @@ def _unquoted(request: Request) -> Iterator[str]:
 def _unused(
     request: Request,
     contents: Contents,
-    columns: Columns,
     targets: Sequence[TargetColumn],
     unused: Sequence[str],
 ) -> Iterator[str]:
@@ -256,8 +213,9 @@ def _unused(
     more = [
         name
         for name in unused
-        if not (request.columns or is_auxiliary(name))
-        and (found := target_of(name, columns[name], contents.lengths, contents.alphabet))
+        if name in contents.learnable
+        and not (request.columns or is_auxiliary(name))
+        and (found := target_of(name, contents.columns[name], contents.lengths, contents.alphabet))
         and can_be_joined([*targets, found])
     ]
     if unused:
@@ -267,7 +225,7 @@ def _unused(
     auxiliary = ", ".join(filter(is_auxiliary, unused))
     if auxiliary and not request.columns:
         yield f"replicates or counts, by their names: {auxiliary}; learn them with `columns`"
-    causes = {name: cause_of(columns[name]) for name in unused}
+    causes = {name: cause_of(contents.columns[name]) for name in unused}
     yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
 
 
@@ -275,10 +233,10 @@ def _given_splits(request: Request, contents: Contents, split: SplitColumn | Non
     """Return the split of each record if the sequence files name it."""
     if "train" in request.files:
         return contents.files
-    columns = {**contents.columns, "chrom": contents.chromosomes, "group": contents.groups}
-    if not split or split.column not in columns:
+    if not split:
         return ()
-    return [SPLIT_WORDS[(text or "").strip().lower()] for text in columns[split.column]]
+    texts = contents.every_column[split.column]
+    return [SPLIT_WORDS[(text or "").strip().lower()] for text in texts]
 
 
 def _copies(contents: Contents, answers: Sequence[object], splits: Sequence[str]) -> Iterator[str]:

@@ -22,8 +22,9 @@ from selfattn_bio.sequence.readers.table import is_missing
 from selfattn_bio.sequence.splits import bundles_of
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
-from selfattn_bio.wizard.contents import GROUP_NAME, Contents
+from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.request import DATABASES, MADE, Request
+from selfattn_bio.wizard.tables import GROUP_NAME
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe

@@ -324,6 +324,17 @@ def test_order_does_not_change_a_repeat():
     assert not any((hits["apart"] & (hits["p_value"] < HIT_P)).any() for hits in nulls)
 
 
+def test_consensus_of_proteins_is_counted_exactly():
+    sequences = [ascii_of(text) for text in ("MKDEADR", "MDEADEK", "MDEAXEK", "MKDEADP")]
+    ppm = np.eye(20)[[PROTEIN.letters.index(letter) for letter in "DEADR"]]
+    ppm[4, PROTEIN.letters.index("E")] = ppm[4].max() / 4
+    held_out = LabelledRecords(sequences, np.array([1, 1, 1, 0]), PROTEIN)
+    counts = {"positives_with_consensus": 2, "negatives_with_consensus": 0}
+    assert verdicts._exact_matches(ppm / ppm.sum(axis=1, keepdims=True), held_out) == counts
+    numbers = MeasuredRecords(sequences, np.arange(4.0), PROTEIN)
+    assert verdicts._exact_matches(ppm[:4], numbers) == {"records_with_consensus": 3}
+
+
 def test_proteins_have_permuted_motifs_too():
     rng = np.random.default_rng(0)
     letters = ascii_of(PROTEIN.letters)

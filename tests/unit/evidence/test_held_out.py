@@ -91,6 +91,17 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     assert by_strand.to_list() == pytest.approx([2, 0], abs=0.2)
 
 
+@pytest.mark.parametrize(("alphabet", "starts"), [(PROTEIN, [4, 30]), (DNA, [3, 4, 30])])
+def test_used_hits_of_proteins_are_one_per_site(monkeypatch, alphabet, starts):
+    hits = pd.DataFrame({"name": "m", "record": 0, "start": [3, 4, 30], "strand": "+"})
+    hits = hits.assign(end=hits["start"] + 8, p_value=[1e-5, 1e-6, 1e-5])
+    importance = np.zeros(60)
+    importance[[8, 33]] = 1
+    monkeypatch.setattr(held_out, "importance_of", lambda *inputs: [importance])
+    records = LabelledRecords([np.full(60, ord("A"), dtype=np.uint8)], np.ones(1), alphabet)
+    assert held_out._used_hits(hits, None, None, records)["start"].tolist() == starts
+
+
 def test_narrow_motifs_in_long_records_are_counted(caplog):
     letters = [np.full(32_768, ord("A"), dtype=np.uint8)] * 3
     records = LabelledRecords(letters, np.array([0, 1, 1]))

@@ -25,6 +25,7 @@ from selfattn_bio.evidence.epistasis import (
     spacing,
 )
 from selfattn_bio.evidence.interactions import attention_between, evaluate_interactions, verdict
+from selfattn_bio.motifs import matching
 from selfattn_bio.sequence.alphabet import DNA, RNA, SSDNA
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
@@ -306,7 +307,8 @@ def test_pairs_with_most_attention_are_tested(monkeypatch):
     assert table.loc[("beta", "gamma"), "attention"] > 1.5
 
 
-def test_records_with_two_motifs_are_searched(monkeypatch):
+def test_records_with_two_motifs_are_searched(monkeypatch, caplog):
+    caplog.set_level("INFO", "selfattn_bio")
     words = {"one": b"ACGTACGT", "two": b"GGCCAATT"}
     ppms = {name: np.eye(4)[DNA.codes(ascii_of(word))] for name, word in words.items()}
 
@@ -320,14 +322,15 @@ def test_records_with_two_motifs_are_searched(monkeypatch):
     def known(hits, attribution):
         return hits.assign(known=hits["record"].isin(attribution))
 
-    monkeypatch.setattr(interactions, "relevant_hits", known)
+    monkeypatch.setattr(matching, "relevant_hits", known)
     sites = interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)
     assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
     assert sites["known"].all()
-    monkeypatch.setattr(interactions, "MAX_SEARCHED", 2)
+    monkeypatch.setattr(matching, "MAX_SEARCHED", 2)
     assert (
         interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)["record"].nunique() == 2
     )
+    assert caplog.messages == ["used sites are searched in 2 of 5 records"]
 
 
 @pytest.mark.parametrize("alphabet", [RNA, SSDNA], ids=["rna", "ssdna"])

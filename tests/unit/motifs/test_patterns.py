@@ -20,6 +20,13 @@ def pattern_of(ppm, records, first, strand):
     return SeqletPattern(counts, sites.assign(strand=strand))
 
 
+def kept_of(*patterns):
+    """Return the patterns that are no copies of others."""
+    records, silent = [np.full(50, ord("A"), np.uint8)] * 60, [np.zeros(50)] * 60
+    # without attribution no hit is relevant, so the patterns keep their sites
+    return refine_patterns(patterns, records, silent)
+
+
 @pytest.mark.parametrize("strand", ["+", "-"])
 @pytest.mark.parametrize(
     ("more", "number"),
@@ -29,7 +36,10 @@ def pattern_of(ppm, records, first, strand):
 def test_a_longer_copy_is_not_another_motif(more, number, strand):
     short = pattern_of(WORD, 60, 25, strand)
     long = pattern_of(np.vstack([WORD, *more]), 40, 25, strand)
-    records, silent = [np.full(50, ord("A"), np.uint8)] * 60, [np.zeros(50)] * 60
-    # without attribution no hit is relevant, so the patterns keep their sites
-    kept = refine_patterns([long, short], records, silent)
-    assert kept == [short, long][:number]
+    assert kept_of(long, short) == [short, long][:number]
+
+
+def test_a_shorter_motif_at_the_end_of_a_longer_one_is_kept():
+    long = pattern_of(np.vstack([WORD, SPACER, OTHER]), 60, 25, "+")
+    short = pattern_of(np.vstack([OTHER[1:], WEAK]), 40, 36, "+")
+    assert kept_of(short, long) == [long, short]

@@ -102,6 +102,15 @@ def test_groups_have_a_table_with_the_worst_and_the_gap(page_text, results):
     assert '<a href="#groups">Groups</a>' in page_text
 
 
+def test_the_run_file_is_that_of_the_report(results):
+    interpret = {**TASK.interpret.model_dump(), "max_sequences": 110}
+    task = RunFile.model_validate(TASK.model_dump() | {"interpret": interpret})
+    page = page_of(replace(results, task=task))
+    own, _, of_training = page.rpartition("Settings used for training")
+    assert "max_sequences = 110\n" in own
+    assert "max_sequences = 3000\n" in of_training
+
+
 def test_the_page_loads_nothing(page_text):
     loading = r'<(link|img|iframe|object|embed|image)\b|\ssrc=|href="(?!#)|url\((?!#)|@import'
     assert not re.search(loading, page_text)
@@ -132,6 +141,15 @@ def test_unknown_labels_have_no_row_of_leaks():
         for audit in (AUDIT, AUDIT | {"near_other_label": None})
     )
     assert known == [*unknown, "near neighbour with a different label"]
+
+
+def test_unchecked_overlaps_are_not_zero():
+    rows = leakage_tables(AUDIT | {"overlaps": None})["leaks"].rows
+    cells = {row.cells["match among these records"]: row.cells["test records"] for row in rows}
+    assert (
+        cells["overlapping interval on either strand (not checked: no coordinates to compare)"]
+        is None
+    )
 
 
 def test_text_from_files_is_escaped(tmp_path):
@@ -184,7 +202,7 @@ def test_page_without_motifs(tmp_path):
     assert "No motif was found" in page_of(read(tmp_path))
     edit(tmp_path / "corpus" / "corpus.json", alphabet="protein")
     shutil.rmtree(tmp_path / "attribution")  # it contains DNA
-    page = page_of(read(tmp_path)).partition("Run file used for training")[0]
+    page = page_of(read(tmp_path)).partition("Run file of this task")[0]
     assert "No motif was found" in page
     assert not any(word in page for word in (" bp", "dinucleotide", "either strand", "by DNA"))
     assert "by shared k-mers; relatives below about 85 % identity can be missed" in page
@@ -215,7 +233,7 @@ def test_leakage_table_shows_limits(page_text):
         ("identical sequence on either strand", "0", "0"),
     ):
         assert leaks[name] == {"test records": number, "limit": limit}
-    counts = {"0.05 to 0.15": "12", "0.15 to 1.0": "2", "1.0": "1"}
+    counts = {"below 0.05": "65", "0.05 to 0.15": "12", "0.15 to 1.0": "2", "1.0": "1"}
     assert nearest == {name: {"test records": count} for name, count in counts.items()}
     more = "12 more share 5 % to 15 % of their k-mers with a training record"
     assert page_text.count(more) == 2  # next to the number on top, and in the section
@@ -434,11 +452,16 @@ def test_evaluation_of_another_model_is_refused(tmp_path, folder):
         read(tmp_path)
 
 
-def test_genome_is_listed_once_with_hash(results):
+def test_genome_and_targets_are_listed_once_with_hash(results):
     files = [{"path": "genome.fa", "sha256": "cd" * 32}]
     sources = [source | {"files": files} for source in results.corpus["sources"]]
-    page = page_of(replace(results, corpus=results.corpus | {"sources": sources}))
+    targets = {"path": "meta.tsv", "sha256": "ef" * 32}
+    page = page_of(
+        replace(results, corpus=results.corpus | {"sources": sources, "targets": targets})
+    )
     listed = f"<dt>genome.fa</dt><dd>auxiliary file, sha256 <code>{'cd' * 32}</code></dd>"
+    assert page.count(listed) == 1
+    listed = f"<dt>meta.tsv</dt><dd>table of targets, sha256 <code>{'ef' * 32}</code></dd>"
     assert page.count(listed) == 1
 
 

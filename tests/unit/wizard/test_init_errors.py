@@ -102,7 +102,7 @@ mine --sequences a.fa --targets no.tsv
     no.tsv: no such file for the targets
 mine --sequences a.fa --targets u.tsv
     u.tsv: none of the ids in this table, such as 'z', is the id of a sequence, such as 'a0'. \
-Write the ids of the sequences in the table. In FASTA, an id is the first word of the header
+Write the ids of the sequences. In FASTA, an id is the first word of the header
 mine --sequences only.csv
     only.csv: none of the columns can be learned: id, sequence. Add a column of labels or numbers, \
 or give --targets TABLE with ids
