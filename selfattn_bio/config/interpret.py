@@ -13,8 +13,8 @@ from selfattn_bio.config.section import (
     Positive,
     Section,
     Seed,
-    did_you_mean,
 )
+from selfattn_bio.display import did_you_mean
 
 # Included in the package.
 MOTIF_DATABASES = tuple(
@@ -171,8 +171,8 @@ class Interpret(Section):
     method
         attribution method
     caller
-        method that finds motifs in attributions; modisco for DNA and clusters for protein if
-        not given
+        method that finds motifs in attributions; modisco for DNA and clusters for RNA,
+        single-stranded DNA and proteins if not given
     max_motifs
         motifs with most sites that are kept and tested
     max_seqlets

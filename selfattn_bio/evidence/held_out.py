@@ -32,7 +32,7 @@ from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, used_hits
-from selfattn_bio.motifs.patterns import without_overlaps
+from selfattn_bio.motifs.patterns import one_per_site
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
@@ -301,14 +301,14 @@ def add_evidence(
 def _used_hits(
     hits: pd.DataFrame, scorer: Scorer, output: Output, held_out: HeldOut, seed: int
 ) -> pd.DataFrame:
-    """Return the hits that the model uses in the records in question, as `used_hits`."""
+    """Return the hits that the model uses in the records in question: one per site."""
 
     def importance(rows: list[int]) -> list[Scores]:
         inputs = held_out.inputs([held_out.sequences[row] for row in rows], rows)
         return importance_of(scorer, output, inputs, held_out.input)
 
-    used = used_hits(hits[hits["record"].isin(held_out.described)], importance, seed)
-    return used if held_out.alphabet.is_nucleic else without_overlaps(used)
+    described = hits[hits["record"].isin(held_out.described)]
+    return one_per_site(used_hits(described, importance, seed))
 
 
 def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:

@@ -61,6 +61,7 @@ from selfattn_bio.evidence.records import (
     sufficiency,
 )
 from selfattn_bio.motifs.matching import find_hits
+from selfattn_bio.motifs.patterns import one_per_site
 from selfattn_bio.motifs.residues import consensus_of
 from selfattn_bio.sequence.intervals import counts_before
 
@@ -157,6 +158,7 @@ def weigh_evidence(
             "name": name,
             "unit": held_out.unit,
             "min_effect": held_out.least,
+            "num_hits": len(one_per_site(mine)),
             **held_out.associations(mine),
             **_exact_matches(ppm, held_out),
             **effect(mine, scored, rng),

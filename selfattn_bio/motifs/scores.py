@@ -178,8 +178,12 @@ LOWEST, HIGHEST = float(_log_odds(0.0)), float(_log_odds(1.0))  # of a base
 def _joined(best: Scores, total: Floats, axis: int = 0) -> Scores:
     """Join best hits and occupancies, from best hits and sums of exp(score)."""
     # A sum below the range of float32 is 0. The best hit is then the occupancy, within log(2 N).
-    occupancy = np.maximum(np.log(np.maximum(total, np.finfo(np.float64).tiny)), best)
-    occupancy = np.round(occupancy * OCCUPANCY_STEP) / OCCUPANCY_STEP
+    occupancy = np.maximum(total, np.finfo(np.float64).tiny)
+    np.log(occupancy, out=occupancy)  # in place, because copies of large arrays take long
+    np.maximum(occupancy, best, out=occupancy)
+    occupancy *= OCCUPANCY_STEP
+    np.rint(occupancy, out=occupancy)
+    occupancy /= OCCUPANCY_STEP
     return np.concatenate([best, occupancy.astype(np.float32)], axis)
 
 

@@ -54,7 +54,6 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
     task, metrics, tested = results.task, results.metrics, Tested(results, plots_folder)
     objective, stack = objective_of(task.objective), read_stack_weights(results.layout.model)
     outputs = [output.name for output in objective.outputs]
-    network_weights = stack.weights["network"] if stack else []
     alphabet = get_alphabet(results.corpus["alphabet"])
     # motifs that were searched by hand are shown as well
     is_interpreted = task.is_interpreted or results.motifs is not None
@@ -86,9 +85,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             mean_of=lines.mean_of(objective),
             known_counts=lines.known_counts(metrics),
             stack_table=tables.stack_table(stack, outputs),
-            without_network=[
-                name for name, weight in zip(outputs, network_weights, strict=False) if not weight
-            ],
+            network_weights=zip(outputs, stack.weights["network"] if stack else [], strict=False),
             performance_table=tables.performance_table(metrics, objective),
             differences=tables.difference_table(metrics),
             performance=draw_performance(objective, tested),

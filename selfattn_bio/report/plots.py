@@ -18,10 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from selfattn_bio.attribution.readout import AttentionMap
-from selfattn_bio.display import LABEL, short_name
+from selfattn_bio.display import short_name, short_names
 from selfattn_bio.evaluation.calibration import reliability
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.report.words import of_row
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
@@ -210,7 +211,7 @@ def draw_intervals(
 
 def name_rows(names: Sequence[str], ax: Axes) -> None:
     """Write one name per row at the left, from top to bottom, without ticks or lines."""
-    ax.set_yticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), short_names(names))
     ax.tick_params(axis="y", length=0, labelcolor=INK)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.spines["left"].set_visible(False)
@@ -281,11 +282,7 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     """
     measured = motifs[motifs["effect"].notna()]
     rows = [
-        (
-            short_name(f"{row['name']} {match_label(row)}".strip(), LABEL + 4),
-            {"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]},
-            VERDICTS[row["verdict"]],
-        )
+        (f"{row['name']} {match_label(row)}", of_row(row, "effect"), VERDICTS[row["verdict"]])
         for row in measured.to_dict("records")
     ]
     draw_intervals(rows, ax, f"effect on {short_name(motifs['unit'].iloc[0])}", 0.0)

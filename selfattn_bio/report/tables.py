@@ -305,14 +305,14 @@ def split_table(records: pd.DataFrame, kind: str) -> Table:
     return Table.of(rows, f"Split of kind {kind}")
 
 
-def records_with(motif: Mapping[Any, Any], what: str = "hit") -> str:
+def records_with(row: Mapping[Any, Any], what: str = "hit") -> str:
     """Count the records with a hit of a motif, or those that match its "consensus" exactly.
 
     For example "30 of 40 positives, 2 of 50 negatives" or, for numbers, "32 of 90 records".
     """
-    kinds = ("positives", "negatives") if pd.isna(motif["records"]) else ("records",)
+    kinds = ("positives", "negatives") if pd.isna(row["records"]) else ("records",)
     return ", ".join(
-        f"{motif[f'{kind}_with_{what}']:.0f} of {motif[kind]:.0f} {kind}" for kind in kinds
+        f"{row[f'{kind}_with_{what}']:.0f} of {row[kind]:.0f} {kind}" for kind in kinds
     )
 
 

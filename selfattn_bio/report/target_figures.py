@@ -19,6 +19,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from selfattn_bio.display import short_name, short_names
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.summary import COVERAGE
 from selfattn_bio.evaluation.units import Units
@@ -34,6 +35,7 @@ from selfattn_bio.report.words import RHO, estimate, figure, percent
 MAX_CLASSES = 20  # classes of a confusion matrix; the others are merged
 MAX_ROWS = 30  # classes or columns of a figure with one row for each
 OTHERS = "other classes"
+NBSP = "\N{NO-BREAK SPACE}"  # `short_names` keeps it with its word
 MOST_FREQUENT = " Shown are the {} most frequent classes of the test set."
 MAX_COLUMNS = 3  # columns with a scatter plot
 TALL = (SIZE[0], 4.6)  # inches; of two plots, one above the other
@@ -58,7 +60,7 @@ def _confusion(tested: Tested, counts: NDArray[np.int64], names: list[str], unit
         why = f"No class of the test {unit} is known."
         return tested.skip("confusion", "Confusion matrix", why)
     merged, shown = _most_frequent(counts, names)
-    labels = [tested.short.get(name, name) for name in shown]
+    _, labels = _most_frequent(counts, short_names(names))
     wrong = merged - np.diag(np.diag(merged))
     row, column = np.unravel_index(wrong.argmax(), wrong.shape)
     right = np.diag(counts).sum() / counts.sum()
@@ -112,10 +114,9 @@ def _curves(
     aurocs = {name: float(roc_auc_score(*pair)) for name, pair in pairs.items()}
     precisions = {name: float(average_precision_score(*pair)) for name, pair in pairs.items()}
     rocs, recalls = {}, {}
-    for name in list(pairs)[:MAX_CURVES]:
-        label, pair = tested.short[name], pairs[name]
-        rocs[f"{label} ({aurocs[name]:.3f})"] = roc_curve(*pair)[:2]
-        recalls[f"{label} ({precisions[name]:.3f})"] = precision_recall_curve(*pair)[1::-1]
+    for name, pair in list(pairs.items())[:MAX_CURVES]:
+        rocs[f"{name}{NBSP}({aurocs[name]:.3f})"] = roc_curve(*pair)[:2]
+        recalls[f"{name}{NBSP}({precisions[name]:.3f})"] = precision_recall_curve(*pair)[1::-1]
     rule = MOST_FREQUENT.format(MAX_CURVES) * (len(chosen) > MAX_CURVES)
     return [
         tested.show(
@@ -262,8 +263,7 @@ def by_output(
     if len(known) > MAX_ROWS:
         shown = [*known[:half], *known[-half:]]
         rule = f" Shown are the {half} highest and the {half} lowest values of {len(known)}."
-    short = tested.short
-    rows = [(short[name], model[name][metric], other.get(name, {}).get(metric)) for name in shown]
+    rows = [(name, model[name][metric], other.get(name, {}).get(metric)) for name in shown]
     ticks = [chance[name] for name in shown] if chance else []
     return tested.show(
         f"{metric}_by_{what}",
@@ -363,7 +363,7 @@ def _coverage(tested: Tested, column: str, ending: str, pairs: Pairs) -> list[Dr
             f"intervals over records. Dotted line: {width}.",
             "Uncertain predictions have intervals as wide as the others, so intervals can be too "
             "narrow there even if the fraction of all records is right.",
-            lambda ax: plots.draw_coverage(predicted, inside, ax, tested.short[column]),
+            lambda ax: plots.draw_coverage(predicted, inside, ax, short_name(column)),
             finding=f"{width} intervals, {np.median(high - low):.3g} wide, contain "
             f"{percent(found['value'])} of the observed values ({percent(found['low'])} to "
             f"{percent(found['high'])}).",
@@ -381,7 +381,7 @@ def _paint(
 ) -> None:
     """Draw one plot per classifier, with its name and its fit as title."""
     for ax, name in zip(np.atleast_1d(axes), tested.names, strict=True):
-        plot(*pairs[name], ax, tested.short[column])
+        plot(*pairs[name], ax, short_name(column))
         ax.set_title(f"{name}{fits.get(name, '')}", fontsize=7.5, loc="left")
         ax.label_outer()
 

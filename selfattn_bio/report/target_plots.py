@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
-from selfattn_bio.display import short_name
+from selfattn_bio.display import short_name, short_names
 from selfattn_bio.evaluation.summary import COVERAGE
 from selfattn_bio.report.plots import (
     ABOVE,
@@ -206,7 +206,8 @@ def draw_class_curves(
     x, y
         Labels of the axes.
     """
-    for (name, (across, up)), colour in zip(curves.items(), PALETTE, strict=False):
+    names = short_names(list(curves), 40)
+    for name, (across, up), colour in zip(names, curves.values(), PALETTE, strict=False):
         ax.plot(across, up, color=colour, linewidth=1.4, label=name)
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
     ax.legend(**ABOVE)

@@ -14,7 +14,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from selfattn_bio.display import short_names
 from selfattn_bio.evaluation.summary import TRUE
 from selfattn_bio.report import plots
 from selfattn_bio.report.results import Results
@@ -147,11 +146,6 @@ class Tested:
             for name, metrics in self.results.metrics["outputs"][classifier].items()
             if name.startswith(self._prefix)
         }
-
-    @property
-    def short(self) -> dict[str, str]:
-        """Return the label of each output in figures, by its name."""
-        return short_names(list(self.outputs("model")))
 
     def predicted(self, classifier: str) -> NDArray[np.float64]:
         """Return the predictions of each output, (n, C)."""

@@ -7,7 +7,6 @@ Reads plain and bgzip FASTA and accepts chromosome names with or without "chr".
 from __future__ import annotations
 
 import copy
-import difflib
 import os
 from collections.abc import Container, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ import pysam
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Bools
-from selfattn_bio.display import shortened
+from selfattn_bio.display import did_you_mean, shortened
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, printable
@@ -205,13 +204,12 @@ class Genome:
         return self._file
 
     def _unknown(self, name: str) -> NoReturn:
-        near = [each for each in self.names if name in each.split("|")]  # such as sp|P12345|A_MOUSE
-        near = near or difflib.get_close_matches(name, self.names, 1)
         is_dna = self.alphabet.has_complement
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
         other = "Is it the same assembly?" if is_dna else ""
         message = f"no {where} (it has {shortened(self.names, _SHOWN)})"
-        GenomeError.fail(message, self.path, f"Did you mean {near[0]!r}?" if near else other)
+        hint = did_you_mean(name, self.names).replace("did", "Did", 1)  # such as sp|P12345|A_MOUSE
+        GenomeError.fail(message, self.path, hint or other)
 
 
 def matching_name(name: str, known: Container[str]) -> str | None:

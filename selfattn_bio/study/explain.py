@@ -19,10 +19,9 @@ from selfattn_bio.attribution.explanation import SOURCE, Explanation, check_outp
 from selfattn_bio.attribution.methods import AttributionMethod, build_method
 from selfattn_bio.attribution.readout import MappedSequence
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config import did_you_mean
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, did_you_mean
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evidence.stability import attribution_correlations
 from selfattn_bio.log import LOG

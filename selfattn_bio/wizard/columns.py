@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from selfattn_bio.config import SplitValues, did_you_mean
-from selfattn_bio.display import counted, shortened
+from selfattn_bio.config import SplitValues
+from selfattn_bio.display import counted, did_you_mean, shortened
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING, is_missing

@@ -183,8 +183,7 @@ def _read_sequences(request: Request) -> Contents:
     first = {path: _first_records(path, column, path in heads) for path in paths}
     headers = [(each.targets or {}).get("header") or "" for of in first.values() for each in of]
     attributes = {name: [value] for each in headers for name, value in re.findall(ATTRIBUTE, each)}
-    # GN is the gene in headers of UniProt
-    groups = [name for name in attributes if name == "GN" or GROUP_NAME.search(name)]
+    groups = [name for name in attributes if name == "GN" or GROUP_NAME.search(name)]  # UniProt
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     fields = Fields(
         header="" if has_targets else _header_pattern(headers),
@@ -232,8 +231,8 @@ def _join_targets(contents: Contents, request: Request) -> None:
         pattern, ids = match_ids(table.index, contents.ids, str(path))
         contents.notes.append(f"ids: {ids[0]!r} of {contents.ids[0]!r} and others ([data] header)")
         contents.header, contents.ids = pattern, ids
-    if absent := len(set(contents.ids) - set(table.index)):
-        contents.notes.append(f"{counted(absent, 'record')} without a row in {path}")
+    if lacking := len({*contents.ids} - {*table.index}):
+        contents.notes.append(f"{path}: no row for {counted(lacking, 'sequence')}")
     contents.targets = list(map(str, table))
     joined = table.reindex(contents.ids)
     contents.columns |= {str(name): texts_of(joined[name]) for name in joined}

@@ -134,6 +134,8 @@ def split_lines(
         named = _counted(split.counts)
         lines = [setting("kind", "column", named), setting("column", split.column)]
         return _sampled(lines, split.counts), f"column {split.column!r} ({named})"
+    if _are_parts(contents.chromosomes, _groups(contents, unused)[1]):
+        return _split_of_related(contents, unused, is_known, [])
     reasons = []
     known = list(itertools.compress(contents.chromosomes, is_known))
     chosen = choose_chromosomes(known, list(itertools.compress(labels, is_known)))
@@ -158,6 +160,23 @@ def split_lines(
     return _split_of_related(contents, unused, is_known, reasons)
 
 
+def _are_parts(chromosomes: Sequence[str | None], groups: Sequence[str | None]) -> bool:
+    """Return whether the chromosomes are parts of groups, as transcripts are of genes.
+
+    Each name then has one group, and there are fewer groups than names.
+    """
+    pairs = set(zip(chromosomes, groups, strict=False))
+    return None not in groups and len(pairs) == len(set(chromosomes)) > len(set(groups))
+
+
+def _groups(contents: Contents, unused: Mapping[str, Texts]) -> tuple[str, Sequence[str | None]]:
+    """Return the column of groups, and the group of each record; none if there is no column."""
+    others = find_groups(unused)
+    if GROUP_NAME.search(others) and not any(contents.groups):
+        return others, [None if is_missing(text) else text for text in unused[others]]
+    return "group", contents.groups
+
+
 def _split_of_related(
     contents: Contents,
     unused: Mapping[str, Texts],
@@ -165,9 +184,7 @@ def _split_of_related(
     reasons: list[str],
 ) -> tuple[list[str], str]:
     """Write a split by groups, by clusters or at random, and describe it with the reasons."""
-    group, groups, others = "group", contents.groups, find_groups(unused)
-    if GROUP_NAME.search(others) and not any(groups):
-        group, groups = others, [None if is_missing(text) else text for text in unused[others]]
+    (group, groups), others = _groups(contents, unused), find_groups(unused)
     groups = [*groups, *[None] * (len(is_known) - len(groups))]  # of generated negatives
     number = len(set(groups) - {None})
     lacking = list(itertools.compress(groups, is_known)).count(None)

@@ -9,6 +9,7 @@ from letters import ascii_of
 from small_task import random_texts, read_json, read_tsv, run_steps, small, write_fasta
 
 import selfattn_bio as sb
+from selfattn_bio.motifs import matching
 from selfattn_bio.sequence.alphabet import RNA
 
 pytestmark = pytest.mark.slow

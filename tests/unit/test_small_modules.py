@@ -65,14 +65,12 @@ def test_short_names_differ_and_keep_what_differs():
         "SUBCELLULAR LOCATION: Nucleus.": "Nucleus.",
         "SUBCELLULAR LOCATION: Nucleus. Cytoplasm.": "Nucleus. Cytoplasm.",
     }
-    assert short_names(list(places)) == places
+    assert short_names(list(places)) == list(places.values())
     equal = [f"{20 * 'a'}{middle}{20 * 'b'}" for middle in "xy"]
-    assert list(short_names(equal).values()) == [
-        f"{15 * 'a'}…{8 * 'b'} ({number})" for number in (1, 2)
-    ]
-    assert short_names(["a family", "b family"]) == {"a family": "a family", "b family": "b family"}
+    assert short_names(equal) == [f"{15 * 'a'}…{8 * 'b'} ({number})" for number in (1, 2)]
+    assert short_names(["a family", "b family", "b family"]) == ["a family"] + 2 * ["b family"]
     only = f"the only name {20 * 'a'}"
-    assert short_names([only]) == {only: f"the only name a…{8 * 'a'}"}
+    assert short_names([only]) == [f"the only name a…{8 * 'a'}"]
 
 
 def test_layout_file_has_a_path_and_a_command():

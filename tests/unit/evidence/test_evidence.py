@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from letters import BASES, ascii_of
+from letters import BASES, ascii_of, ppm_of
 from planted_motifs import PPMS, SITES, WORDS, plant, weigh
 from scipy.stats import false_discovery_control
 
@@ -253,6 +253,14 @@ def test_sufficient_motif_raises_score_of_random_sequence(usual):
     used = weigh(planted(), both).loc["used"]
     assert used["effect_low"] > 0.1
     assert abs(used["sufficiency"]) < 0.1
+
+
+def test_overlapping_hits_are_one_site():
+    held_out = planted()
+    for row in held_out.sequences[:40]:
+        row[:12] = ascii_of(b"GAGAGAGAGAGA")  # three hits
+    repeat = weigh(held_out, USING, {"used": ppm_of(b"GAGAGAGA")}).loc["used"]
+    assert 40 <= repeat["num_hits"] == repeat["positives_with_hit"] + repeat["negatives_with_hit"]
 
 
 def test_stability_is_fraction_of_members_with_effect():

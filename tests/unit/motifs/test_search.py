@@ -36,6 +36,7 @@ from selfattn_bio.motifs.patterns import (
     count_letters,
     information,
     informative_span,
+    one_per_site,
     refine_patterns,
 )
 from selfattn_bio.motifs.scores import OCCUPANCY_STEP, ScoreMatrices
@@ -90,6 +91,21 @@ def test_better_matches_need_less_attribution():
     assert relevant_hits(hits.assign(p_value=5e-5), attribution)["start"].tolist() == [4, 8]
     # hits with low attribution are dropped at any p-value
     assert relevant_hits(hits.assign(p_value=1e-9), attribution)["start"].tolist() == [4, 8]
+
+
+def test_the_best_of_overlapping_hits_is_kept():
+    hits = pd.DataFrame(
+        {
+            "name": ["a", "a", "a", "a", "b", "a"],
+            "record": [0, 0, 0, 0, 0, 1],
+            "start": [1, 3, 5, 9, 3, 3],
+            "end": [5, 7, 9, 13, 7, 7],
+            "p_value": [2e-5, 1e-4, 1e-5, 1e-5, 1e-4, 1e-4],
+        }
+    )
+    # the hit at 3 overlaps two better ones, which only touch
+    pd.testing.assert_frame_equal(one_per_site(hits), hits.drop(index=1).reset_index(drop=True))
+    assert one_per_site(hits[:0]).empty
 
 
 @pytest.mark.parametrize("strand", ["+", "-"])

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from pages import page_of, read, section_of, tables_of
-from small_results import AUDIT, MOTIFS, PAIRS, TASK, edit, make_results, table_of
+from small_results import MOTIFS, PAIRS, TASK, edit, make_results, table_of
 
 from selfattn_bio.config import RunFile, StackSection
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.report import words
 from selfattn_bio.report.results import site_positions
-from selfattn_bio.report.tables import leakage_tables, stability_table
+from selfattn_bio.report.tables import stability_table
 from selfattn_bio.sequence.tables import BED_COLUMNS
 
 
@@ -63,6 +63,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         ("motifs", f"(effect of at most {words.MINUS}0.1, q below 0.05, interval below 0)."),
         ("motifs", "Matches are from JASPAR 2026 CORE, insects"),
         ("motifs", "cannot be below 0.001"),
+        ("motifs", "computed after adding 1/2 to each of the four counts."),
         ("motifs", "of 20 meaningless motifs"),
         ("motifs", "best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)"),
         ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive ("),
@@ -133,23 +134,6 @@ def test_motifs_without_known_match(results):
     assert "No motif database was searched (<code>database = " in page
     assert '<span class="muted">no database</span>' in page
     assert "Matches are from" not in page
-
-
-def test_unknown_labels_have_no_row_of_leaks():
-    known, unknown = (
-        [row.cells["match among these records"] for row in leakage_tables(audit)["leaks"].rows]
-        for audit in (AUDIT, AUDIT | {"near_other_label": None})
-    )
-    assert known == [*unknown, "near neighbour with a different label"]
-
-
-def test_unchecked_overlaps_are_not_zero():
-    rows = leakage_tables(AUDIT | {"overlaps": None})["leaks"].rows
-    cells = {row.cells["match among these records"]: row.cells["test records"] for row in rows}
-    assert (
-        cells["overlapping interval on either strand (not checked: no coordinates to compare)"]
-        is None
-    )
 
 
 def test_text_from_files_is_escaped(tmp_path):
@@ -223,22 +207,6 @@ def test_every_figure_states_a_finding(page_text):
     assert len(captions) == 10
     for caption in captions:
         assert re.match(r"<b>[A-Z].+\.</b> [A-Z]", caption), caption
-
-
-def test_leakage_table_shows_limits(page_text):
-    leaks, nearest, shifts = tables_of(page_text, "leakage")
-    for name, number, limit in (
-        ("near neighbour (at least 0.15 of k-mers shared)", "3", "8"),
-        ("same species", "7", "none"),
-        ("identical sequence on either strand", "0", "0"),
-    ):
-        assert leaks[name] == {"test records": number, "limit": limit}
-    counts = {"below 0.05": "65", "0.05 to 0.15": "12", "0.15 to 1.0": "2", "1.0": "1"}
-    assert nearest == {name: {"test records": count} for name, count in counts.items()}
-    more = "12 more share 5 % to 15 % of their k-mers with a training record"
-    assert page_text.count(more) == 2  # next to the number on top, and in the section
-    means = {"mean in training": "60.000", "mean in the split": "61.500"}
-    assert shifts == {"length, test": means | {"effect": "+0.250 Cohen's d", "p": "0.003 K-S"}}
 
 
 def test_supported_motifs_are_cards_and_others_rows(page_text):

@@ -212,7 +212,7 @@ def test_confusion_matrix_counts_records(make, drawn):
     )
     for name in CLASSES:
         auroc = roc_auc_score(of.test["true.family"] == name, of.test[name])
-        assert f"{name} ({auroc:.3f})" in drawings["class_roc"].svg
+        assert f"{name}\N{NO-BREAK SPACE}({auroc:.3f})" in drawings["class_roc"].svg
     f1 = f1_score(truth, called, average=None)
     best = int(f1.argmax())
     assert f"F1 is highest for {CLASSES[best]}, {f1[best]:.2f} (" in drawings["f1_by_class"].finding

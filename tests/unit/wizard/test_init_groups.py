@@ -94,6 +94,15 @@ def test_chromosomes_are_chosen_by_records_with_a_value(here, capsys):
     assert f"split: by chromosome ({sizes})" in capsys.readouterr().out
 
 
+def test_transcripts_of_ids_stay_with_their_gene(here, capsys):
+    """Names of coordinates that each belong to one of fewer groups are no chromosomes."""
+    name = lambda i, _: f"NM_{i % 60}.1:{i}-{i + 40}"  # noqa: E731
+    made(table(oligo=name, gene=lambda i, _: f"g{i % 30}", y=height))
+    assert "split: by column 'gene' (30 groups" in capsys.readouterr().out
+    made(table(oligo=name, gene=lambda i, _: f"g{i % 50}", y=height))  # of several names, and back
+    assert "split: by chromosome" in capsys.readouterr().out
+
+
 def test_other_repeated_columns_are_only_named(here, capsys):
     split = made(table(height=height, batch=lambda i, _: f"run {i % 40}")).split
     assert split.kind == "random"

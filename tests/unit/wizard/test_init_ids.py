@@ -92,9 +92,14 @@ def test_a_table_of_targets_may_have_id_beside_a_named_column(here):
 def test_accessions_are_joined_with_ids_of_uniprot(here, capsys):
     options = write_targets("id", id=[f"P{i}" for i in range(120)])
     text = Path("s.fa").read_text()
+    text += f">s120\n{'ACGT' * 10}\n"
     Path("s.fa").write_text(re.sub(r">s(\d+)", r">sp|P\1|NAME\1_HUMAN", text))
     assert made(options).data.targets == "t.tsv"
-    assert "init: ids: 'P0' of 'sp|P0|NAME0_HUMAN' and others ([data] h" in capsys.readouterr().out
+    messages = (
+        "init: ids: 'P0' of 'sp|P0|NAME0_HUMAN' and others ([data] header)\n"
+        "init: t.tsv: no row for 1 sequence\n"
+    )
+    assert messages in capsys.readouterr().out
     assert ingested()[0]["id"][7] == "P7"
     assert Study("my_task").corpus.targets(["y"])["y"][7] == "1.0"
 
@@ -111,7 +116,7 @@ def test_ids_of_the_targets_are_found_by_content(here, capsys, name, first):
     assert f"init: ids of the targets: column {name!r}\n" in out
     assert f"init: ids: {first!r} of 'sp|P0|NAME0_HUMAN' and others" in out
     assert "init: column 'y': 2 missing values (empty, NA, n.d., . or -)\n" in out
-    assert "init: 2 records without a row in t.tsv\n" in out
+    assert "init: t.tsv: no row for 2 sequences\n" in out
     assert ingested()[1]["dropped"] == 2
 
 

@@ -119,7 +119,7 @@ def test_sequence_column_found(columns, expected):
         ({"ref": BASES, "alt": BASES}, ": several columns hold sequences: ref, alt. Name the "),
         (
             {"ACGTACGTACGTACGTA": BASES, "1": BINARY},
-            ":1: the first row looks like data, not like column names: ACGTACGTACGTACG",
+            ":1: the first row looks like data, not like column names: ACGTACGTA…ACGTA",
         ),
     ],
 )
