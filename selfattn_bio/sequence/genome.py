@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -217,9 +217,10 @@ def matching_name(name: str, known: Container[str]) -> str | None:
 
     If "chr2L" is known and "2L" is not, "2L" gives "chr2L".
     """
-    if name in known:
-        return name
-    return next((other for other in _other_names(name) if other in known), None)
+    names = [name, name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"]
+    if name in _MITOCHONDRION:
+        names += _MITOCHONDRION
+    return next((each for each in names if each in known), None)
 
 
 def canonical_name(name: str) -> str:
@@ -228,10 +229,3 @@ def canonical_name(name: str) -> str:
     Use it to compare coordinates from two files.
     """
     return "MT" if name in _MITOCHONDRION else name.removeprefix("chr")
-
-
-def _other_names(name: str) -> Iterator[str]:
-    """Yield other spellings of a chromosome name, including those of the mitochondrion."""
-    yield name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
-    if name in _MITOCHONDRION:
-        yield from _MITOCHONDRION

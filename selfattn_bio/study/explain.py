@@ -150,7 +150,8 @@ def choose_recognised(
     -------
     The chosen rows of `candidates`, with a column score.
     """
-    scores = output.value(scorer.outputs([inputs.of(i) for i in candidates.index]))
+    read: list[Any] = [inputs.of(i) for i in candidates.index]  # letters, or pairs of them
+    scores = output.value(scorer.outputs(read))
     ranked = candidates.assign(score=scores).sort_values("score", ascending=False, kind="stable")
     least = logit(scorer.calibration.uncalibrated_threshold)
     num_called = int((ranked["score"] >= least).sum())
