@@ -100,12 +100,16 @@ class ClusterSplit(FractionSplit):
     k
         k-mer length of method kmers; 12 for DNA, 6 in a reduced alphabet for protein if not
         given
+    column
+        column or header attribute, such as a gene, whose records stay together too; they are not
+        joined if not given
     """
 
     kind: Literal["cluster"] = "cluster"
     method: Literal["kmers", "mmseqs2"] = "kmers"
     similarity: float | None = Field(None, gt=0, le=1)
     k: int | None = Field(None, ge=4, le=14)
+    column: Column | None = None
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()

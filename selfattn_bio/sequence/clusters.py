@@ -76,12 +76,18 @@ def cluster_records(
     return components(len(letters), pairs["first"].to_numpy(), pairs["second"].to_numpy())
 
 
-def suitable_similarity(letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet) -> float:
-    """Return the lowest similarity of `LOWER` whose clusters are all small; else the default."""
-    for similarity in LOWER:
-        if np.bincount(cluster_records(letters, alphabet, similarity)).max() < LARGE * len(letters):
-            return similarity
-    return SIMILARITY[alphabet.family]
+def suitable_clusters(
+    letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet
+) -> tuple[float, list[int]]:
+    """Return the lowest similarity of `LOWER` whose clusters are all small, and the clusters.
+
+    If there is none, it is the default.
+    """
+    for similarity in (*LOWER, SIMILARITY[alphabet.family]):
+        clusters = cluster_records(letters, alphabet, similarity)
+        if np.bincount(clusters).max() < LARGE * len(letters):
+            break
+    return similarity, clusters.tolist()
 
 
 def components(num_records: int, first: Integers, second: Integers) -> Integers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -196,7 +197,7 @@ def split_by_group(
         labels.
     """
     groups = _given(records, column)
-    assigned = sampler.assign(records, _bundles(records, keys, groups))
+    assigned = sampler.assign(records, bundles_of(records, keys, groups))
     table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": f"{column}=" + groups})
     hint = (
         f"{column!r} has {groups.nunique()} groups: use a column with more (ten or more), larger "
@@ -239,7 +240,7 @@ def split_by_cluster(
     CorpusError
         If a split lacks one of the labels, for example because a cluster is too large.
     """
-    bundles = _bundles(records, keys, clusters, _loci(records))
+    bundles = bundles_of(records, keys, clusters, _loci(records))
     assigned = sampler.assign(records, bundles)
     _, first, sizes = np.unique(bundles, return_index=True, return_counts=True)
     by = "" if method == "kmers" else f" by {method}"
@@ -270,7 +271,7 @@ def split_at_random(
     CorpusError
         If a split lacks one of the labels.
     """
-    assigned = sampler.assign(records, _bundles(records, keys))
+    assigned = sampler.assign(records, bundles_of(records, keys))
     table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": "random"})
     return check_splits(table, records)
 
@@ -314,7 +315,7 @@ def split_as_given(
     train = names.index[names == "train"]
     if not (names == "valid").any() and len(train):
         of_train = records.loc[train]
-        bundles = _bundles(of_train, [keys[row] for row in train])
+        bundles = bundles_of(of_train, [keys[row] for row in train])
         sampled = sampler.assign(of_train, bundles)
         valid = train[sampled == "valid"]
         names[valid] = "valid"
@@ -365,20 +366,22 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
     return records[column].astype(str)
 
 
-def _bundles(records: pd.DataFrame, *columns: Sequence[object] | pd.Series | Integers) -> Integers:
+def bundles_of(records: pd.DataFrame, *columns: Sequence[Any] | pd.Series | Integers) -> Integers:
     """Number the records so that those with a common value in any column share a number.
 
     A record shares the number of its shuffles, and records connected through others share one too.
+    Missing values connect no records.
     """
     columns = (records["id"].str.replace(rf"{SHUFFLED}\d+$", "", regex=True), *columns)
-    num_records = len(records)
-    rows, nodes, num_nodes = np.arange(num_records), [], num_records
+    num_records = num_nodes = len(records)
+    rows, nodes = [], []
     # Bundles are the connected components of the graph of records and values
     for column in columns:
         values = pd.factorize(np.asarray(column, dtype=object))[0]
-        nodes.append(values + num_nodes)
+        rows.append(np.flatnonzero(values >= 0))
+        nodes.append(values[rows[-1]] + num_nodes)
         num_nodes += int(values.max(initial=-1)) + 1
-    return components(num_nodes, np.tile(rows, len(columns)), np.concatenate(nodes))[:num_records]
+    return components(num_nodes, np.concatenate(rows), np.concatenate(nodes))[:num_records]
 
 
 def _loci(records: pd.DataFrame) -> Integers:

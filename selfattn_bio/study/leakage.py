@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.config import Audit, GroupSplit, RunFile
+from selfattn_bio.config import Audit, ClusterSplit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, LeakageError
@@ -147,8 +147,9 @@ def _limits(task: RunFile) -> Audit:
 
 
 def _group_columns(task: RunFile) -> list[str]:
-    """Return the columns of groups: `group`, `species`, and the column of a split by group."""
-    own = [task.split.column] if isinstance(task.split, GroupSplit) else []
+    """Return the columns of groups: `group`, `species`, and that of the split, if it has one."""
+    split = task.split
+    own = [split.column] if isinstance(split, GroupSplit | ClusterSplit) and split.column else []
     return list(dict.fromkeys(["group", "species", *own]))
 
 

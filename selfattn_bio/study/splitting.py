@@ -75,12 +75,14 @@ def assign_records(task: RunFile, corpus: Corpus) -> pd.DataFrame:
         classes = corpus.targets(task.objective.class_columns)
         sampler = SplitSampler(rule.valid_fraction, rule.test_fraction, rule.seed, classes)
         if isinstance(rule, ClusterSplit):
-            table = splits.split_by_cluster(
-                corpus.records, keys, _clusters(corpus, rule), sampler, method=rule.method
-            )
+            clusters = _clusters(corpus, rule)
+            if rule.column:
+                groups = corpus.column(rule.column)
+                clusters = splits.bundles_of(corpus.records, clusters, groups)
+            table = splits.split_by_cluster(corpus.records, keys, clusters, sampler, rule.method)
         elif isinstance(rule, GroupSplit | SpeciesSplit):
             column = rule.column if isinstance(rule, GroupSplit) else "species"
-            table = splits.split_by_group(_with(corpus, column), keys, sampler, column=column)
+            table = splits.split_by_group(_with(task, corpus, column), keys, sampler, column=column)
         else:
             table = splits.split_at_random(corpus.records, keys, sampler)
     table = _with_values(task, table, corpus)
@@ -169,12 +171,19 @@ def _check_all_copies(corpus: Corpus) -> None:
         CorpusError.fail(message, corpus.path, "Run ingest again with this run file")
 
 
-def _with(corpus: Corpus, column: str) -> pd.DataFrame:
-    """Return the records with this column of headers or targets; species may be missing."""
+def _with(task: RunFile, corpus: Corpus, column: str) -> pd.DataFrame:
+    """Return the records with this column of headers or targets; species may be missing.
+
+    Records without targets, which are dropped later, need no value.
+    """
     without = column == "species" and column not in corpus.summary.get("targets", {}).get(
         "columns", ()
     )
-    return corpus.records.assign(**{column: None if without else corpus.column(column)})
+    records = corpus.records.assign(**{column: None if without else corpus.column(column)})
+    if columns := task.objective.target_columns:
+        has_no_target = corpus.targets(columns).isna().all(axis=1)
+        records[column] = records[column].mask(has_no_target, records[column].fillna(NO_VALUE))
+    return records
 
 
 def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:

@@ -23,7 +23,7 @@ from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.log import logging_from
 from selfattn_bio.objectives.points import points_of
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters, get_alphabet
-from selfattn_bio.sequence.clusters import SIMILARITY, suitable_similarity
+from selfattn_bio.sequence.clusters import SIMILARITY, suitable_clusters
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, sequence_files
 from selfattn_bio.sequence.readers.table import targets_table
@@ -36,8 +36,11 @@ from selfattn_bio.wizard.tables import (
     HEAD,
     are_sequences,
     coordinate_columns,
+    find_id_column,
     find_sequence_column,
+    match_ids,
     table_head,
+    texts_of,
 )
 
 DNA_SHARE = 0.9  # smallest fraction of A, C, G, T, U and N in DNA; proteins have much less
@@ -48,7 +51,6 @@ HEADERS = (
 )
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
-ACCESSION = r"^\w+\|(?P<id>[^|\s]+)\|"  # in ids of UniProt, such as sp|P12345|NAME_HUMAN
 ATTRIBUTE = rf"\s([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, after the id
 # in the names of columns of RNA, such as utr, mRNA or guide_seq
 RNA_NAME = re.compile(r"(?:rna|utr|guide)s?(?![a-z])", re.IGNORECASE)
@@ -89,8 +91,8 @@ class Contents:
         [data] windows, for intervals; empty if they have the default.
     are_variants
         Whether the first records are proteins that differ from each other in few residues.
-    similarity
-        Similarity of a split by clusters, for proteins.
+    similarity, clusters
+        Similarity of a split by clusters, and cluster of each record, for proteins.
     ends
         End of the last window of each chromosome in the files, if points are learned.
     """
@@ -115,6 +117,7 @@ class Contents:
     windows: dict[str, Any] = field(default_factory=dict)
     are_variants: bool = False
     similarity: float = SIMILARITY["protein"]
+    clusters: list[int] = field(default_factory=list)
     ends: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -145,6 +148,7 @@ def read_contents(request: Request) -> Contents:
     contents = _read_intervals(request) if request.genome else _read_sequences(request)
     if request.made:  # one per positive, with its length and chromosome
         contents.files += ["negatives"] * len(contents.files)
+        contents.clusters *= 2
         for values in (contents.ids, contents.lengths, contents.chromosomes, contents.groups):
             values *= 2
     return contents
@@ -210,27 +214,23 @@ def _read_sequences(request: Request) -> Contents:
     if alphabet.is_nucleic and not any(contents.chromosomes):
         _find_coordinates(contents)
     if request.targets:
-        _join_targets(contents, request.targets)
+        _join_targets(contents, request)
     return contents
 
 
-def _join_targets(contents: Contents, path: str) -> None:
-    """Add the columns of a table of targets; its ids may be the accessions of UniProt ids."""
+def _join_targets(contents: Contents, request: Request) -> None:
+    """Add the columns of a table of targets; its ids may be accessions or names of UniProt ids."""
+    path = Path(request.targets)
+    if path.exists() and not (contents.is_table or request.id_column):
+        contents.id_column = find_id_column(path, contents.ids)
+        if contents.id_column != "id":
+            contents.notes.append(f"ids of the targets: column {contents.id_column!r}")
     names = {"id": contents.id_column, "sequence": contents.sequence_column}
-    table = targets_table(Path(path), Fields(columns=names))
+    table = targets_table(path, Fields(columns=names))
     if not table.index.isin(contents.ids).any():
-        found = [re.match(ACCESSION, name) for name in contents.ids]
-        ids = [match["id"] for match in found if match]
-        if len(set(ids)) < len(contents.ids) or not table.index.isin(ids).any():
-            message = (
-                f"none of the ids in this table, such as {table.index[0]!r}, is the id of a "
-                f"sequence, such as {contents.ids[0]!r}"
-            )
-            hint = "Write the ids of the sequences. In FASTA, an id is the first word of the header"
-            RunFileError.fail(message, path, hint)
-        example = contents.ids[0]
-        contents.notes.append(f"ids: the accessions in ids such as {example!r} ([data] header)")
-        contents.header, contents.ids = ACCESSION, ids
+        pattern, ids = match_ids(table.index, contents.ids, str(path))
+        contents.notes.append(f"ids: {ids[0]!r} of {contents.ids[0]!r} and others ([data] header)")
+        contents.header, contents.ids = pattern, ids
     if lacking := len({*contents.ids} - {*table.index}):
         contents.notes.append(f"{path}: no row for {counted(lacking, 'sequence')}")
     contents.targets = list(map(str, table))
@@ -305,9 +305,9 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         targets = corpus.targets(corpus.summary.get("targets", {}).get("columns", ()))
         proteins = [corpus.letters(i) for i in range(len(corpus))] if alphabet == PROTEIN else []
         are_variants = _are_variants(alphabet, proteins[:HEAD])
-        similarity = SIMILARITY["protein"]
+        similarity, clusters = SIMILARITY["protein"], list[int]()
         if proteins and not are_variants:
-            similarity = suitable_similarity(proteins, alphabet)
+            similarity, clusters = suitable_clusters(proteins, alphabet)
     kept = [source["kept"] for source in corpus.summary["sources"]]
     records = corpus.records
     return Contents(
@@ -328,6 +328,7 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         header=fields.header,
         are_variants=are_variants,
         similarity=similarity,
+        clusters=clusters,
     )
 
 
@@ -337,11 +338,6 @@ def _are_variants(alphabet: Alphabet, records: Letters) -> bool:
 
     are_aligned = len(records) > 1 and len({len(record) for record in records}) == 1
     return are_aligned and fraction_varied(alphabet, records) <= VARIED
-
-
-def texts_of(column: pd.Series) -> list[Any]:
-    """Return the values of a column, None where missing."""
-    return column.astype(object).where(column.notna(), None).tolist()
 
 
 class _AnyCharacter(SequencePolicy):

@@ -12,10 +12,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.readers.table import is_missing
+from selfattn_bio.sequence.splits import bundles_of
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
 from selfattn_bio.wizard.contents import Contents
@@ -131,7 +135,7 @@ def split_lines(
         lines = [setting("kind", "column", named), setting("column", split.column)]
         return _sampled(lines, split.counts), f"column {split.column!r} ({named})"
     if _are_parts(contents.chromosomes, _groups(contents, unused)[1]):
-        return _split_of_related(contents, len(labels), unused, sum(is_known), [])
+        return _split_of_related(contents, unused, is_known, [])
     reasons = []
     known = list(itertools.compress(contents.chromosomes, is_known))
     chosen = choose_chromosomes(known, list(itertools.compress(labels, is_known)))
@@ -153,7 +157,7 @@ def split_lines(
         pairs = zip(("valid", "test"), regions, strict=True)
         lines = [setting("kind", "region"), *(setting(*pair) for pair in pairs)]
         return ["[split]", *lines], f"by region (valid {regions[0][0]}, test {regions[1][0]})"
-    return _split_of_related(contents, len(labels), unused, sum(is_known), reasons)
+    return _split_of_related(contents, unused, is_known, reasons)
 
 
 def _are_parts(chromosomes: Sequence[str | None], groups: Sequence[str | None]) -> bool:
@@ -175,15 +179,17 @@ def _groups(contents: Contents, unused: Mapping[str, Texts]) -> tuple[str, Seque
 
 def _split_of_related(
     contents: Contents,
-    num_records: int,
     unused: Mapping[str, Texts],
-    num_known: int,
+    is_known: Sequence[bool],
     reasons: list[str],
 ) -> tuple[list[str], str]:
     """Write a split by groups, by clusters or at random, and describe it with the reasons."""
     (group, groups), others = _groups(contents, unused), find_groups(unused)
-    number, lacking = len(set(groups) - {None}), num_records - len(groups) + groups.count(None)
-    if number >= MIN_GROUPS and not lacking:
+    groups = [*groups, *[None] * (len(is_known) - len(groups))]  # of generated negatives
+    number = len(set(groups) - {None})
+    lacking = list(itertools.compress(groups, is_known)).count(None)
+    are_joined = number >= MIN_GROUPS and _can_be_joined(contents, groups)
+    if number >= MIN_GROUPS and not lacking and not are_joined:
         note = f"{number:,} groups; the records of a group stay together"
         lines = [setting("kind", "group", note), setting("column", group)]
         words = f"by column {group!r} ({number:,} groups, whose records may be similar)"
@@ -198,18 +204,21 @@ def _split_of_related(
         note = 'of k-mers, not identity; method = "mmseqs2" finds more relatives'
         lines.append(setting("similarity", contents.similarity, note))
         words = f"by clusters of similar sequences (similarity {contents.similarity:g})"
+        if are_joined:
+            lines.append(setting("column", group))
+            words += f" and by column {group!r} ({number:,} groups)"
     else:
         hint = (
             'for one genome "chromosome" is better, for related sequences "cluster", for several '
             'records of each gene or patient "group" with its column (docs/leakage.md)'
         )
         lines, words = [setting("kind", "random", f"duplicates stay together; {hint}")], "at random"
-    if number and lacking:
+    if number and lacking and not are_joined:
         reasons.append(f"{group!r} is missing for {counted(lacking, 'record')}")
     elif 0 < number < MIN_GROUPS:
         reasons.append(f"{group!r} has only {counted(number, 'group')} ({MIN_GROUPS} are needed)")
     because = f", because {' and '.join(reasons)}" if reasons else ""
-    size = counted(round(FRACTION * num_known), "record")
+    size = counted(round(FRACTION * sum(is_known)), "record")
     words += f"{because}; valid and test have about {size} each"
     if others and not number:
         words += (
@@ -218,6 +227,14 @@ def _split_of_related(
             f"{setting('column', others)}"
         )
     return ["[split]", *map(comment, reasons), *lines], words
+
+
+def _can_be_joined(contents: Contents, groups: Sequence[str | None]) -> bool:
+    """Return whether clusters of proteins that share a group are still small."""
+    if not contents.clusters:
+        return False
+    joined = bundles_of(pd.DataFrame({"id": contents.ids}), contents.clusters, list(groups))
+    return bool(np.bincount(joined).max() < FRACTION * len(joined))
 
 
 def _unused_chromosomes(chromosomes: Sequence[str | None]) -> str:

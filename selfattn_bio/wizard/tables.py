@@ -1,11 +1,14 @@
-"""Read the first rows of a table, and find its column of sequences."""
+"""Read the first rows of a table, and find its columns of sequences and ids."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from selfattn_bio.compression import open_blocks
 from selfattn_bio.display import short_name
@@ -21,6 +24,8 @@ from selfattn_bio.wizard.columns import Texts
 SHORT = 8  # characters; a column whose median is shorter has no sequences
 LONG = 15  # characters; a longer column name may be a sequence of a table without column names
 HEAD = 1000  # records or rows read to recognise alphabet and columns
+# parts of the ids of UniProt, such as sp|P12345|NAME_HUMAN
+ACCESSION, NAME = r"^\w+\|(?P<id>[^|\s]+)\|", r"^\w+\|[^|\s]+\|(?P<id>[^|\s]+)"
 # names of columns of groups, such as gene, Parent_ID or ensembl gene names
 GROUP_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
@@ -125,6 +130,46 @@ def coordinate_columns(columns: Mapping[str, Texts], sequence: str) -> tuple[dic
         message = f"column {found['start']!r} {why}, so only {found['chrom']!r} is read"
         found["start"] = found["end"] = ""
     return {field: name for field, name in found.items() if name not in ("", field)}, message
+
+
+def find_id_column(path: Path, ids: Sequence[str]) -> str:
+    """Return the column `id` of a table, else the first one that has such ids or parts of them.
+
+    Its values are different. The parts of an id are separated by `|`. Without such a column, the
+    result is "id".
+    """
+    known = {part for name in ids for part in (name, *name.split("|"))}
+    columns = table_head(path) or {}
+    different = [name for name, texts in columns.items() if len(set(texts)) == len(texts)]
+    fit = [name for name in different if not known.isdisjoint(columns[name])]
+    return "id" if "id" in columns else next(iter(fit), "id")
+
+
+def match_ids(wanted: pd.Index, ids: Sequence[str], place: str) -> tuple[str, list[str]]:
+    """Return a pattern of headers that reads accessions or names of UniProt ids, and these.
+
+    Some of them are `wanted`.
+
+    Raises
+    ------
+    RunFileError
+        If none is.
+    """
+    for pattern in (ACCESSION, NAME):
+        found = [match["id"] for name in ids if (match := re.match(pattern, name))]
+        if len(set(found)) == len(ids) and wanted.isin(found).any():
+            return pattern, found
+    message = (
+        f"none of the ids in this table, such as {wanted[0]!r}, is the id of a sequence, such as "
+        f"{ids[0]!r}"
+    )
+    hint = "Write the ids of the sequences. In FASTA, an id is the first word of the header"
+    raise RunFileError(message, place=place, hint=hint)
+
+
+def texts_of(column: pd.Series) -> list[Any]:
+    """Return the values of a column, None where missing."""
+    return column.astype(object).where(column.notna(), None).tolist()
 
 
 def are_sequences(texts: Texts) -> bool:

@@ -18,7 +18,7 @@ from selfattn_bio.sequence.clusters import (
     cluster_records,
     mmseqs_clusters,
     similar_pairs,
-    suitable_similarity,
+    suitable_clusters,
 )
 from selfattn_bio.sequence.kmer_numbers import distinct_kmers, kmer_settings, kmers
 
@@ -193,7 +193,8 @@ def test_mmseqs_components_version_and_error(tmp_path, monkeypatch):
 def test_similarity_is_low_unless_it_joins_many_records():
     parts = [random(PROTEIN, 100) for _ in range(40)]
     small = [np.concatenate([part[:80], random(PROTEIN, 20)]) for part in parts for _ in range(2)]
-    assert suitable_similarity(small, PROTEIN) == 0.08
+    assert suitable_clusters(small, PROTEIN)[0] == 0.08
+    assert suitable_clusters(small, PROTEIN)[1][:4] == [0, 0, 1, 1]
     tenth, fifth = parts[0][:16], parts[0][:26]  # of the residues that all records share
-    assert suitable_similarity([np.append(tenth, part[16:]) for part in parts], PROTEIN) == 0.15
-    assert suitable_similarity([np.append(fifth, part[26:]) for part in parts], PROTEIN) == 0.3
+    assert suitable_clusters([np.append(tenth, part[16:]) for part in parts], PROTEIN)[0] == 0.15
+    assert suitable_clusters([np.append(fifth, part[26:]) for part in parts], PROTEIN)[0] == 0.3

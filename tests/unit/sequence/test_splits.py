@@ -21,6 +21,7 @@ from selfattn_bio.sequence.split_table import (
 )
 from selfattn_bio.sequence.splits import (
     SplitSampler,
+    bundles_of,
     split_as_given,
     split_at_random,
     split_by_chromosome,
@@ -87,6 +88,11 @@ def test_unknown_split_values_are_counted():
         split_as_given(
             table([0, 1, 0, 1, 0]), unique_keys(5), values, GIVEN, SplitSampler(0.1, 0, 0)
         )
+
+
+def test_missing_values_connect_no_records():
+    first, second = ["a", None, "b", None, "a"], pd.Series([None, "x", "x", pd.NA, np.nan])
+    assert bundles_of(table([None] * 5), first, second).tolist() == [0, 1, 1, 2, 0]
 
 
 def test_random_split_keeps_proportions_and_duplicates():

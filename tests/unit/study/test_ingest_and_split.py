@@ -283,6 +283,15 @@ def test_split_reports_clusters(split_by, two_classes, caplog):
     assert table["split"]["n0"] == table["split"]["copy"]
 
 
+def test_clusters_that_share_a_value_stay_together(split_by):
+    table = split_by('kind = "cluster"\ncolumn = "family"', targets=True).table
+    assert set(table["reason"]) == {
+        f"cluster={name}{i} (10)" for name in "p" for i in range(0, 30, 5)
+    }
+    sb.Study(".").audit()
+    assert sb.Study(".").leakage.summary["groups"] == ["family"]
+
+
 def test_split_by_missing_column_error(split_by):
     with pytest.raises(CorpusError, match=r"record '\w+' has no species to split by"):
         split_by('kind = "species"')

@@ -1,5 +1,9 @@
 """Test how init treats columns of groups, replicates and counts, and records without a value."""
 
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pytest
 from commands import run
 from init_files import TASK, both, ingested, made, table, write
@@ -29,6 +33,47 @@ def test_records_of_a_gene_stay_together(here, capsys):
     run("audit my_task")
     assert "with a group that is also in train: 0\n" in capsys.readouterr().out
     assert Study("my_task").leakage.summary["groups"] == ["gene_id"]
+
+
+def test_proteins_of_a_gene_and_of_a_cluster_stay_together(here, capsys):
+    rng, rows = np.random.default_rng(0), []
+    for family in range(40):  # each of a cluster, of four genes, one of which is missing
+        sequence = rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 80)
+        for gene in range(4):
+            tail = rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 10)
+            genes = "" if gene == 3 else f"g{family}_{gene // 2}"
+            rows.append(("".join([*sequence, *tail]), genes, rng.normal()))
+    pd.DataFrame(rows, columns=["sequence", "gene", "y"]).to_csv("a.csv", index=False)
+    split = made("--sequences a.csv --column y").split
+    assert (split.kind, split.column, split.similarity) == ("cluster", "gene", 0.08)
+    out = capsys.readouterr().out
+    assert (
+        "by clusters of similar sequences (similarity 0.08) and by column 'gene' (80 groups);"
+        in out
+    )
+    records = ingested()[0]
+    table = Study("my_task").splits.table
+    assert table["split"].groupby(np.arange(len(records)) // 4).nunique().eq(1).all()
+
+
+def test_similar_records_of_different_genes_are_counted(here, capsys):
+    columns = {"gene": [f"g{i % 40}" for i in range(120)], "y": np.arange(120) / 7}
+    first = ["".join(row) for row in np.random.default_rng(0).choice(list("ACGT"), (60, 60))]
+    rows = pd.DataFrame({"id": [f"s{i}" for i in range(120)], **columns})
+    rows[5:].to_csv("t.tsv", sep="\t", index=False)  # records without a row need no gene
+    text = "".join(f">s{i}\n{first[i % 60][: 60 - i // 60]}\n" for i in range(120))
+    Path("a.fa").write_text(text)
+    split = made("--sequences a.fa --targets t.tsv --column y").split
+    assert (split.kind, split.column) == ("group", "gene")
+    out = capsys.readouterr().out
+    assert "test records that are similar to records of other groups: " in out
+    assert ingested()[1]["dropped"] == 5
+    TASK.write_text(TASK.read_text().replace('kind = "group"', 'kind = "cluster"'))
+    assert ingested()[1]["dropped"] == 5
+    run("audit my_task")
+    assert (
+        "with a near neighbour (at least 0.15 of the k-mers shared): 0 (" in capsys.readouterr().out
+    )
 
 
 def test_attributes_of_headers_may_be_groups(here, capsys):

@@ -96,12 +96,28 @@ def test_accessions_are_joined_with_ids_of_uniprot(here, capsys):
     Path("s.fa").write_text(re.sub(r">s(\d+)", r">sp|P\1|NAME\1_HUMAN", text))
     assert made(options).data.targets == "t.tsv"
     messages = (
-        "init: ids: the accessions in ids such as 'sp|P0|NAME0_HUMAN' ([data] header)\n"
+        "init: ids: 'P0' of 'sp|P0|NAME0_HUMAN' and others ([data] header)\n"
         "init: t.tsv: no row for 1 sequence\n"
     )
     assert messages in capsys.readouterr().out
     assert ingested()[0]["id"][7] == "P7"
     assert Study("my_task").corpus.targets(["y"])["y"][7] == "1.0"
+
+
+@pytest.mark.parametrize(("name", "first"), [("Entry", "P0"), ("Entry Name", "NAME0_HUMAN")])
+def test_ids_of_the_targets_are_found_by_content(here, capsys, name, first):
+    texts = [first.replace("0", str(i)) for i in range(118)]
+    rows = pd.DataFrame({"Organism": "HUMAN", name: texts, "y": [i / 7 for i in range(118)]})
+    rows.to_csv("t.tsv", sep="\t", index=False)
+    text = Path(write("s.fa")).read_text()
+    Path("s.fa").write_text(re.sub(r">s(\d+)", r">sp|P\1|NAME\1_HUMAN", text))
+    made("--sequences s.fa --targets t.tsv --column y")
+    out = capsys.readouterr().out
+    assert f"init: ids of the targets: column {name!r}\n" in out
+    assert f"init: ids: {first!r} of 'sp|P0|NAME0_HUMAN' and others" in out
+    assert "init: column 'y': 2 missing values (empty, NA, n.d., . or -)\n" in out
+    assert "init: t.tsv: no row for 2 sequences\n" in out
+    assert ingested()[1]["dropped"] == 2
 
 
 @pytest.mark.parametrize("option", ["id", "sequence"])
