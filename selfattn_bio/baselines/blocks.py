@@ -103,21 +103,18 @@ class KmerSlots:
             slots = self.slot_of(np.arange(kmers.shape[1])[None], windows)
             yield np.where((kmers < 0) | (slots < 0), -1, slots * self.num_kmers + kmers)
 
-    def totals(
-        self, letters: Letters, values: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def totals(self, letters: Letters, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum of `values` (size,) over the features of each record, and their squares.
 
         Returns
         -------
-        `counts @ values` and the sum of squares of the counts, (n,) each.
+        `counts @ values` and the sum of squares of the counts, (2, n).
         """
         chunks = []
         for features in self.features(letters):
             chunks.append(np.zeros((2, len(features))))
             compiled(_totals)(features, values, *chunks[-1])
-        totals, squares = np.concatenate(chunks, axis=1)
-        return totals, squares
+        return np.concatenate(chunks, axis=1)
 
     def substitutions(self, record: NDArray[np.uint8]) -> FeatureChanges:
         """Return the features that each substitution in a record removes and adds."""
