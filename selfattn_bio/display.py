@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any
+
+LABEL = 24  # most characters of a name in a figure, about a third of the width of a phone
 
 
 def one_line(text: str) -> str:
@@ -19,6 +23,37 @@ def shortened(names: Sequence[str], most: int) -> str:
     """Join names with commas; those after the first `most` become "and 3 more"."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def short_name(name: str, most: int = LABEL) -> str:
+    """Replace the middle of a name by "…" if it has more than `most` characters."""
+    end = most // 3
+    return name if len(name) <= most else f"{name[: most - end - 1]}…{name[-end:]}"
+
+
+def short_names(names: Sequence[str], most: int = LABEL) -> list[str]:
+    """Return a short label for each name; labels of different names differ.
+
+    If a name has more than `most` characters, the first words are left out if all names share them:
+    "LOCATION: Nucleus." becomes "Nucleus." next to "LOCATION: Golgi apparatus.". Names that are
+    still longer lose their middle. If labels of different names are equal, all have their number.
+    """
+    is_long = len(names) > 1 and max(map(len, names)) > most
+    starts = zip(*(name.split(" ")[:-1] for name in names), strict=False)
+    shared = len(list(takewhile(lambda words: len({*words}) == 1, starts))) * is_long
+    labels = [short_name(name.split(" ", shared)[-1].strip(), most) for name in names]
+    is_clear = len({*labels}) == len({*names})
+    return labels if is_clear else [f"{label} ({i})" for i, label in enumerate(labels, start=1)]
+
+
+def did_you_mean(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+    """Suggest the closest known name, as "did you mean 'split'?"; empty if none is close.
+
+    Names that contain `name` are closest if this has more than three characters.
+    """
+    within = [each for each in known if len(name) > 3 and name in each]
+    near = difflib.get_close_matches(name, within or known, n=1, cutoff=0 if within else cutoff)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def counted(number: int, noun: str) -> str:

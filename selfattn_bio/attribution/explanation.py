@@ -196,7 +196,7 @@ class Explanation:
             None or "none" for no matches. It must be given for DNA.
         caller
             `Modisco()` or `Clusters()` of `motifs.callers`. The default is modisco for DNA and
-            clusters for protein.
+            clusters for RNA, single-stranded DNA and proteins.
         max_motifs
             Largest number of motifs of an output; those with most sites are kept.
 
@@ -256,7 +256,8 @@ class Explanation:
         found = [caller.call(self.letters, sign * self.hypothetical, alphabet) for sign in signs]
         called = [pattern for each in found for pattern in each.patterns]
         patterns = refine_patterns(called, self._without_padding(self.letters), self.attribution)
-        note = "" if called else found[0].note + ("" if alphabet.is_nucleic else SPACERS)
+        most_seqlets = max(found, key=lambda each: each.num_seqlets)
+        note = "" if called else most_seqlets.note + ("" if alphabet.is_nucleic else SPACERS)
         log = LOG.info if patterns else LOG.warning  # Python shows only warnings
         text = (
             f"{counted(len(patterns), 'motif')}{name} from "

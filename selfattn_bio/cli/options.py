@@ -172,10 +172,15 @@ class CommandParser(argparse.ArgumentParser):
         ] + [*SHARED]
         for word in self._words:
             name = word.partition("=")[0]
-            is_unknown = word in message and not any(each.startswith(name) for each in known)
             near = difflib.get_close_matches(name, {*known} - {"--help"}, n=1)
-            if is_unknown and near and (word.startswith("--") or word == self._words[0]):
+            if not near or any(each.startswith(name) for each in known):
+                continue
+            is_option = word.startswith("--")
+            if word in message and (is_option or word == self._words[0]):
                 return f". Did you mean {near[0]}?"
+            # argparse names a missing option before an unknown one
+            if is_option and "required" in message:
+                return f", and {name} is unknown. Did you mean {near[0]}?"
         return ""
 
 

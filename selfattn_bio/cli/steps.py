@@ -170,7 +170,8 @@ def explain(arguments: Namespace) -> None:
     At most [interpret] max_sequences training and validation records are explained for each output:
 
     - two classes, several classes, yes/no labels: records of the class or label
-      that the model recognises, that is, whose probability reaches the threshold.
+      that the model recognises, that is, whose probability reaches the threshold:
+      0.5, or for two classes that fitted on the validation records.
       They are chosen evenly from the most to the least confident, because the
       most confident ones are similar and show one motif. If there are fewer,
       those with the next highest scores are added, and their number is printed
@@ -214,10 +215,10 @@ def motifs(arguments: Namespace) -> None:
     """Find motifs in the attributions of train and valid, and test the evidence on test records.
 
     Attributions are the scores that `explain` gives to positions, and neighbours with high scores
-    are a seqlet. Seqlets are grouped into motifs by the [interpret] caller (modisco, or clusters
-    for proteins). Motifs are compared with the [interpret] database by Tomtom. On test records, the
-    hits of each motif are tested for enrichment in positives, for their effect on the model when
-    their bases are shuffled, and more (docs/interpretation_evidence.md).
+    are a seqlet. Seqlets are grouped into motifs by the [interpret] caller (modisco for
+    DNA, clusters for other sequences). Motifs are compared with the [interpret] database by Tomtom.
+    On test records, the hits of each motif are tested for enrichment in positives, for their effect
+    on the model when their bases are shuffled, and more (docs/interpretation_evidence.md).
 
     Writes motifs.meme, motifs.tsv, seqlets.bed (hits in test positives that the model relies on),
     marginals.tsv (effects of the motifs alone in shuffled negatives, by position and strand),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,8 +13,8 @@ from selfattn_bio.config.section import (
     Positive,
     Section,
     Seed,
-    did_you_mean,
 )
+from selfattn_bio.display import did_you_mean
 
 # Included in the package.
 MOTIF_DATABASES = tuple(
@@ -27,8 +27,7 @@ NO_DATABASE = "none"  # motifs are found and tested, but not compared with known
 Need = Literal["outputs", "embeddings", "layers", "weights"]
 
 # The registry of methods without settings: module and class in `attribution.methods`, and the need.
-# A method with settings has a section below. The registry belongs to `config`, because run files
-# name methods.
+# The registry belongs to `config`, because run files name methods.
 PLAIN_METHODS: dict[str, tuple[str, Need]] = {
     "attnlrp": ("gradients.AttnLRP", "layers"),
     "cp_lrp": ("gradients.CPLRP", "layers"),
@@ -37,10 +36,13 @@ PLAIN_METHODS: dict[str, tuple[str, Need]] = {
     "received": ("base.Received", "weights"),
     "rollout": ("base.Rollout", "weights"),
 }
-if TYPE_CHECKING:
-    PlainKind = str
-else:
-    PlainKind = Literal[tuple(PLAIN_METHODS)]
+# All methods. Those with settings have a section below.
+KNOWN_METHODS = PLAIN_METHODS | {
+    "guided": ("mutagenesis.Guided", "embeddings"),
+    "attnlrp_copies": ("gradients.AttnLRPCopies", "layers"),
+    "integrated_gradients": ("gradients.IntegratedGradients", "embeddings"),
+    "blocks": ("mutagenesis.BlockOcclusion", "outputs"),
+}
 
 
 class PlainMethod(Section):
@@ -49,7 +51,7 @@ class PlainMethod(Section):
     Attention alone is inconclusive and finds no motifs.
     """
 
-    kind: PlainKind
+    kind: Literal[*PLAIN_METHODS]  # type: ignore[valid-type]
 
 
 class GuidedMethod(Section):
@@ -61,8 +63,6 @@ class GuidedMethod(Section):
         fraction of positions that are mutated
     """
 
-    implementation: ClassVar[str] = "mutagenesis.Guided"
-    needs: ClassVar[Need] = "embeddings"
     kind: Literal["guided"] = "guided"
     fraction: float = Field(0.15, gt=0, le=1)
 
@@ -80,8 +80,6 @@ class AttnLRPCopiesMethod(Section):
         fraction of positions that are resampled in each copy
     """
 
-    implementation: ClassVar[str] = "gradients.AttnLRPCopies"
-    needs: ClassVar[Need] = "layers"
     kind: Literal["attnlrp_copies"] = "attnlrp_copies"
     copies: Positive = 16
     fraction: Fraction = 0.1
@@ -97,8 +95,6 @@ class IntegratedGradientsMethod(Section):
         points on the path from the baseline
     """
 
-    implementation: ClassVar[str] = "gradients.IntegratedGradients"
-    needs: ClassVar[Need] = "embeddings"
     kind: Literal["integrated_gradients"] = "integrated_gradients"
     steps: Positive = 20
 
@@ -116,8 +112,6 @@ class BlocksMethod(Section):
         replacements per block
     """
 
-    implementation: ClassVar[str] = "mutagenesis.BlockOcclusion"
-    needs: ClassVar[Need] = "outputs"
     kind: Literal["blocks"] = "blocks"
     width: Positive = 10
     by: Literal["shuffle", "random"] = "shuffle"
@@ -129,12 +123,6 @@ AnyMethod = Annotated[
     PlainMethod | GuidedMethod | AttnLRPCopiesMethod | IntegratedGradientsMethod | BlocksMethod,
     Field(discriminator="kind"),
 ]
-# Class in `attribution.methods` and need of every method, by kind.
-KNOWN_METHODS = PLAIN_METHODS | {
-    section.model_fields["kind"].default: (section.implementation, section.needs)
-    for section in get_args(get_args(AnyMethod)[0])
-    if section is not PlainMethod
-}
 
 
 class ModiscoCaller(Section):
@@ -171,8 +159,8 @@ class Interpret(Section):
     method
         attribution method
     caller
-        method that finds motifs in attributions; modisco for DNA and clusters for protein if
-        not given
+        method that finds motifs in attributions; modisco for DNA and clusters for RNA,
+        single-stranded DNA and proteins if not given
     max_motifs
         motifs with most sites that are kept and tested
     max_seqlets

@@ -34,7 +34,7 @@ class MulticlassObjective(ObjectiveSection):
         in the order of the outputs; taken from the training records if not given
     """
 
-    has_classes = allows_edits = True
+    has_classes = learns_classes = allows_edits = True
     kind: Literal["multiclass"] = "multiclass"
     column: Column
     classes: Listed[tuple[str, ...]] = ()
@@ -58,7 +58,7 @@ class MultilabelObjective(ObjectiveSection):
         empty if unknown
     """
 
-    allows_edits = True
+    learns_classes = allows_edits = True
     kind: Literal["multilabel"] = "multilabel"
     columns: Different[Names]
 
@@ -167,6 +167,10 @@ class SeveralObjective(ObjectiveSection):
     @property
     def target_columns(self) -> tuple[str, ...]:
         return tuple(column for part in self.parts.values() for column in part.target_columns)
+
+    @property
+    def class_columns(self) -> tuple[str, ...]:
+        return tuple(column for part in self.parts.values() for column in part.class_columns)
 
     @property
     def number_columns(self) -> tuple[str, ...]:

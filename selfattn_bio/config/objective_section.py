@@ -21,6 +21,8 @@ class ObjectiveSection(Section):
         `is_per_token`, `is_per_bin` and `is_per_base` tell them apart.
     has_classes
         Whether each record has one class, so that classes can be weighted.
+    learns_classes
+        Whether the target columns have classes or labels, whose proportions splits keep.
     has_scores
         Whether a record has a score, which can be averaged over models.
     is_unlabelled
@@ -35,6 +37,7 @@ class ObjectiveSection(Section):
 
     outputs_per: ClassVar[Literal["sequence", "token", "position", "base"]] = "sequence"
     has_classes: ClassVar[bool] = False
+    learns_classes: ClassVar[bool] = False
     has_scores: ClassVar[bool] = True
     is_unlabelled: ClassVar[bool] = False
     allows_edits: ClassVar[bool] = False
@@ -72,6 +75,11 @@ class ObjectiveSection(Section):
         """Return the columns of [data] targets that the objective reads."""
         column = getattr(self, "column", None)
         return (column,) if column else self.number_columns
+
+    @property
+    def class_columns(self) -> tuple[str, ...]:
+        """Return the target columns of classes and labels."""
+        return self.target_columns if self.learns_classes else ()
 
     @property
     def number_columns(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -50,7 +50,4 @@ class PretrainedModel(Adaptation):
     adapt: Literal["all", "frozen", "gradual", "lora"] = "lora"
     dropout: Fraction = 0.1
 
-    @property
-    def members(self) -> int:
-        """Return 1: the network is one member."""
-        return 1
+    members: ClassVar[int] = 1  # as in ModuleModel

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from selfattn_bio.config.run import RunFile
-from selfattn_bio.config.section import Section, did_you_mean
+from selfattn_bio.config.section import Section
+from selfattn_bio.display import did_you_mean
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.files import regular_text
 

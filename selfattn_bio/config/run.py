@@ -87,8 +87,7 @@ class RunFile(Section):
         parts = [self.objective.kind, *files[:SHOWN], *more, f"model {self.model.kind}"]
         return f"RunFile {name}: {', '.join(parts)}"
 
-    def __str__(self) -> str:
-        return repr(self)
+    __str__ = __repr__  # instead of that of pydantic
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> RunFile:
         """Return a copy with other settings. Its variants and jobs are derived again."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -20,6 +19,8 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
+
+from selfattn_bio.display import did_you_mean
 
 MAX_PROTEIN_K = 4
 AlphabetName = Literal["dna", "rna", "ssdna", "protein"]
@@ -74,12 +75,6 @@ def stride_problems(k: int, stride: int) -> Iterator[str]:
     """Yield the problem of k-mers that leave positions between them."""
     if stride > k:
         yield f"stride {stride} skips positions; use at most k ({k})"
-
-
-def did_you_mean(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """Suggest the closest known name, as "did you mean 'split'?"; empty if none is close."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
-    return f"did you mean {near[0]!r}?" if near else ""
 
 
 class Section(BaseModel):

@@ -63,7 +63,7 @@ class GroupSplit(FractionSplit):
     Attributes
     ----------
     column
-        an attribute of the FASTA headers (group, species), or a column of [data] targets
+        an attribute of the FASTA headers, such as group or gene, or a column of a table
     """
 
     kind: Literal["group"] = "group"
@@ -77,7 +77,7 @@ class SpeciesSplit(FractionSplit):
 
 
 class RandomSplit(FractionSplit):
-    """Split records at random with `seed`, stratified by label.
+    """Split records at random with `seed`, stratified by label or class.
 
     Duplicates, of DNA on either strand, stay in the same split.
     """

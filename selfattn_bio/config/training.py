@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -303,10 +303,7 @@ KNOWN_BASELINES = {
     "bin_kmers": ("bins.BinKmers", True),
     "bin_trees": ("bins.BinTrees", True),
 }
-if TYPE_CHECKING:
-    StackPart = str
-else:
-    StackPart = Literal[tuple(name for name, (_, stacks) in KNOWN_BASELINES.items() if stacks)]
+STACK_PARTS = tuple(name for name, (_, stacks) in KNOWN_BASELINES.items() if stacks)
 
 
 class StackSection(Section):
@@ -318,4 +315,4 @@ class StackSection(Section):
         names of baselines of the objective; valid decides how much each one and the network count
     """
 
-    parts: Different[Listed[tuple[StackPart, ...]]] = ()
+    parts: Different[Listed[tuple[Literal[*STACK_PARTS], ...]]] = ()  # type: ignore[valid-type]

@@ -18,6 +18,11 @@ from selfattn_bio.display import one_line
 from selfattn_bio.files import check_ending, write_text
 
 
+def toml_text(run: RunFile) -> str:
+    """Return the text of a run file with all settings, also those that have their defaults."""
+    return tomli_w.dumps(run.model_dump(mode="json", exclude_none=True))
+
+
 def comment(text: str) -> str:
     """Return a comment of one line."""
     return f"# {one_line(text)}"

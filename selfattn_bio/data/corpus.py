@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from selfattn_bio.arrays import Bools, Integers
-from selfattn_bio.config import RunFile, did_you_mean
+from selfattn_bio.config import RunFile
 from selfattn_bio.data.writer import LETTERS, MASKED, RECORDS, ROWS, TARGETS, TYPES
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, did_you_mean
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import naming, read_json
 from selfattn_bio.sequence.alphabet import PIECE, get_alphabet

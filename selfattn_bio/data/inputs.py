@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -122,18 +122,6 @@ class RecordPair(NamedTuple):
     partner: Ascii
 
 
-class Inputs(Protocol):
-    """Inputs of a model from a corpus."""
-
-    def of(self, record: int) -> Any:
-        """Return the input of a record, given its row: letters (L,) or a `RecordPair`."""
-
-    def seen(
-        self, augmentation: Augmentation, record: int, epoch: int, number: int
-    ) -> tuple[Any, View]:
-        """Return the augmented input for an epoch, and which part of the first input it shows."""
-
-
 @dataclass(frozen=True)
 class Alone:
     """Inputs that consist of the letters of the records."""
@@ -141,11 +129,13 @@ class Alone:
     corpus: Corpus
 
     def of(self, record: int) -> Ascii:
+        """Return the input of a record, given its row."""
         return self.corpus.letters(record)
 
     def seen(
         self, augmentation: Augmentation, record: int, epoch: int, number: int
     ) -> tuple[Ascii, View]:
+        """Return the augmented input for an epoch, and which part of the record it shows."""
         return augmentation.view(self.corpus, record, epoch, number)
 
 
@@ -168,6 +158,7 @@ class Pairs:
                 self._first = shuffled
 
     def of(self, record: int) -> RecordPair:
+        """Return the input of a record, given its row."""
         return RecordPair(
             self.corpus.letters(int(self._first[record])),
             self.corpus.partner_letters(int(self._partner[record])),
@@ -176,8 +167,12 @@ class Pairs:
     def seen(
         self, augmentation: Augmentation, record: int, epoch: int, number: int
     ) -> tuple[RecordPair, View]:
+        """Return the augmented input for an epoch, and which part of the first one it shows."""
         first, view = augmentation.view(self.corpus, int(self._first[record]), epoch, number)
         return RecordPair(first, self.of(record).partner), view
+
+
+Inputs = Alone | Pairs
 
 
 def inputs_of(run: RunFile, corpus: Corpus) -> Inputs:

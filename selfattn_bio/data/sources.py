@@ -399,7 +399,7 @@ def sources_of(
     The `columns` to learn are read from FASTA headers if there is no table of targets.
     """
     attributes = columns if data.targets is None else ()
-    if isinstance(split, ColumnSplit):
+    if isinstance(split, ColumnSplit | config.GroupSplit):
         attributes += (split.column,)
     made: list[Source] = (
         [MadeNegatives(data, attributes)] if isinstance(data.negatives, NegativesSection) else []

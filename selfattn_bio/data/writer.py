@@ -278,11 +278,12 @@ class Targets:
             return {"path": paths} | self._write(folder, _own(ids, own)) | {"unmatched": 0}
         table = self._table
         if not ids.isin(table.index).any():
-            raise CorpusError(
-                f"no id in the table of targets is that of a record (ids such as "
-                f"{table.index[0]!r}, records such as {ids.iloc[0]!r})",
-                place=str(self._path),
+            message = (
+                "no id in the table of targets is that of a record (ids such as "
+                f"{table.index[0]!r}, records such as {ids.iloc[0]!r})"
             )
+            hint = "Write the ids of the records in it, or read other ids with [data] header"
+            CorpusError.fail(message, str(self._path), hint)
         joined = table.reindex(ids).reset_index(drop=True)
         if own:
             others = _own(ids, own)

@@ -96,7 +96,8 @@ def find_leaks(
     - neighbour, of, neighbour_label: id of the nearest record, name of its part, its label
     - strand: + or - of the test record compared with its neighbour; . in protein
     - duplicate: id of a record with the same sequence, on either strand
-    - overlap, overlap_letters: id of the record with the longest overlap, and its length in bp
+    - overlap, overlap_letters: id of the record with the longest overlap, and its length in bp;
+      the length is missing without coordinates to compare
     - shared: `COLUMN=VALUE` of each shared group, joined by ";"
     - seen_by: names of the models, joined by ";"
     """
@@ -183,19 +184,22 @@ def _strand(
     return "+" if shared[0] >= shared[1] else "-"
 
 
-def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]:
+def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], pd.Series]:
     """Return the other record with the longest overlap for each test record, and its length in bp.
 
-    Chromosomes are compared with and without "chr", because files of one genome may name them
-    differently.
+    The length is missing without coordinates of the test record, or of any other record of the same
+    assembly. Chromosomes are compared with and without "chr", because files of one genome may name
+    them differently.
     """
     ids, sizes = [""] * len(test.records), [0] * len(test.records)
+    has_others = False
     placed = test.records[LOCUS].notna().all(axis=1).to_numpy(bool)
     chroms = test.records["chrom"].map(canonical_name, na_action="ignore")
     for part in others:
         if test.assembly and part.assembly and test.assembly != part.assembly:
             continue
         known = part.records.dropna(subset=LOCUS)
+        has_others |= len(known) > 0
         for chrom, intervals in known.groupby(known["chrom"].map(canonical_name)):
             intervals = intervals.sort_values("start")
             starts, ends = (
@@ -209,7 +213,7 @@ def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]
                 if (most := int(shared.max(initial=0))) > sizes[row]:
                     sizes[row] = most
                     ids[row] = str(intervals["id"].iloc[near.start + int(shared.argmax())])
-    return ids, sizes
+    return ids, pd.Series(sizes, dtype="Int64").where(placed & has_others)
 
 
 def _shared(test: pd.DataFrame, others: Sequence[pd.DataFrame], groups: Iterable[str]) -> list[str]:
@@ -267,8 +271,9 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
     Returns
     -------
     `near` (`similarity` or more), `near_other_label` (near, but with another label; None if the
-    records have no labels), `duplicates`, `overlaps`, `shared` (by column), `seen`, and `nearest`
-    (`from`, `to` and `count` by similarity; the last bin contains only 1).
+    records have no labels), `duplicates`, `overlaps` (None without coordinates), `shared` (by
+    column), `seen`, and `nearest` (`from`, `to` and `count` by similarity; the last bin contains
+    only 1).
     """
     near = leaks["similarity"] >= similarity
     labelled = leaks["label"].notna()
@@ -285,7 +290,9 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
         "near": int(near.sum()),
         "near_other_label": int(other.sum()) if labelled.any() else None,
         "duplicates": int((leaks["duplicate"] != "").sum()),
-        "overlaps": int((leaks["overlap"] != "").sum()),
+        "overlaps": int((leaks["overlap"] != "").sum())
+        if leaks["overlap_letters"].notna().any()
+        else None,
         "shared": {str(column): int(count) for column, count in columns.value_counts().items()},
         "seen": int((leaks["seen_by"] != "").sum()),
         "nearest": [

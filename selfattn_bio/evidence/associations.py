@@ -28,6 +28,7 @@ GROUPS = 40
 LENGTH_GROUPS = 3
 MIN_IN_GROUP = 40
 NEGLIGIBLE = 1e-300  # probability
+RARE = 1e-4  # probability below which three moments do not describe the tail of a distribution
 MIN_SITES = 10  # minimum number of records with a hit for a profile of positions or strands
 PEAK = 10  # width in bp of the window with most hits
 DRAWS = 1000  # random placements of the hits, for the p-value of the fullest window
@@ -69,9 +70,20 @@ def _shift(
     excess, skewness = float(x[has].sum()), effect**2 * skewed.sum() / (variance**1.5 or 1.0)
     if not variance:
         return excess, 1.0, 1.0, effect
-    steps = np.array([effect / 2, 0.0])
-    one, two = stats.pearson3.sf((excess - steps) / np.sqrt(variance), skewness)
-    return excess, float(one), float(2 * min(two, 1 - two)), effect
+    deviation = math.sqrt(variance)
+    one = _tail((excess - effect / 2) / deviation, skewness)
+    z = excess / deviation
+    return excess, one, 2 * min(_tail(z, skewness), _tail(-z, -skewness)), effect
+
+
+def _tail(z: float, skewness: float) -> float:
+    """Return the probability of at least z by the distribution Pearson III.
+
+    It is bounded on the side without the long tail. Small probabilities are therefore at least
+    those of the normal distribution.
+    """
+    p = float(stats.pearson3.sf(z, skewness))
+    return p if p > RARE else max(p, float(stats.norm.sf(z)))
 
 
 def enrichment(
@@ -94,7 +106,6 @@ def enrichment(
         "negatives_with_hit": int(table[1, 0]),
         "positives": int(table[0].sum()),
         "negatives": int(table[1].sum()),
-        "num_hits": len(hits),
     }
 
 
@@ -162,7 +173,7 @@ def rank_shift(hits: pd.DataFrame, values: Floats, units: Units | None = None) -
     -------
     enrichment_p; rank_shift, the probability that a record with a hit has a higher value than
     another, minus 1/2; difference, the mean value of records with a hit minus that of the others;
-    records_with_hit; records; num_hits. rank_shift and difference are 0 and enrichment_p is 1 if
+    records_with_hit; records. rank_shift and difference are 0 and enrichment_p is 1 if
     all records, or none, have a hit.
     """
     has = _has_hit(hits, len(values))
@@ -181,7 +192,6 @@ def rank_shift(hits: pd.DataFrame, values: Floats, units: Units | None = None) -
         "difference": difference,
         "records_with_hit": int(has.sum()),
         "records": len(values),
-        "num_hits": len(hits),
     }
 
 

@@ -31,7 +31,8 @@ from selfattn_bio.evidence.records import HeldOut, Scored, ScoreMembers, held_ou
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
-from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, relevant_hits
+from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, used_hits
+from selfattn_bio.motifs.patterns import one_per_site
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.loading import Models, load_single
@@ -282,7 +283,7 @@ def add_evidence(
         )
         backgrounds = neutral_backgrounds(held_out, scores, seed)
         curves, marginals = position_curves(ppms, backgrounds, seed=seed)
-        sites = _used_hits(hits, scorer, output, held_out)
+        sites = _used_hits(hits, scorer, output, held_out, seed)
         sites = sites.assign(record=known[sites["record"].to_numpy(int)])
         found.append((evidence.merge(marginals, on="name"), sites, curves))
     evidence, sites, curves = (
@@ -298,14 +299,16 @@ def add_evidence(
 
 
 def _used_hits(
-    hits: pd.DataFrame, scorer: Scorer, output: Output, held_out: HeldOut
+    hits: pd.DataFrame, scorer: Scorer, output: Output, held_out: HeldOut, seed: int
 ) -> pd.DataFrame:
-    """Return the hits that the model uses in the records in question, as `relevant_hits`."""
+    """Return the hits that the model uses in the records in question: one per site."""
+
+    def importance(rows: list[int]) -> list[Scores]:
+        inputs = held_out.inputs([held_out.sequences[row] for row in rows], rows)
+        return importance_of(scorer, output, inputs, held_out.input)
+
     described = hits[hits["record"].isin(held_out.described)]
-    rows = sorted(set(described["record"]))
-    inputs = held_out.inputs([held_out.sequences[row] for row in rows], rows)
-    found = importance_of(scorer, output, inputs, held_out.input)
-    return relevant_hits(described, dict(zip(rows, found, strict=True)))
+    return one_per_site(used_hits(described, importance, seed))
 
 
 def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:
@@ -338,7 +341,7 @@ def _hit_p_of(ppms: Mapping[str, Floats], held_out: HeldOut) -> float:
 def importance_of(
     scorer: Scorer, output: Output, inputs: Sequence[Any], name: str = "first"
 ) -> list[Scores]:
-    """Return the importance of each position by AttnLRP.
+    """Return the importance of each position to the score, by AttnLRP and the parts of a stack.
 
     Layers without rules are explained by their gradient, networks without embeddings by saturation.
     For a model with two inputs, `name` is the input to which the positions belong.

@@ -42,7 +42,7 @@ from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.files import write_text
 from selfattn_bio.layout import Layout
-from selfattn_bio.motifs.matching import HIT_P, find_hits, relevant_hits
+from selfattn_bio.motifs.matching import HIT_P, find_hits, used_hits
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
@@ -58,8 +58,6 @@ MIN_PAIRS = 6  # all pairs of four motifs; with fewer, a curve explains any inte
 MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
 MAX_PAIRS = 20  # pairs of motifs that are tested
 CLEAR_Q = 0.05  # q-value below which `Interactions.lines` name a preference
-# records sampled for attributions among those with hits of at least two motifs
-MAX_SEARCHED = 1000
 NO_PAIR = (
     "no pair of motifs was tested. A pair needs two motifs of the same output, and at least "
     f"{MIN_RECORDS} test records in which the model relies on a site of each, at most {MAX_GAP} "
@@ -334,8 +332,8 @@ def relevant_sites(
     ppms
         Motif name to (width, 4) probabilities. There may be no motifs.
     sequences
-        ASCII letters, one array per record. At most `MAX_SEARCHED` records with hits of at least
-        two motifs are sampled.
+        ASCII letters, one array per record. Records with hits of at least two motifs are sampled,
+        as in `used_hits`.
     importance
         Function from sequences to the importance of each position, which selects the hits.
     alphabet
@@ -350,13 +348,9 @@ def relevant_sites(
     The table of `matching.relevant_hits`: name, record, start, end, strand, p_value and rank.
     """
     hits = find_hits(ppms, {}, sequences, hit_p or HIT_P, alphabet)
-    num_motifs = hits.groupby("record")["name"].nunique()
-    with_two_motifs = num_motifs.index[num_motifs > 1].to_numpy(copy=True)
-    sampled = np.sort(np.random.default_rng(seed).permutation(with_two_motifs)[:MAX_SEARCHED])
-    attribution = importance([sequences[record] for record in sampled])
-    return relevant_hits(
-        hits[hits["record"].isin(sampled)].reset_index(drop=True),
-        dict(zip(sampled.tolist(), attribution, strict=True)),
+    with_two_motifs = hits[hits.groupby("record")["name"].transform("nunique") > 1]
+    return used_hits(
+        with_two_motifs, lambda rows: importance([sequences[row] for row in rows]), seed
     )
 
 

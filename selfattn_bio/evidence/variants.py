@@ -13,7 +13,7 @@ import pandas as pd
 
 from selfattn_bio.arrays import Floats
 from selfattn_bio.attribution.plot_regions import PlotRegion, figure_width, plot_interval
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, short_name
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
@@ -122,7 +122,7 @@ class Substitutions(TableResult):
             heights[pos - start - 1, known.index(ref)] = -effects[pos]
         track(heights, "".join(known), start + 1).draw(letters)
         lost = get_alphabet(self.alphabet).letter
-        letters.set_ylabel(f"mean effect of\nlosing the {lost}\n({unit})")
+        letters.set_ylabel(f"mean effect of\nlosing the {lost}")  # the bar names the unit
         limit = float(np.nanmax(np.abs(by_base), initial=1e-9))
         image = heat.imshow(
             by_base.T,
@@ -136,7 +136,8 @@ class Substitutions(TableResult):
         heat.set_yticks(np.arange(len(known)) + 0.5, known)
         heat.set_xlabel("position (1-based, as in the table)")
         number_positions(heat, start + 1, end + 1)
-        label = f"effect{output and f' on {output}'} ({unit})"
+        about = f" on {short_name(output)}" if output not in ("", unit) else ""
+        label = f"effect{about} ({short_name(unit)})"
         figure.colorbar(image, ax=[letters, heat], label=label, shrink=0.8)
         return figure
 

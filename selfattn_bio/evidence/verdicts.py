@@ -42,6 +42,7 @@ by a tenth), because with thousands of records even a tiny effect is significant
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,8 @@ from selfattn_bio.evidence.records import (
     sufficiency,
 )
 from selfattn_bio.motifs.matching import find_hits
+from selfattn_bio.motifs.patterns import one_per_site
+from selfattn_bio.motifs.residues import consensus_of
 from selfattn_bio.sequence.intervals import counts_before
 
 TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window", "strand")
@@ -84,6 +87,7 @@ COLUMNS = [  # order in motifs.tsv
     *tested("enrichment"),
     *("odds_ratio", "positives_with_hit", "negatives_with_hit", "positives", "negatives"),
     *("difference", "records_with_hit", "records", "num_hits"),
+    *("positives_with_consensus", "negatives_with_consensus", "records_with_consensus"),
     *estimated("effect"),
     *tested("effect"),
     "effect_records",
@@ -154,7 +158,9 @@ def weigh_evidence(
             "name": name,
             "unit": held_out.unit,
             "min_effect": held_out.least,
+            "num_hits": len(one_per_site(mine)),
             **held_out.associations(mine),
+            **_exact_matches(ppm, held_out),
             **effect(mine, scored, rng),
             **sufficiency(described, scored, rng),
             **position_profile(described, nulls_described, lengths, window, rng, held_out.units),
@@ -173,6 +179,16 @@ def weigh_evidence(
     ]
     table["lacks"] = [shortfall(row, significance) for row in table.to_dict("records")]
     return table
+
+
+def _exact_matches(ppm: Floats, held_out: HeldOut) -> dict[str, float]:
+    """Count the records that the consensus of a protein motif (width, 20) matches exactly."""
+    if held_out.alphabet.is_nucleic:
+        return {}
+    pattern = re.compile(consensus_of(ppm).encode())
+    rows = [row for row, of in enumerate(held_out.sequences) if pattern.search(of.tobytes())]
+    found = held_out.associations(pd.DataFrame({"record": rows}))
+    return {name[:-3] + "consensus": of for name, of in found.items() if name.endswith("_hit")}
 
 
 def _against_nulls(

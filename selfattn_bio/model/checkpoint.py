@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import tomli_w
 import torch
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from safetensors import SafetensorError
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from selfattn_bio.config import ModuleModel, PretrainedModel, RunFile, read_run_file
+from selfattn_bio.config.writing import toml_text
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.files import check_replaceable, dump_json, read_json, sha256_of
 from selfattn_bio.model.build import build_network
@@ -185,9 +185,7 @@ def save_model(
         copy_small_files(Path(run.model.folder), folder / PRETRAINED)
     # `run` already has the settings of this variant or sweep job.
     own_run = run.model_copy(update={"variants": {}, "sweep": None})
-    (folder / RUN).write_text(
-        tomli_w.dumps(own_run.model_dump(mode="json", exclude_none=True)), encoding="utf-8"
-    )
+    (folder / RUN).write_text(toml_text(own_run), encoding="utf-8")
     hashes = {
         "vocabulary_sha256": tokenizer_of(run).sha256,
         "weights_sha256": sha256_of(folder / WEIGHTS),

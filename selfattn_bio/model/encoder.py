@@ -245,11 +245,12 @@ class Encoder(nn.Module):
     feedforward_dim
         Size of the hidden layer of the feed-forward networks; by default 4 embed_dim.
     dropout
-        Probability of dropout in the feed-forward networks and the branches. That of attention
-        weights is 0; see `set_attention_dropout`.
+        Probability of dropout in the feed-forward networks and the branches.
     stochastic_depth
         Probability that a sequence loses a branch of the last block in training; proportionally
         less in earlier blocks.
+    attention_dropout
+        Fraction of the attention weights that are set to 0 in training.
     kernel
         A name from `config.KERNELS`, or "auto"; see `attend`.
 
@@ -271,6 +272,7 @@ class Encoder(nn.Module):
         feedforward_dim: int | None = None,
         dropout: float = 0.0,
         stochastic_depth: float = 0.0,
+        attention_dropout: float = 0.0,
         kernel: str = "auto",
     ) -> None:
         super().__init__()
@@ -285,6 +287,7 @@ class Encoder(nn.Module):
                     pattern=pattern,
                     position=position,
                     num_kv_heads=num_kv_heads,
+                    dropout=attention_dropout,
                     kernel=kernel,
                 ),
                 feedforward_dim or 4 * embed_dim,
@@ -302,16 +305,11 @@ class Encoder(nn.Module):
             x = block(x, mask)
         return self.norm(x)
 
-    def set_attention_dropout(self, p: float) -> None:
-        """Set a fraction `p` of the attention weights of all blocks to 0 in training."""
-        for block in self.blocks:
-            block.attention.dropout = p  # type: ignore[union-attr]
-
 
 def build_encoder(section: config.AttentionModel) -> Encoder:
     """Build the encoder of a section [model]."""
     position = partial(build_position, section.position, section.num_heads, section.head_dim)
-    encoder = Encoder(
+    return Encoder(
         section.embed_dim,
         section.num_layers,
         section.num_heads,
@@ -321,10 +319,9 @@ def build_encoder(section: config.AttentionModel) -> Encoder:
         feedforward_dim=section.feedforward_dim,
         dropout=section.dropout,
         stochastic_depth=section.stochastic_depth,
+        attention_dropout=section.attention_dropout,
         kernel=section.kernel,
     )
-    encoder.set_attention_dropout(section.attention_dropout)
-    return encoder
 
 
 def new_position(position: Position | None) -> RelativePosition:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers, Scores
+from selfattn_bio.log import LOG
 from selfattn_bio.motifs.families import families_of
 from selfattn_bio.motifs.tomtom import compare
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
@@ -21,6 +22,7 @@ NUM_SITES = 100  # default for files without site counts; makes the pseudocount 
 HIT_P = 2.5e-4  # a perfect match of 6 bp is a hit
 TYPICAL = 300  # letters of a record in which hits with HIT_P are rare enough to mean something
 CHANCE = HIT_P / 10  # limit of `relevant_hits`: p-value times fraction of windows ranked as high
+MAX_SEARCHED = 1000  # records sampled by `used_hits`, because their attributions take long
 COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 # spread over the letters of each row, so that unseen letters are rare, not impossible
 PSEUDO_SITES = 1.0
@@ -232,6 +234,21 @@ def relevant_hits(hits: pd.DataFrame, attribution: Mapping[int, Scores]) -> pd.D
         ranks[i] = np.count_nonzero(windows < windows[start]) / len(windows)
     kept = (ranks > 0.5) & (hits["p_value"].to_numpy() * (1 - ranks) < CHANCE)
     return hits.assign(rank=ranks)[kept].reset_index(drop=True)
+
+
+def used_hits(
+    hits: pd.DataFrame, importance: Callable[[list[int]], list[Scores]], seed: int
+) -> pd.DataFrame:
+    """Return the hits that the model uses in at most `MAX_SEARCHED` records, as `relevant_hits`.
+
+    `importance` returns the importance of each position of the records of given numbers.
+    """
+    records, rng = np.sort(hits["record"].unique()), np.random.default_rng(seed)
+    sampled = np.sort(rng.permutation(records)[:MAX_SEARCHED]).tolist()
+    if len(sampled) < len(records):
+        LOG.info(f"used sites are searched in {len(sampled):,} of {len(records):,} records")
+    found = dict(zip(sampled, importance(sampled), strict=True))
+    return relevant_hits(hits[hits["record"].isin(sampled)].reset_index(drop=True), found)
 
 
 def changed_motifs(

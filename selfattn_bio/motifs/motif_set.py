@@ -20,7 +20,7 @@ from Bio.motifs import Motif as BioMotif
 from matplotlib import rc_context
 
 from selfattn_bio.arrays import Floats, Integers
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, short_name
 from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import read_json, read_with, whole_file, whole_folder, write_text
@@ -388,7 +388,7 @@ class MotifSet:
         for axes, motif in zip(figure.subplots(rows, 1, squeeze=False)[:, 0], shown, strict=False):
             motif.logo.draw(axes)
             row = self.row(motif.name)
-            of = f" of {row['target']}" if len({*self.table["target"]}) > 1 else ""
+            of = f" of {short_name(row['target'])}" if len({*self.table["target"]}) > 1 else ""
             title = f"{motif.name}{of}  {match_label(row)}"
             axes.set_title(title, loc="left", fontsize=9)
         return figure

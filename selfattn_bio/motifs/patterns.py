@@ -23,6 +23,7 @@ from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot, relevant_hits
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
+from selfattn_bio.sequence.intervals import disjoint
 
 # bits required at the first and last position of a pattern, by alphabet size
 MIN_INFORMATION = {4: 0.25, 20: 1.0}
@@ -95,7 +96,7 @@ class CallerResult:
             return f"grouping needs at least {self.least} seqlets"
         if not self.num_seqlets:
             return "no stretch of positions has a high attribution"
-        return f"no group of the {self.num_seqlets} seqlets is large and similar enough"
+        return "no group of seqlets is large and similar enough"
 
 
 def check_scores(letters: Ascii, hypothetical: Scores, alphabet: Alphabet) -> None:
@@ -240,8 +241,9 @@ def refine_patterns(
     num_sites = {name: pattern.num_sites for name, pattern in names.items()}
     hits = find_hits(ppms, num_sites, sequences, HIT_P, alphabet)
     hits = relevant_hits(hits, dict(enumerate(attribution)))
-    if not alphabet.is_nucleic:
-        hits = without_overlaps(hits)
+    if not alphabet.has_complement:
+        # matches at several shifts would blur the motif
+        hits = one_per_site(hits)
     hits = hits.assign(start=hits["start"] - MARGIN, end=hits["end"] + MARGIN)
     longest = max(map(len, sequences), default=0)
     refined = []
@@ -253,29 +255,41 @@ def refine_patterns(
     return _distinct(refined, len(sequences), longest)
 
 
-def without_overlaps(hits: pd.DataFrame) -> pd.DataFrame:
-    """Keep the best of each run of overlapping hits of a motif: one site per peak.
+def one_per_site(hits: pd.DataFrame) -> pd.DataFrame:
+    """Keep the best of overlapping hits of a motif, on either strand: one hit per site.
 
-    Runs of one residue such as KKKK match a protein motif at several shifts, which would blur it.
-    The hits are those of `find_hits`, in its order.
+    Runs such as KKKK and repeats such as UAUAUA match a motif at several shifts. `hits` has the
+    columns of `find_hits`.
     """
-    key, before = hits[["name", "record"]], hits.shift()
-    is_new = (key != before[["name", "record"]]).any(axis=1) | (hits["start"] >= before["end"])
-    best = hits.groupby(is_new.cumsum())["p_value"].idxmin()
-    return hits.loc[best].reset_index(drop=True)
+    best_first = hits.sort_values("p_value", kind="stable")
+    of_records = best_first.groupby(["name", "record"]).ngroup()
+    kept = disjoint(of_records, best_first["start"], best_first["end"])
+    return best_first.iloc[kept].sort_index().reset_index(drop=True)
 
 
 def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> list[SeqletPattern]:
-    """Drop patterns with more than SHARED of their site centres in sites of earlier ones."""
-    taken = np.zeros((num_records, length), dtype=bool)
-    kept = []
+    """Drop copies of earlier patterns.
+
+    More than SHARED of their sites have the centre in sites of earlier patterns, or have less than
+    MIN_TOTAL bits outside the sites of a shorter earlier pattern: a motif with a weak flank, or
+    with part of a second copy.
+    """
+    owner = np.zeros((num_records, length), np.uint16)  # number of the kept pattern, from 1
+    kept: list[SeqletPattern] = []
     for pattern in patterns:
-        record, start, end = pattern.seqlets[["record", "start", "end"]].to_numpy(dtype=int).T
-        if taken[record, (start + end) // 2].mean() > SHARED:
-            continue
-        kept.append(pattern)
-        for row, first, last in zip(record, start, end, strict=True):
-            taken[row, first:last] = True
+        record, start = pattern.seqlets[["record", "start"]].to_numpy(dtype=int).T[:, :, None]
+        sites = record, start + np.arange(len(pattern.pfm))
+        owners, bits = owner[sites], information(pattern.pfm)
+        is_reversed = (pattern.seqlets["strand"] == "-").to_numpy()
+        bits = np.where(is_reversed[:, None], bits[::-1], bits)
+        shares = [(owners[:, len(pattern.pfm) // 2] > 0).mean()]
+        for number, other in enumerate(kept, start=1):
+            if len(other.pfm) < len(pattern.pfm):
+                outside = (bits * (owners != number)).sum(axis=1)
+                shares.append((outside < MIN_TOTAL).mean())
+        if max(shares) <= SHARED:
+            kept.append(pattern)
+            owner[sites] = np.where(owners > 0, owners, len(kept))
     return kept
 
 

@@ -17,6 +17,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet
 
 MAJORITY, SET, SET_SIZE = 0.5, 0.75, 5  # fractions of the sites, and most residues of a set
+LEAST = 0.1  # fraction of the sites; with 0.08 the consensus has residues that were not planted
 MAX_FORMS = 64  # of a pattern
 MAX_REPEATS = 1000  # of a position
 ELEMENT = re.compile(r"([A-Z.]|\[\^?[A-Z]+\])(?:\{(\d+)(?:,(\d+))?\}|(\?))?")
@@ -32,17 +33,17 @@ PROSITE = str.maketrans("x()", ".{}", "-.<>") | {ord("{"): "[^", ord("}"): "]"}
 def consensus_of(ppm: Floats) -> str:
     """Return the pattern of a protein motif, (width, 20) probabilities.
 
-    A position has the residue of at least half of the sites if it is twice as frequent as any
-    other. Otherwise it has the smallest set with three quarters of the sites, of at most five
-    residues, or else any residue.
+    A position has the residues that at least a tenth of the sites have each, if these are at most
+    five, and one of them has half of the sites or all together have three quarters. Other positions
+    have any residue.
     """
     text = ""
     for column in ppm:
-        best = column.argsort(kind="stable")[::-1]
-        is_clear = column[best[0]] >= max(MAJORITY, 2 * column[best[1]])
-        size = 1 if is_clear else int((column[best].cumsum() < SET - 1e-9).sum()) + 1
-        found = "".join(sorted(PROTEIN.letters[i] for i in best[:size]))
-        text += found if size == 1 else f"[{found}]" if size <= SET_SIZE else "."
+        is_common = column >= LEAST
+        found = "".join(np.array(list(PROTEIN.letters))[is_common])
+        is_clear = column.max() >= MAJORITY or column[is_common].sum() >= SET - 1e-9
+        found = found if is_clear and len(found) <= SET_SIZE else "."
+        text += found if len(found) == 1 else f"[{found}]"
     return text
 
 

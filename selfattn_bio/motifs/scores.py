@@ -165,9 +165,8 @@ class ScoreMatrices:
         best, total = np.full(len(self), -np.inf, np.float32), np.zeros(len(self))
         changed = np.full(shape, -np.inf, np.float32), np.zeros(shape)
         strands = 1 if self.one_strand else 2
-        replace_bases = (
-            compiled(_replace_bases) if band.unavailable_reason() else band.replace_bases
-        )
+        has_kernel = band.unavailable_reason() is None
+        replace_bases = band.replace_bases if has_kernel else compiled(_replace_bases)
         replace_bases(codes, self.values, self.widths, strands, best, total, *changed)
         return _joined(best, total), _joined(*changed)
 
@@ -182,8 +181,12 @@ LOWEST, HIGHEST = float(_log_odds(0.0)), float(_log_odds(1.0))  # of a base
 def _joined(best: Scores, total: Floats, axis: int = 0) -> Scores:
     """Join best hits and occupancies, from best hits and sums of exp(score)."""
     # A sum below the range of float32 is 0. The best hit is then the occupancy, within log(2 N).
-    occupancy = np.maximum(np.log(np.maximum(total, np.finfo(np.float64).tiny)), best)
-    occupancy = np.round(occupancy * OCCUPANCY_STEP) / OCCUPANCY_STEP
+    occupancy = np.maximum(total, np.finfo(np.float64).tiny)
+    np.log(occupancy, out=occupancy)  # in place, because copies of large arrays take long
+    np.maximum(occupancy, best, out=occupancy)
+    occupancy *= OCCUPANCY_STEP
+    np.rint(occupancy, out=occupancy)
+    occupancy /= OCCUPANCY_STEP
     return np.concatenate([best, occupancy], axis, dtype=np.float32)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,15 @@ from torch import Tensor
 
 from selfattn_bio.config import AnyObjective, RunFile
 from selfattn_bio.config.objective_section import ObjectiveSection
-from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.loss import Loss, count_known
 from selfattn_bio.objectives.outputs import Output, Track, spreads
-from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
+
+if TYPE_CHECKING:
+    from selfattn_bio.evaluation.calibration import Calibration
+    from selfattn_bio.scoring.scorer import Scorer
 
 Array = NDArray[np.float64]
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
@@ -75,36 +77,6 @@ class Examples(NamedTuple):
 
 
 OBJECTIVES: dict[str, type[Objective[Any]]] = {}  # by kind
-
-
-class Reader(Protocol):
-    """Attributes of `scoring.scorer.Scorer` that objectives use."""
-
-    @property
-    def run(self) -> RunFile: ...
-    @property
-    def alphabet(self) -> Alphabet: ...
-    @property
-    def tokenizer(self) -> KmerTokenizer: ...
-    @property
-    def network(self) -> Callable[[Tensor], Tensor]: ...
-    @property
-    def device(self) -> torch.device: ...
-    @property
-    def collate(self) -> Collation: ...
-    def tokens_of(self, letters: Sequence[Any]) -> Tensor: ...
-    def batches(self, letters: Any) -> Iterator[NDArray[np.int64]]: ...
-    def outputs(self, letters: Any) -> Array: ...
-    def token_outputs(self, letters: Any) -> list[Array]: ...
-    def stacked(self, network: Any, letters: Any) -> Any: ...
-
-
-class Calibrated(Protocol):
-    """Attributes of `evaluation.calibration.Calibration` that objectives use."""
-
-    @property
-    def threshold(self) -> float: ...
-    def probabilities(self, logits: Array) -> Array: ...
 
 
 class Objective(ABC, Generic[SectionT]):
@@ -323,12 +295,12 @@ class Objective(ABC, Generic[SectionT]):
     def loss(self, run: RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> Loss:
         """Build the loss; `targets` are those of the training records."""
 
-    def read(self, scorer: Reader, inputs: Sequence[Any]) -> Any:
+    def read(self, scorer: Scorer, inputs: Sequence[Any]) -> Any:
         """Return the outputs of a model for n inputs: (n, C), or n arrays for outputs per token."""
         return scorer.outputs(inputs)
 
     def read_batches(
-        self, scorer: Reader, inputs: Sequence[Any]
+        self, scorer: Scorer, inputs: Sequence[Any]
     ) -> Iterator[tuple[NDArray[np.int64], Any]]:
         """Yield row numbers and outputs of batches; a caller can stop between two of them."""
         for rows in scorer.batches(inputs):
@@ -378,7 +350,7 @@ class Objective(ABC, Generic[SectionT]):
         return dict(zip(self.section.output_names, np.transpose(predictions), strict=True))
 
     def columns(
-        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any]
+        self, outputs: Array, calibration: Calibration, coverage: dict[str, Any]
     ) -> dict[str, Any]:
         """Return the columns of the score table, with one value per record.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +17,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from selfattn_bio import config
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Answer, Array, Calibrated, Examples, Objective, SectionT
+from selfattn_bio.objectives.base import Answer, Array, Examples, Objective, SectionT
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, without_unknown
 from selfattn_bio.objectives.outputs import ClassOutput, Output, Track, spreads
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
+
+if TYPE_CHECKING:
+    from selfattn_bio.evaluation.calibration import Calibration
 
 
 class PredictionSets(Objective[SectionT]):
@@ -120,7 +123,7 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
         return {"auroc": float(roc_auc_score(targets, predictions.reshape(len(targets))))}
 
     def columns(
-        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any]
+        self, outputs: Array, calibration: Calibration, coverage: dict[str, Any]
     ) -> dict[str, Any]:
         logits = outputs.mean(axis=0)[:, 0]
         probability = calibration.probabilities(logits)

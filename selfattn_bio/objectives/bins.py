@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from selfattn_bio.arrays import object_array
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.objectives.base import Answer, Array, Examples, Objective, Reader
+from selfattn_bio.objectives.base import Answer, Array, Examples, Objective
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.numbers import PSEUDO_COUNT
 from selfattn_bio.objectives.outputs import NumberOutput, Output, Track
@@ -37,6 +37,9 @@ from selfattn_bio.objectives.points import (
 )
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
+
+if TYPE_CHECKING:
+    from selfattn_bio.scoring.scorer import Scorer
 
 UNLIKELY = -30.0  # logit of a position beyond the end of the sequence
 
@@ -138,7 +141,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> BinsLoss:
         return BinsLoss(self.section.bin, run.output_stride)
 
-    def read(self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]) -> list[Array]:
+    def read(self, scorer: Scorer, inputs: Sequence[NDArray[np.uint8]]) -> list[Array]:
         """Return log rates (complete bins, 2) of points on the forward and reverse strand.
 
         Rates are means over reading the sequence in both directions.
@@ -155,7 +158,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         return found
 
     def read_batches(
-        self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]
+        self, scorer: Scorer, inputs: Sequence[NDArray[np.uint8]]
     ) -> Iterator[tuple[NDArray[np.int64], Sequence[Array]]]:
         size = self.section.bin
         if inputs and (shortest := min(map(len, inputs))) < size:
@@ -173,7 +176,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
             yield rows, scorer.stacked(values, forward)
 
     @torch.inference_mode()
-    def _log_rates(self, scorer: Reader, letters: list[NDArray[np.uint8]]) -> list[Array]:
+    def _log_rates(self, scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[Array]:
         """Return log rates of sequences, longest first, in the given direction only."""
         size = self.section.bin
         outputs = scorer.network(scorer.tokens_of(letters))  # (B, M, N, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,12 +24,14 @@ from selfattn_bio.objectives.base import (
     Objective,
     OutputMeasurer,
     Predictions,
-    Reader,
 )
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, ClassLoss, without_unknown
 from selfattn_bio.objectives.multiclass import class_metrics, confusion, confusion_metrics
 from selfattn_bio.objectives.outputs import NumberOutput, Output, Track, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
+
+if TYPE_CHECKING:
+    from selfattn_bio.scoring.scorer import Scorer
 
 # % of positions; effects below a tenth of it, one position in 100, are negligible
 PERCENT_SCALE = 10.0
@@ -107,7 +109,7 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> LabelsLoss:
         return LabelsLoss(self, run.training)
 
-    def read(self, scorer: Reader, inputs: Sequence[Any]) -> list[Array]:
+    def read(self, scorer: Scorer, inputs: Sequence[Any]) -> list[Array]:
         """Return the outputs (L, C) of each sequence."""
         return scorer.token_outputs(inputs)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,13 @@ from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
 from selfattn_bio.data.collation import TokenBatch
-from selfattn_bio.objectives.base import Array, Objective, Predictions, Reader
+from selfattn_bio.objectives.base import Array, Objective, Predictions
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
 from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.kmers import MASK, PAD, SPECIAL, UNK, KmerTokenizer
+
+if TYPE_CHECKING:
+    from selfattn_bio.scoring.scorer import Scorer
 
 LanguageT = TypeVar("LanguageT", config.MaskedObjective, config.CausalObjective)
 
@@ -48,7 +51,7 @@ class LanguageModel(Objective[LanguageT]):
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> LanguageLoss:
         return self.language_loss(tokenizer)
 
-    def read(self, scorer: Reader, inputs: Letters) -> Array:
+    def read(self, scorer: Scorer, inputs: Letters) -> Array:
         """Return sums for each record, (n, 4).
 
         They are the loss in nats, correct tokens, predicted tokens, and the new letters in these, 0
@@ -60,7 +63,7 @@ class LanguageModel(Objective[LanguageT]):
         return found
 
     def read_batches(
-        self, scorer: Reader, inputs: Letters
+        self, scorer: Scorer, inputs: Letters
     ) -> Iterator[tuple[NDArray[np.int64], Any]]:
         loss, generator = self.language_loss(scorer.tokenizer), torch.Generator().manual_seed(0)
         for rows in scorer.batches(inputs):
@@ -69,7 +72,7 @@ class LanguageModel(Objective[LanguageT]):
             yield rows, self._sums(scorer, batch.to(scorer.device), loss.letters)
 
     @torch.inference_mode()
-    def _sums(self, scorer: Reader, batch: Batch, letters: int) -> Array:
+    def _sums(self, scorer: Scorer, batch: Batch, letters: int) -> Array:
         outputs = scorer.network(batch.tokens.ids).mean(1).float()  # (B, N, V)
         # (B, N), 0 without a target
         losses = cross_entropy(outputs.transpose(1, 2), batch.targets, reduction="none")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from selfattn_bio import config
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Answer, Array, Calibrated, OutputMeasurer, Predictions
+from selfattn_bio.objectives.base import Answer, Array, OutputMeasurer, Predictions
 from selfattn_bio.objectives.binary import PredictionSets
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, ClassLoss, without_unknown
 from selfattn_bio.objectives.outputs import ClassOutput, Output, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
+
+if TYPE_CHECKING:
+    from selfattn_bio.evaluation.calibration import Calibration
 
 
 class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
@@ -92,7 +95,7 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
         )
 
     def columns(
-        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any]
+        self, outputs: Array, calibration: Calibration, coverage: dict[str, Any]
     ) -> dict[str, Any]:
         called = self.predictions(outputs.mean(axis=0)).argmax(axis=1)
         names = self.section.classes

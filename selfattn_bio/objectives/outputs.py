@@ -12,8 +12,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from selfattn_bio.config import did_you_mean
-from selfattn_bio.display import shortened
+from selfattn_bio.display import did_you_mean, shortened
 from selfattn_bio.errors import ArgumentError
 
 Array = NDArray[np.float64]
@@ -75,8 +74,11 @@ class Output(ABC):
         Indices of the chosen candidates, in rising order.
         """
 
-    def note(self, chosen: int, called: int) -> str:
-        """Return a remark on the choice for the log, if one is needed."""
+    def note(self, chosen: int, called: int, threshold: float) -> str:
+        """Return a remark on the choice for the log, if one is needed.
+
+        `called` is as in `choose`, and `threshold` the probability from which records are called.
+        """
         return ""
 
 
@@ -97,9 +99,9 @@ class ClassOutput(Output):
         number = min(max(called, limit), len(scores))
         return np.linspace(0, number - 1, min(limit, number)).round().astype(int)
 
-    def note(self, chosen: int, called: int) -> str:
+    def note(self, chosen: int, called: int, threshold: float) -> str:
         return (
-            f"; the probability of {called} of them reaches the threshold"
+            f"; the probability of {called} of them reaches the threshold {threshold:.3g}"
             if called < chosen
             else ""
         )
@@ -182,18 +184,14 @@ def find_output(outputs: Sequence[Output], name: str) -> Output:
 
 def unknown_output(name: str, names: Sequence[str]) -> ArgumentError:
     """Return the error about a name that is not among the outputs; it suggests a similar one."""
-    hint = did_you_mean(name, names).replace("did", "Did", 1)
-    return ArgumentError(
-        f"no output {name!r}; the outputs are {shortened(names, SHOWN)}", hint=hint
-    )
+    message = f"no output {name!r}; the outputs are {shortened(names, SHOWN)}"
+    return ArgumentError(message, hint=did_you_mean(name, names).replace("did", "Did", 1))
 
 
 def no_output_chosen(names: Sequence[str], argument: str) -> ArgumentError:
     """Return the error about a choice between several outputs that `argument` did not make."""
-    return ArgumentError(
-        f"the model has {len(names)} outputs; choose one of {shortened(names, SHOWN)}",
-        hint=f'For example, add {argument}="{names[-1]}"',
-    )
+    message = f"the model has {len(names)} outputs; choose one of {shortened(names, SHOWN)}"
+    return ArgumentError(message, hint=f'For example, add {argument}="{names[-1]}"')
 
 
 def class_log_odds(outputs: Array, column: int) -> Array:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,6 @@ from selfattn_bio.objectives.base import (
     Objective,
     OutputMeasurer,
     Predictions,
-    Reader,
 )
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.numbers import mean_of_known
@@ -46,6 +45,9 @@ from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.tracks import read_track, values_of
 from selfattn_bio.split_names import SPLIT_NAMES
+
+if TYPE_CHECKING:
+    from selfattn_bio.scoring.scorer import Scorer
 
 LEAST_COUNT = 0.01  # lowest expected count of a record
 LEAST_BIAS = 0.01  # lowest bias of a base, as a fraction of the mean of its window
@@ -193,7 +195,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> ProfileLoss:
         return ProfileLoss(self)
 
-    def read(self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def read(self, scorer: Scorer, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return outputs (n, S W, 2 T), without the bias.
 
         They are means over both strands if the run reads both. A stack changes the log counts.
@@ -209,7 +211,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         return stacked
 
     @torch.inference_mode()
-    def _given(self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def _given(self, scorer: Scorer, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         section = self.section
         shape = section.num_strands * section.width, len(section.output_names)
         found = np.zeros((len(inputs), *shape), np.float32)

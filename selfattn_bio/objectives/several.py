@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,6 @@ from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.objectives.base import (
     Answer,
     Array,
-    Calibrated,
     Exported,
     Measurer,
     Objective,
@@ -27,6 +26,9 @@ from selfattn_bio.objectives.base import (
 from selfattn_bio.objectives.loss import Batch, Loss, count_known
 from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.sequence.kmers import KmerTokenizer
+
+if TYPE_CHECKING:
+    from selfattn_bio.evaluation.calibration import Calibration
 
 
 class Several(Objective[config.SeveralObjective], kind="several"):
@@ -120,7 +122,7 @@ class Several(Objective[config.SeveralObjective], kind="several"):
         }
 
     def columns(
-        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any]
+        self, outputs: Array, calibration: Calibration, coverage: dict[str, Any]
     ) -> dict[str, Any]:
         """Return the columns of each part as PART.COLUMN."""
         of_parts = {

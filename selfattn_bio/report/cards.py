@@ -39,10 +39,6 @@ UNTESTED = {  # a test that has a result if records are enough, and why this one
 }
 Words = Callable[..., str]  # about a test, from its name
 Lines = list[tuple[str, str, Any]]  # required column, question, function of answer and text
-MATCHES = (  # counted in the line of enrichment
-    "A match of the matrix counts if its p-value is below the limit of hits (2.5e-4, or less for "
-    "records above 300 letters), so it may differ from the consensus."
-)
 COUNT = 3
 FLANK = 6  # positions shown on either side of a site
 HEIGHT = 44  # px
@@ -178,9 +174,8 @@ def _of_labels(row: Mapping[Any, Any], matched: str, answer: Words, q: Words) ->
     return [
         ("enrichment_q", "Is it more frequent in positives than in negatives?", lambda: (
             answer("enrichment"),
-            f"Found in {row['positives_with_hit']:.0f} of {row['positives']:.0f} positives and "
-            f"{row['negatives_with_hit']:.0f} of {row['negatives']:.0f} negatives: "
-            f"{words.odds(row)}; {q('enrichment')}. {MATCHES}")),
+            f"Found in {tables.records_with(row)}: {words.odds(row)}; {q('enrichment')}. "
+            f"{tables.counted_matches(row)}")),
         ("matched_q", f"Also compared with negatives matched for {matched}?", lambda: (
             answer("matched"),
             f"{words.odds_ratio(row['matched_odds_ratio']).capitalize()}; {q('matched')}.")),
@@ -198,8 +193,8 @@ def _of_numbers(row: Mapping[Any, Any], matched: str, answer: Words, q: Words) -
     return [
         ("enrichment_q", f"Is {unit} different in records with a site?", lambda: (
             answer("enrichment"),
-            f"{row['records_with_hit']:.0f} of {row['records']:.0f} records have a site; the "
-            f"difference of the means is {shift('difference')}; {q('enrichment')}. {MATCHES}")),
+            f"{tables.records_with(row)} have a site; the difference of the means is "
+            f"{shift('difference')}; {q('enrichment')}. {tables.counted_matches(row)}")),
         ("matched_q", f"Also compared with records matched for {matched}?", lambda: (
             answer("matched", agreement), f"{shift('matched_difference')}; {q('matched')}.")),
     ]  # fmt: skip

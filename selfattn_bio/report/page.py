@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.config.writing import toml_text
 from selfattn_bio.display import dotted
 from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
@@ -52,6 +53,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
     task, metrics, tested = results.task, results.metrics, Tested(results, plots_folder)
     objective, stack = objective_of(task.objective), read_stack_weights(results.layout.model)
+    outputs = [output.name for output in objective.outputs]
     alphabet = get_alphabet(results.corpus["alphabet"])
     # motifs that were searched by hand are shown as well
     is_interpreted = task.is_interpreted or results.motifs is not None
@@ -70,7 +72,8 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             alphabet=alphabet,
             corpus=results.corpus,
             provenance=list(dotted(results.provenance)),
-            run_file=results.layout.run_file.read_text(encoding="utf-8"),
+            run_file=toml_text(task),
+            trained_run_file=results.layout.run_file.read_text(encoding="utf-8"),
             objective=objective,
             main=objective.main_metric,
             main_title=f"{title_of(objective.main_metric)}{lines.mean_of(objective)}",
@@ -81,7 +84,8 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             stack_sentence=words.stack_sentence(task, stack),
             mean_of=lines.mean_of(objective),
             known_counts=lines.known_counts(metrics),
-            stack_table=tables.stack_table(stack, [each.name for each in objective.outputs]),
+            stack_table=tables.stack_table(stack, outputs),
+            network_weights=zip(outputs, stack.weights["network"] if stack else [], strict=False),
             performance_table=tables.performance_table(metrics, objective),
             differences=tables.difference_table(metrics),
             performance=draw_performance(objective, tested),

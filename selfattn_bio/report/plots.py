@@ -7,7 +7,6 @@ report. The colours can be distinguished with any colour vision, as those of `mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import shorten
 from typing import Any
 
 import matplotlib as mpl
@@ -19,16 +18,19 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from selfattn_bio.attribution.readout import AttentionMap
+from selfattn_bio.display import short_name, short_names
 from selfattn_bio.evaluation.calibration import reliability
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.report.words import of_row
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
 COLOURS = {"model": MODEL, "baseline": BASELINE, "control": CONTROL}  # by role of a classifier
 DOTTED: Any = {"linewidth": 0.8, "linestyle": ":"}  # of reference lines
 DOTS: Any = {"marker": "o", "markersize": 3.5, "linewidth": 1.4}  # with intervals
-ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}  # legend above the axes
+# legend above the axes; a wide one has space above the names at their left
+ABOVE: Any = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0)}
 VERDICTS = {"supported": "#0072B2", "inconclusive": "#999999", "contradicted": "#D55E00"}
 PALETTE = (MODEL, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # the model is first
 STYLE: Any = {
@@ -204,12 +206,12 @@ def draw_intervals(
         ax.axvline(reference, color=MUTED, **DOTTED)
     name_rows([name for name, _, _ in rows], ax)
     ax.margins(x=0.06)
-    ax.set_xlabel(label)
+    ax.set_xlabel(label, loc="right")
 
 
 def name_rows(names: Sequence[str], ax: Axes) -> None:
     """Write one name per row at the left, from top to bottom, without ticks or lines."""
-    ax.set_yticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), short_names(names))
     ax.tick_params(axis="y", length=0, labelcolor=INK)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.spines["left"].set_visible(False)
@@ -280,15 +282,10 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     """
     measured = motifs[motifs["effect"].notna()]
     rows = [
-        (
-            # a longer label would leave no space for the axes
-            f"{row['name']} {shorten(match_label(row), 20, placeholder=' ...')}".strip(),
-            {"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]},
-            VERDICTS[row["verdict"]],
-        )
+        (f"{row['name']} {match_label(row)}", of_row(row, "effect"), VERDICTS[row["verdict"]])
         for row in measured.to_dict("records")
     ]
-    draw_intervals(rows, ax, f"effect on {motifs['unit'].iloc[0]}", 0.0)
+    draw_intervals(rows, ax, f"effect on {short_name(motifs['unit'].iloc[0])}", 0.0)
     if not rows:
         return
     for verdict in dict.fromkeys(measured["verdict"]):

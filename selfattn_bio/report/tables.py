@@ -40,6 +40,10 @@ DESCRIPTIONS = {  # of headings that are not plain words
 NOT_SHOWN = ("calibration_", words.HALVES)  # beginnings of names
 MUTED = Markup('<span class="muted">{}</span>')
 VERDICT = Markup('<span class="verdict {0}">{0}</span>')
+MATCHES = (
+    "A match of the matrix counts if its p-value is below the limit of hits (2.5e-4, or less for "
+    "records above 300 letters), so it may differ from the consensus."
+)
 Q = "q\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 
 
@@ -218,13 +222,14 @@ def _subset(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Cells:
 
 def leakage_tables(audit: Mapping[str, Any], alphabet: Alphabet = DNA) -> dict[str, Table]:
     """Return the tables of leaks, nearest neighbours and shifts."""
+    others = audit["records"]["test"] - sum(of["count"] for of in audit["nearest"])
+    shared = [(f"below {audit['nearest'][0]['from']}", others)]
+    for of in audit["nearest"]:
+        upper = f" to {of['to']}" if of["to"] > of["from"] else ""
+        shared.append((f"{of['from']}{upper}", of["count"]))
     nearest = (
-        {
-            "fraction of k-mers shared": f"{of['from']}"
-            + f" to {of['to']}" * (of["to"] > of["from"]),
-            "test records": f"{of['count']:,}",
-        }
-        for of in audit["nearest"]
+        {"fraction of k-mers shared": fraction, "test records": f"{count:,}"}
+        for fraction, count in shared
     )
     shifts: Iterator[Cells] = (
         {
@@ -248,9 +253,11 @@ def _leaks(audit: Mapping[str, Any], either_strand: str) -> Table:
     """Return one row per kind of leak, with the limit of [audit] if there is one."""
     limits, similarity, num_test = audit["limits"], audit["similarity"], audit["records"]["test"]
     near = None if limits["max_near"] == 1 else int(limits["max_near"] * num_test)
+    unchecked = " (not checked: no coordinates to compare)" if audit["overlaps"] is None else ""
+    overlapping = f"overlapping interval{either_strand}{unchecked}"
     rows = [
         (f"identical sequence{either_strand}", audit["duplicates"], limits["max_duplicates"]),
-        (f"overlapping interval{either_strand}", audit["overlaps"], limits["max_overlaps"]),
+        (overlapping, audit["overlaps"], limits["max_overlaps"]),
         ("sequence or interval used to train a parent model", audit["seen"], limits["max_seen"]),
         *(
             (f"same {column}", count, limits["max_shared"])
@@ -263,7 +270,7 @@ def _leaks(audit: Mapping[str, Any], either_strand: str) -> Table:
     return Table.of(
         {
             "match among these records": what,
-            "test records": f"{count:,}",
+            "test records": None if count is None else f"{count:,}",
             "limit": "none" if limit is None else f"{limit:,}",
         }
         for what, count, limit in rows
@@ -298,19 +305,32 @@ def split_table(records: pd.DataFrame, kind: str) -> Table:
     return Table.of(rows, f"Split of kind {kind}")
 
 
+def records_with(row: Mapping[Any, Any], what: str = "hit") -> str:
+    """Count the records with a hit of a motif, or those that match its "consensus" exactly.
+
+    For example "30 of 40 positives, 2 of 50 negatives" or, for numbers, "32 of 90 records".
+    """
+    kinds = ("positives", "negatives") if pd.isna(row["records"]) else ("records",)
+    return ", ".join(
+        f"{row[f'{kind}_with_{what}']:.0f} of {row[kind]:.0f} {kind}" for kind in kinds
+    )
+
+
+def counted_matches(motif: Mapping[Any, Any]) -> str:
+    """State which matches count as sites and, for proteins, count those of the consensus."""
+    kind = "positives" if pd.isna(motif["records"]) else "records"
+    if pd.isna(motif.get(f"{kind}_with_consensus")):
+        return MATCHES
+    return f"{MATCHES} The consensus matches {records_with(motif, 'consensus')}."
+
+
 def enrichment(motif: Mapping[Any, Any]) -> Cell:
     """Return the enrichment of a motif, a row of motifs.tsv, and its test."""
-    q = f"{Q}{words.p_value(motif['enrichment_q'])}"
-    if pd.notna(motif["records"]):
-        return Cell(
-            f"mean differs by {words.figure(motif['difference'], 2, True)} {motif['unit']}",
-            f"{motif['records_with_hit']:.0f} of {motif['records']:.0f} records; {q}",
-        )
-    return Cell(
-        words.odds(motif),
-        f"{motif['positives_with_hit']:.0f} of {motif['positives']:.0f} positives, "
-        f"{motif['negatives_with_hit']:.0f} of {motif['negatives']:.0f} negatives; {q}",
-    )
+    counts = f"{records_with(motif)}; {Q}{words.p_value(motif['enrichment_q'])}"
+    if pd.isna(motif["records"]):
+        return Cell(words.odds(motif), counts)
+    difference = words.figure(motif["difference"], 2, True)
+    return Cell(f"mean differs by {difference} {motif['unit']}", counts)
 
 
 def effect(motif: Mapping[Any, Any]) -> Cell:

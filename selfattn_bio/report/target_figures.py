@@ -19,6 +19,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from selfattn_bio.display import short_name, short_names
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.summary import COVERAGE
 from selfattn_bio.evaluation.units import Units
@@ -34,6 +35,7 @@ from selfattn_bio.report.words import RHO, estimate, figure, percent
 MAX_CLASSES = 20  # classes of a confusion matrix; the others are merged
 MAX_ROWS = 30  # classes or columns of a figure with one row for each
 OTHERS = "other classes"
+NBSP = "\N{NO-BREAK SPACE}"  # `short_names` keeps it with its word
 MOST_FREQUENT = " Shown are the {} most frequent classes of the test set."
 MAX_COLUMNS = 3  # columns with a scatter plot
 TALL = (SIZE[0], 4.6)  # inches; of two plots, one above the other
@@ -58,6 +60,7 @@ def _confusion(tested: Tested, counts: NDArray[np.int64], names: list[str], unit
         why = f"No class of the test {unit} is known."
         return tested.skip("confusion", "Confusion matrix", why)
     merged, shown = _most_frequent(counts, names)
+    _, labels = _most_frequent(counts, short_names(names))
     wrong = merged - np.diag(np.diag(merged))
     row, column = np.unravel_index(wrong.argmax(), wrong.shape)
     right = np.diag(counts).sum() / counts.sum()
@@ -68,16 +71,16 @@ def _confusion(tested: Tested, counts: NDArray[np.int64], names: list[str], unit
             f"class {shown[row]} are predicted as {shown[column]}."
         )
     rule = f"{MOST_FREQUENT.format(MAX_CLASSES - 1)} The others are merged." * (OTHERS in shown)
-    side = SIZE[0] if len(shown) <= 6 else 4.6
+    cell = 0.36 if len(shown) <= plots.MAX_CELLS else 0.15  # inches, with and without counts
+    side = max(SIZE[0], 0.6 + 0.065 * max(map(len, labels)) + cell * len(shown))
     return tested.show(
         "confusion",
         "Confusion matrix",
         f"Rows: true class; columns: predicted class. Percentages and colours: fraction of the "
         f"row; below, the number of {unit}.{rule}",
-        "A rare class has few "
-        + unit
-        + ", so its percentages are uncertain: compare the counts and the intervals of F1.",
-        lambda ax: plots.draw_confusion(merged, shown, ax),
+        f"A rare class has few {unit}, so its percentages are uncertain: compare the counts and "
+        "the intervals of F1.",
+        lambda ax: plots.draw_confusion(merged, labels, ax),
         size=(side, side * 0.95),
         finding=finding,
     )
@@ -111,9 +114,9 @@ def _curves(
     aurocs = {name: float(roc_auc_score(*pair)) for name, pair in pairs.items()}
     precisions = {name: float(average_precision_score(*pair)) for name, pair in pairs.items()}
     rocs, recalls = {}, {}
-    for name in list(pairs)[:MAX_CURVES]:
-        rocs[f"{name} ({aurocs[name]:.3f})"] = roc_curve(*pairs[name])[:2]
-        recalls[f"{name} ({precisions[name]:.3f})"] = precision_recall_curve(*pairs[name])[1::-1]
+    for name, pair in list(pairs.items())[:MAX_CURVES]:
+        rocs[f"{name}{NBSP}({aurocs[name]:.3f})"] = roc_curve(*pair)[:2]
+        recalls[f"{name}{NBSP}({precisions[name]:.3f})"] = precision_recall_curve(*pair)[1::-1]
     rule = MOST_FREQUENT.format(MAX_CURVES) * (len(chosen) > MAX_CURVES)
     return [
         tested.show(
@@ -123,7 +126,7 @@ def _curves(
             "AUROC does not depend on how frequent a class is, so it does not show how many calls "
             "of a rare class are wrong.",
             partial(plots.draw_class_curves, rocs, x="false positive rate", y="true positive rate"),
-            size=(SIZE[0], 3.4),
+            size=(SIZE[0], 2.6 + 0.16 * len(rocs)),
             finding=_extremes(aurocs, "AUROC"),
         ),
         tested.show(
@@ -134,7 +137,7 @@ def _curves(
             f"{percent(counts[shown].max() / known.sum(), 1)} here.{rule}",
             "The curves apply to the class frequencies of this test set.",
             partial(plots.draw_class_curves, recalls, x="recall", y="precision"),
-            size=(SIZE[0], 3.4),
+            size=(SIZE[0], 2.6 + 0.16 * len(rocs)),
             finding=_extremes(precisions, "AUPRC"),
         ),
     ]
@@ -360,7 +363,7 @@ def _coverage(tested: Tested, column: str, ending: str, pairs: Pairs) -> list[Dr
             f"intervals over records. Dotted line: {width}.",
             "Uncertain predictions have intervals as wide as the others, so intervals can be too "
             "narrow there even if the fraction of all records is right.",
-            lambda ax: plots.draw_coverage(predicted, inside, ax, column),
+            lambda ax: plots.draw_coverage(predicted, inside, ax, short_name(column)),
             finding=f"{width} intervals, {np.median(high - low):.3g} wide, contain "
             f"{percent(found['value'])} of the observed values ({percent(found['low'])} to "
             f"{percent(found['high'])}).",
@@ -378,7 +381,7 @@ def _paint(
 ) -> None:
     """Draw one plot per classifier, with its name and its fit as title."""
     for ax, name in zip(np.atleast_1d(axes), tested.names, strict=True):
-        plot(*pairs[name], ax, column)
+        plot(*pairs[name], ax, short_name(column))
         ax.set_title(f"{name}{fits.get(name, '')}", fontsize=7.5, loc="left")
         ax.label_outer()
 

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
+from selfattn_bio.display import short_name, short_names
 from selfattn_bio.evaluation.summary import COVERAGE
 from selfattn_bio.report.plots import (
     ABOVE,
@@ -70,7 +71,7 @@ def draw_profiles(shown: Sequence[Mapping[str, Any]], strands: int, ax: Any) -> 
             panel.vlines(at, 0, sign * observed, color=MUTED, linewidth=0.8)
             panel.plot(at, sign * predicted, color=MODEL, linewidth=0.9)
         panel.set(xlabel="bp from the middle", ylabel="counts")
-        panel.set_title(f"{each['track']}, {each['id']}", fontsize=7.5, loc="left")
+        panel.set_title(short_name(f"{each['track']}, {each['id']}", 50), fontsize=7.5, loc="left")
         panel.label_outer()
 
 
@@ -184,10 +185,9 @@ def draw_confusion(counts: NDArray[np.int64], names: Sequence[str], ax: Axes) ->
                 fontsize=size,
                 color="white" if fraction > 0.55 else "black",
             )
-    labels = [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
-    is_wide = len(names) > 4 or len(names) * max(map(len, labels)) > 24
-    ax.set_xticks(range(len(names)), labels, rotation=90 if is_wide else 0)
-    ax.set_yticks(range(len(names)), labels)
+    is_wide = len(names) > 4 or len(names) * max(map(len, names)) > 24
+    ax.set_xticks(range(len(names)), names, rotation=90 if is_wide else 0)
+    ax.set_yticks(range(len(names)), names)
     ax.tick_params(length=0)
     ax.grid(False)
     ax.spines[:].set_visible(False)
@@ -206,10 +206,11 @@ def draw_class_curves(
     x, y
         Labels of the axes.
     """
-    for (name, (across, up)), colour in zip(curves.items(), PALETTE, strict=False):
+    names = short_names(list(curves), 40)
+    for name, (across, up), colour in zip(names, curves.values(), PALETTE, strict=False):
         ax.plot(across, up, color=colour, linewidth=1.4, label=name)
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
-    ax.legend(**ABOVE, ncols=2, columnspacing=1.0)
+    ax.legend(**ABOVE)
 
 
 def draw_pairs(

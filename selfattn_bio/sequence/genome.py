@@ -7,9 +7,8 @@ Reads plain and bgzip FASTA and accepts chromosome names with or without "chr".
 from __future__ import annotations
 
 import copy
-import difflib
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -18,7 +17,7 @@ import pysam
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Bools
-from selfattn_bio.display import shortened
+from selfattn_bio.display import did_you_mean, shortened
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, printable
@@ -205,13 +204,12 @@ class Genome:
         return self._file
 
     def _unknown(self, name: str) -> NoReturn:
-        near = [each for each in self.names if name in each.split("|")]  # such as sp|P12345|A_MOUSE
-        near = near or difflib.get_close_matches(name, self.names, 1)
         is_dna = self.alphabet.has_complement
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
         other = "Is it the same assembly?" if is_dna else ""
         message = f"no {where} (it has {shortened(self.names, _SHOWN)})"
-        GenomeError.fail(message, self.path, f"Did you mean {near[0]!r}?" if near else other)
+        hint = did_you_mean(name, self.names).replace("did", "Did", 1)  # such as sp|P12345|A_MOUSE
+        GenomeError.fail(message, self.path, hint or other)
 
 
 def matching_name(name: str, known: Container[str]) -> str | None:
@@ -219,9 +217,10 @@ def matching_name(name: str, known: Container[str]) -> str | None:
 
     If "chr2L" is known and "2L" is not, "2L" gives "chr2L".
     """
-    if name in known:
-        return name
-    return next((other for other in _other_names(name) if other in known), None)
+    names = [name, name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"]
+    if name in _MITOCHONDRION:
+        names += _MITOCHONDRION
+    return next((each for each in names if each in known), None)
 
 
 def canonical_name(name: str) -> str:
@@ -230,10 +229,3 @@ def canonical_name(name: str) -> str:
     Use it to compare coordinates from two files.
     """
     return "MT" if name in _MITOCHONDRION else name.removeprefix("chr")
-
-
-def _other_names(name: str) -> Iterator[str]:
-    """Yield other spellings of a chromosome name, including those of the mitochondrion."""
-    yield name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
-    if name in _MITOCHONDRION:
-        yield from _MITOCHONDRION

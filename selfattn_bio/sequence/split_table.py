@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import PIECE, Alphabet
 from selfattn_bio.sequence.tables import check_names
@@ -23,6 +23,7 @@ from selfattn_bio.split_names import SPLITS
 
 DROPPED = "dropped"
 NO_VALUE = "no value to learn"  # reason of a dropped record
+SHOWN = 10  # columns, and classes of each, in a line
 
 
 def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
@@ -102,13 +103,17 @@ def _lacking_records(table: pd.DataFrame, labels: pd.Series) -> str:
     return "; ".join(each) if (counts == 0).to_numpy().any() else ""
 
 
-def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
-    """Return one line per split with its number of records and, if labelled, of positives."""
+def describe(table: pd.DataFrame, labels: pd.Series, classes: pd.DataFrame) -> list[str]:
+    """Return one line per split with its number of records, and of positives or each class."""
     lines, is_labelled = [], labels.notna().any()
     for split in (*SPLITS, DROPPED):
         own = table["split"] == split
-        positive = f" ({int((labels[own] == 1).sum())} positive)" if is_labelled else ""
-        lines.append(f"{split}: {counted(int(own.sum()), 'record')}{positive}")
+        counts = [f"{int((labels[own] == 1).sum())} positive"] if is_labelled else []
+        for name, values in classes[own].items():
+            of = [f"{value!r} {n:,}" for value, n in values.value_counts().sort_index().items()]
+            counts += [f"{name}: {shortened(of, SHOWN)}"] if of else []
+        also = f" ({'; '.join(counts[:SHOWN])})" if counts else ""
+        lines.append(f"{split}: {counted(int(own.sum()), 'record')}{also}")
     return lines
 
 

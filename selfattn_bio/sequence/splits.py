@@ -8,6 +8,7 @@ Records are rows of the corpus table; sequences are passed as the keys of `split
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,61 @@ from selfattn_bio.split_names import SPLITS
 SAMPLED = "sampled from train"
 EMPTY = "(empty)"  # shown in messages for a cell without a value
 SHOWN = 10  # unknown values shown in a message
+
+
+@dataclass(frozen=True)
+class SplitSampler:
+    """Assign records to the splits at random, with the same proportions for each label or class.
+
+    Parameters
+    ----------
+    valid, test
+        Fractions of the records.
+    seed
+        Random seed.
+    classes
+        Columns of classes or labels with the index of the records. Without columns, the column
+        label of the records is used.
+    """
+
+    valid: float
+    test: float
+    seed: int
+    classes: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def assign(self, records: pd.DataFrame, bundles: Integers) -> NDArray[np.str_]:
+        """Assign each bundle to the split that lacks most of its records to reach its size.
+
+        The largest are assigned first, in random order for equal sizes. Records of a rare class
+        count more. Without classes, a bundle counts for the most common label in it.
+
+        Parameters
+        ----------
+        bundles
+            Number of the bundle of each record, (n,).
+
+        Returns
+        -------
+        Split of each record, (n,).
+        """
+        rng, sizes = np.random.default_rng(self.seed), np.bincount(bundles)
+        if self.classes.columns.empty:
+            labels = records["label"].fillna(-1).to_numpy(dtype=np.float64)
+            strata = np.round(np.bincount(bundles, weights=labels) / sizes)
+            counts = pd.get_dummies(strata).to_numpy() * sizes[:, None]
+        else:
+            strata = np.zeros(len(sizes))
+            classes = self.classes.loc[records.index].fillna("")  # missing values are a class
+            indicators = pd.get_dummies(classes, columns=list(classes))
+            counts = indicators.groupby(bundles).sum().to_numpy()
+        members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+        order = np.concatenate([rng.permutation(of) for of in members])
+        totals, split_of = counts.sum(axis=0), np.zeros(len(sizes), np.int64)
+        lacking = np.outer([1 - self.valid - self.test, self.valid, self.test], totals)
+        for bundle in order[np.argsort(-sizes[order], kind="stable")]:
+            split_of[bundle] = split = int(np.argmax(lacking @ (counts[bundle] / totals)))
+            lacking[split] -= counts[bundle]
+        return np.array(SPLITS)[split_of[bundles]]
 
 
 def split_by_chromosome(
@@ -111,15 +167,12 @@ def split_by_region(
 def split_by_group(
     records: pd.DataFrame,
     keys: Sequence[bytes],
-    valid_fraction: float,
-    test_fraction: float,
-    seed: int,
+    sampler: SplitSampler,
     column: str = "group",
 ) -> pd.DataFrame:
     """Assign complete groups to the splits at random.
 
-    Groups that share a sequence on either strand stay together. The fractions are of records, and
-    are kept for each label as far as the groups allow.
+    Groups that share a sequence on either strand stay together.
 
     Parameters
     ----------
@@ -127,10 +180,8 @@ def split_by_group(
         Table with columns id, label and `column`, n rows.
     keys
         Hashes from `strand_keys`, n.
-    valid_fraction, test_fraction
-        Fractions of the records.
-    seed
-        Random seed.
+    sampler
+        How to assign the groups.
     column
         Name of the column with the groups.
 
@@ -145,7 +196,7 @@ def split_by_group(
         labels.
     """
     groups = _given(records, column)
-    assigned = _deal(records, _bundles(records, keys, groups), valid_fraction, test_fraction, seed)
+    assigned = sampler.assign(records, _bundles(records, keys, groups))
     table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": f"{column}=" + groups})
     hint = (
         f"{column!r} has {groups.nunique()} groups: use a column with more (ten or more), larger "
@@ -158,9 +209,7 @@ def split_by_cluster(
     records: pd.DataFrame,
     keys: Sequence[bytes],
     clusters: Integers,
-    valid_fraction: float,
-    test_fraction: float,
-    seed: int,
+    sampler: SplitSampler,
     method: str = "kmers",
 ) -> pd.DataFrame:
     """Assign complete clusters to the splits at random.
@@ -175,10 +224,8 @@ def split_by_cluster(
         Hashes from `strand_keys`, n.
     clusters
         Cluster number of each record, shape (n,).
-    valid_fraction, test_fraction
-        Fractions of the records.
-    seed
-        Random seed.
+    sampler
+        How to assign the clusters.
     method
         How the clusters were made. It is part of the reason unless it is "kmers"
         (`sequence.clusters`).
@@ -193,7 +240,7 @@ def split_by_cluster(
         If a split lacks one of the labels, for example because a cluster is too large.
     """
     bundles = _bundles(records, keys, clusters, _loci(records))
-    assigned = _deal(records, bundles, valid_fraction, test_fraction, seed)
+    assigned = sampler.assign(records, bundles)
     _, first, sizes = np.unique(bundles, return_index=True, return_counts=True)
     by = "" if method == "kmers" else f" by {method}"
     names = (
@@ -211,13 +258,9 @@ def split_by_cluster(
 
 
 def split_at_random(
-    records: pd.DataFrame,
-    keys: Sequence[bytes],
-    valid_fraction: float,
-    test_fraction: float,
-    seed: int,
+    records: pd.DataFrame, keys: Sequence[bytes], sampler: SplitSampler
 ) -> pd.DataFrame:
-    """Assign records to the splits at random, with the same proportions for each label.
+    """Assign records to the splits at random.
 
     Records with the same sequence on either strand stay in one split. Parameters and returns are
     those of `split_by_group`, without `column`.
@@ -227,7 +270,7 @@ def split_at_random(
     CorpusError
         If a split lacks one of the labels.
     """
-    assigned = _deal(records, _bundles(records, keys), valid_fraction, test_fraction, seed)
+    assigned = sampler.assign(records, _bundles(records, keys))
     table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": "random"})
     return check_splits(table, records)
 
@@ -237,14 +280,12 @@ def split_as_given(
     keys: Sequence[bytes],
     values: pd.Series,
     splits: Mapping[str, str],
-    valid_fraction: float,
-    seed: int,
+    sampler: SplitSampler,
 ) -> pd.DataFrame:
     """Use the split given in the data.
 
-    If no record is in valid, `valid_fraction` of train is sampled for it, with the same proportions
-    for each label; copies of a sequence stay together. Copies in several splits are left to
-    `remove_copies`.
+    If no record is in valid, some of train are sampled for it; copies of a sequence stay together.
+    Copies in several splits are left to `remove_copies`.
 
     Parameters
     ----------
@@ -256,10 +297,8 @@ def split_as_given(
         Split of each record as named in the data; the name of the series is the column name.
     splits
         Lower-case value -> train, valid, test or dropped.
-    valid_fraction
-        Fraction of train to sample for valid if valid is empty.
-    seed
-        Random seed.
+    sampler
+        How to sample validation records; its fractions are of train.
 
     Returns
     -------
@@ -276,7 +315,7 @@ def split_as_given(
     if not (names == "valid").any() and len(train):
         of_train = records.loc[train]
         bundles = _bundles(of_train, [keys[row] for row in train])
-        sampled = _deal(of_train, bundles, valid_fraction, 0, seed)
+        sampled = sampler.assign(of_train, bundles)
         valid = train[sampled == "valid"]
         names[valid] = "valid"
         reasons[valid] += f", {SAMPLED}"
@@ -318,8 +357,8 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
     if len(missing):
         more = f", like {len(missing) - 1} more of {len(records)}" if len(missing) > 1 else ""
         hint = (
-            f"Add {column}= to the FASTA headers or a column {column} to the table, or choose "
-            "another [split] kind"
+            f"Add {column}= to the FASTA headers or a column {column} to the table, name the one "
+            f"it has with columns = {{ {column} = 'NAME' }} in [data], or choose another split"
         )
         message = f"record {missing.iloc[0]!r} has no {column} to split by{more}"
         raise CorpusError(message, hint=hint)
@@ -357,27 +396,3 @@ def _loci(records: pd.DataFrame) -> Integers:
     numbers = run_numbers(spans["start"] + shift, spans["end"] + shift, gap=-1)
     loci[spans.index] = len(records) + numbers
     return loci
-
-
-def _deal(
-    records: pd.DataFrame, bundles: Integers, valid: float, test: float, seed: int
-) -> NDArray[np.str_]:
-    """Assign each bundle to the split that lacks most records to reach its size.
-
-    Bundles of each label are assigned separately, the largest first, in random order for equal
-    sizes.
-    """
-    rng, fractions = np.random.default_rng(seed), np.array([1 - valid - test, valid, test])
-    labels = records["label"].fillna(-1).to_numpy(dtype=np.float64)
-    sizes = np.bincount(bundles)
-    # The most common label in the bundle
-    strata = np.round(np.bincount(bundles, weights=labels) / sizes)
-    split_of = np.zeros(len(sizes), np.int64)
-    for stratum in np.unique(strata):
-        members = rng.permutation(np.flatnonzero(strata == stratum))
-        members = members[np.argsort(-sizes[members], kind="stable")]
-        lacking = fractions * sizes[members].sum()
-        for bundle in members:
-            split_of[bundle] = split = int(np.argmax(lacking))
-            lacking[split] -= sizes[bundle]
-    return np.array(SPLITS)[split_of[bundles]]

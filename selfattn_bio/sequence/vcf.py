@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfattn_bio.compression import lines_of, open_uncompressed
+from selfattn_bio.display import short_name
 from selfattn_bio.errors import GenomeError, VariantFileError
 from selfattn_bio.sequence.genome import Genome
 
@@ -171,7 +172,7 @@ def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, st
         lines += 1
         if (there := mismatch(variants.genome, variant)) is not None:
             wrong += 1
-            ref, there = _short(variant.ref), _short(there)
+            ref, there = short_name(variant.ref, 20), short_name(there, 20)
             first = first or f"{variant.place}: REF is {ref}, but the genome has {there}"
     if not lines:
         raise VariantFileError("the VCF has a header but no variants", place=str(variants.path))
@@ -198,7 +199,3 @@ def mismatch(genome: Genome, variant: VcfVariant) -> str | None:
         for own, other in zip(ref, there, strict=True)
     )
     return there if differs else None
-
-
-def _short(letters: str) -> str:
-    return letters if len(letters) <= 20 else f"{letters[:20]}..."

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfattn_bio.config import did_you_mean
+from selfattn_bio.display import did_you_mean
 from selfattn_bio.errors import OutputError, RunFileError
 from selfattn_bio.layout import PROVENANCE, Layout
 

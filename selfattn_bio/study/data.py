@@ -183,5 +183,6 @@ def split(study: Study) -> Split:
         raise CorpusError(error.message, place=place, hint=error.hint) from error
     found = Split(study.root.split, table)
     found.save(study.root.split)
-    log_lines(split_table.describe(table, corpus.records["label"]))
+    classes = corpus.targets(task.objective.class_columns)
+    log_lines(split_table.describe(table, corpus.records["label"], classes))
     return found

@@ -327,13 +327,7 @@ def blocks_of(table: pd.DataFrame, block: int) -> NDArray[np.int64]:
 
     Blocks are `block` bp long. A record or bin belongs to the block in which it begins.
     """
-    return (
-        table.assign(block=table["start"] // block)
-        .groupby(["chrom", "block"])
-        .ngroup()
-        .to_numpy()
-        .astype(np.int64)
-    )
+    return table.groupby(["chrom", table["start"] // block]).ngroup().to_numpy().astype(np.int64)
 
 
 def predictions_table(

@@ -213,7 +213,7 @@ def _compare(
     classifiers |= {name: of.classifier for name, of in fitted.items()}
     truth = {split: of.targets for split, of in examples.items()}
     sizes = {name: candidate.size() for name, candidate in candidates.items()}
-    resampled = f"{task.evaluation.bootstraps:,} resamples of the records"
+    resampled = f"{task.evaluation.bootstraps:,} resamples of the {units['test'].name}"
     LOG.info(f"computing metrics of {counted(len(classifiers), 'model')} with {resampled}")
     metrics = summarise(objective, classifiers, truth, task.evaluation, units, sizes)
     best = metrics["differences"]["best_baseline"]

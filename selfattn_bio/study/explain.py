@@ -19,10 +19,9 @@ from selfattn_bio.attribution.explanation import SOURCE, Explanation, check_outp
 from selfattn_bio.attribution.methods import AttributionMethod, build_method
 from selfattn_bio.attribution.readout import MappedSequence
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config import did_you_mean
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, did_you_mean
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evidence.stability import attribution_correlations
 from selfattn_bio.log import LOG
@@ -56,6 +55,11 @@ def explain_records(study: Study, targets: Sequence[str]) -> Explanation:
     if scorer.alphabet.is_nucleic and located(corpus.records).any():
         safe_names([output.name for output in outputs])  # of files, before the work
     parts = []
+    if len(outputs) > 1:
+        LOG.info(
+            f"up to {settings.max_sequences:,} records for each of {len(outputs)} outputs "
+            "([interpret] max_sequences); the time left is that of one output"
+        )
     for number, output in enumerate(outputs, 1):
         candidates = _candidates(trained, output)
         most = max(1, MOST_POSITIONS // int(candidates["length"].max()))
@@ -146,7 +150,8 @@ def choose_recognised(
     -------
     The chosen rows of `candidates`, with a column score.
     """
-    scores = output.value(scorer.outputs([inputs.of(i) for i in candidates.index]))
+    read: list[Any] = [inputs.of(i) for i in candidates.index]  # letters, or pairs of them
+    scores = output.value(scorer.outputs(read))
     ranked = candidates.assign(score=scores).sort_values("score", ascending=False, kind="stable")
     least = logit(scorer.calibration.uncalibrated_threshold)
     num_called = int((ranked["score"] >= least).sum())
@@ -155,7 +160,7 @@ def choose_recognised(
     LOG.info(
         f"explaining {len(chosen):,} of {counted(len(candidates), output.records)}"
         f"{_of(output, scorer)} of train and valid, with {output.unit} from {low:.2f} to "
-        f"{high:.2f}{output.note(len(chosen), num_called)}"
+        f"{high:.2f}{output.note(len(chosen), num_called, scorer.calibration.threshold)}"
     )
     return chosen
 

@@ -76,7 +76,9 @@ class Leakage(TableResult):
 
     def __repr__(self) -> str:
         counts = ", ".join(
-            f"{self.summary[name]} {name}" for name in ("near", "duplicates", "overlaps", "seen")
+            f"{self.summary[name]} {name}"
+            for name in ("near", "duplicates", "overlaps", "seen")
+            if self.summary[name] is not None
         )
         limits = counted(len(self.summary["failed"]), "limit")
         records = counted(len(self.table), "test record")
@@ -85,8 +87,8 @@ class Leakage(TableResult):
 
 def read_leaks(path: Path) -> pd.DataFrame:
     """Read the table that `Leakage.save` writes, with the types of `find_leaks`."""
-    numbers = {"label": "Int8", "neighbour_label": "Int8", "similarity": "float64"}
-    return read_table(path, TEXTS).astype(numbers)
+    integers = {"label": "Int8", "neighbour_label": "Int8", "overlap_letters": "Int64"}
+    return read_table(path, TEXTS).astype({**integers, "similarity": "float64"})
 
 
 def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
@@ -205,7 +207,7 @@ def exceeded_limits(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit)
         ),
         "max_overlaps": (
             "test records that overlap a record of train or pretraining",
-            summary["overlaps"],
+            summary["overlaps"] or 0,
             "overlap",
         ),
         "max_seen": ("test records that a parent of the model saw", summary["seen"], "seen_by"),
@@ -284,6 +286,9 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
     shared = f"with a group that is also in train: {sum(summary['shared'].values())}"
     if not summary["groups"]:
         shared = "no column of groups ([split] kind group)"
+    overlaps = f"with an overlapping interval: {summary['overlaps']}"
+    if summary["overlaps"] is None:
+        overlaps = "overlapping intervals: not checked (no coordinates to compare)"
     lines = [
         f"compared {len(leaks):,} test records with {records}, by shared k-mers; "
         f"{missed_relatives(alphabet)}",
@@ -291,7 +296,7 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
         f"shared): {summary['near']} ({fraction:.2%})"
         + ("" if other is None else f", {other} of them with another label"),
         f"test records with the same sequence{alphabet.either_strand}: "
-        f"{summary['duplicates']}, with an overlapping interval: {summary['overlaps']}, "
+        f"{summary['duplicates']}, {overlaps}, "
         f"seen by a parent model: {summary['seen']}, {shared}",
     ]
     for row in worst_leaks(leaks, 3):

@@ -33,6 +33,7 @@ from selfattn_bio.sequence.split_table import (
     remove_copies,
     strand_keys,
 )
+from selfattn_bio.sequence.splits import SplitSampler
 from selfattn_bio.split_names import SPLITS
 
 
@@ -71,16 +72,17 @@ def assign_records(task: RunFile, corpus: Corpus) -> pd.DataFrame:
             ]
         table = _as_given(task, rule, corpus, keys)
     else:  # the random kinds keep copies together
-        fractions = rule.valid_fraction, rule.test_fraction, rule.seed
+        classes = corpus.targets(task.objective.class_columns)
+        sampler = SplitSampler(rule.valid_fraction, rule.test_fraction, rule.seed, classes)
         if isinstance(rule, ClusterSplit):
             table = splits.split_by_cluster(
-                corpus.records, keys, _clusters(corpus, rule), *fractions, method=rule.method
+                corpus.records, keys, _clusters(corpus, rule), sampler, method=rule.method
             )
         elif isinstance(rule, GroupSplit | SpeciesSplit):
             column = rule.column if isinstance(rule, GroupSplit) else "species"
-            table = splits.split_by_group(_with(corpus, column), keys, *fractions, column=column)
+            table = splits.split_by_group(_with(corpus, column), keys, sampler, column=column)
         else:
-            table = splits.split_at_random(corpus.records, keys, *fractions)
+            table = splits.split_at_random(corpus.records, keys, sampler)
     table = _with_values(task, table, corpus)
     return check_splits(_without_copies(task, table, corpus, keys), corpus.records)
 
@@ -115,13 +117,13 @@ def _as_given(
 ) -> pd.DataFrame:
     """Use the split that came with the data; sample validation records if it names none."""
     place = place_of(task.path, "split", "column") if task.path else ""
+    classes = corpus.targets(task.objective.class_columns)
     table = splits.split_as_given(
         corpus.records,
         keys,
         corpus.column(rule.column, place),
         rule.splits,
-        rule.valid_fraction,
-        rule.seed,
+        SplitSampler(rule.valid_fraction, 0, rule.seed, classes),
     )
     if sampled := int(table["reason"].str.endswith(splits.SAMPLED).sum()):
         LOG.info(

@@ -356,7 +356,10 @@ class Trainer:
                 history.write(path)
         kept = [int(step) for _, step in history.best_steps]
         if history.step in kept:
-            self.keep_weights(history.step)
+            weights = self.average.state_dict().items()
+            self.best_weights[history.step] = {
+                name: weight.detach().cpu().clone() for name, weight in weights
+            }
         self.best_weights = {step: self.best_weights[step] for step in kept}
 
     def measure_valid(self) -> dict[str, float] | None:
@@ -368,12 +371,6 @@ class Trainer:
         if self.history.step == self.data.run.training.max_steps:
             self.last_outputs = outputs
         return None if outputs is None else self.steps.metrics(outputs)
-
-    def keep_weights(self, step: int) -> None:
-        """Keep the running mean as the weights of a step."""
-        self.best_weights[step] = {
-            key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()
-        }
 
     # ------------ checkpoint
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -239,5 +239,7 @@ def _training_time(study: Study) -> str:
     return (
         f"training {', '.join(studies)} takes {time} on {counted(cores, 'core')} of this machine, "
         f"as busy as it is now (networks in each: {study.run.model.members}, [model] members). "
-        "Simple models, evaluation, motifs and report come after it and are not included"
+        "Simple models, evaluation, motifs and report come after it, and so does explaining at "
+        f"most {study.run.interpret.max_sequences:,} records for each output ([interpret] "
+        "max_sequences); together they can take longer than the training"
     )

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from selfattn_bio.config import SplitValues, did_you_mean
-from selfattn_bio.display import counted, shortened
+from selfattn_bio.config import SplitValues
+from selfattn_bio.display import counted, did_you_mean, shortened
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING, is_missing
@@ -113,9 +113,9 @@ def no_column(name: str, option: str, columns: Mapping[str, Texts]) -> str:
 
 
 def with_values(columns: Mapping[str, Texts]) -> str:
-    """Return the names of columns, each with its first value: `family (kinase), length (90)`."""
-    first = {name: next(filter(None, texts), "") for name, texts in columns.items()}
-    return ", ".join(f"{name} ({value[:20]})" for name, value in first.items())
+    """Return the names of columns, each with its first value: `family (such as kinase)`."""
+    first = {name: next(filter(None, texts), "an empty cell") for name, texts in columns.items()}
+    return ", ".join(f"{name} (such as {value[:20]})" for name, value in first.items())
 
 
 def find_split(

@@ -18,6 +18,7 @@ import pandas as pd
 
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
+from selfattn_bio.display import counted
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.log import logging_from
 from selfattn_bio.objectives.points import points_of
@@ -25,11 +26,19 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters,
 from selfattn_bio.sequence.clusters import SIMILARITY, suitable_similarity
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, sequence_files
+from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pattern
 from selfattn_bio.sequence.split_table import strand_keys
 from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, no_column, target_of
 from selfattn_bio.wizard.request import Request
-from selfattn_bio.wizard.tables import HEAD, are_sequences, find_sequence_column, table_head
+from selfattn_bio.wizard.tables import (
+    GROUP_NAME,
+    HEAD,
+    are_sequences,
+    coordinate_columns,
+    find_sequence_column,
+    table_head,
+)
 
 DNA_SHARE = 0.9  # smallest fraction of A, C, G, T, U and N in DNA; proteins have much less
 # patterns of headers with a label, and perhaps a split
@@ -39,6 +48,7 @@ HEADERS = (
 )
 # ids such as chr6:212-412, with (+) of a strand, or after NAME:: as bedtools writes them
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
+ACCESSION = r"^\w+\|(?P<id>[^|\s]+)\|"  # in ids of UniProt, such as sp|P12345|NAME_HUMAN
 ATTRIBUTE = rf"\s([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, after the id
 # in the names of columns of RNA, such as utr, mRNA or guide_seq
 RNA_NAME = re.compile(r"(?:rna|utr|guide)s?(?![a-z])", re.IGNORECASE)
@@ -58,10 +68,15 @@ class Contents:
         Text by column of tables, or by attribute of headers; None if a record has no value.
     keys
         Hash of each sequence, the same for both strands; empty for intervals.
+    targets
+        Names of the columns from a table of targets; only these are learned.
     attributes
-        An example of each attribute in the headers of the first records, by name.
+        An example of each attribute in the headers of the first records, by name; the first values
+        of each column of a table.
     sequence_column, id_column
         Columns of the sequences and ids in tables.
+    located
+        Columns of the coordinates in tables, by field, if they have other names than the fields.
     notes
         Messages about unexpected ids, and about records with T among U or U among T.
     is_table
@@ -88,9 +103,11 @@ class Contents:
     groups: list[str | None]
     keys: list[bytes] = field(default_factory=list)
     columns: dict[str, list[str | None]] = field(default_factory=dict)
-    attributes: dict[str, list[str]] = field(default_factory=dict)
+    targets: list[str] = field(default_factory=list)
+    attributes: dict[str, list[str | None]] = field(default_factory=dict)
     sequence_column: str = "sequence"
     id_column: str = "id"
+    located: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     is_table: bool = False
     is_numbered: bool = False
@@ -104,6 +121,17 @@ class Contents:
     def counts(self) -> Counter[str]:
         """Return the number of records in each group of files."""
         return Counter(self.files)
+
+    @property
+    def every_column(self) -> dict[str, list[str | None]]:
+        """Return the columns with those read as chrom and group, unless they are empty."""
+        read = {"chrom": self.chromosomes, "group": self.groups}
+        return self.columns | {name: texts for name, texts in read.items() if any(texts)}
+
+    @property
+    def learnable(self) -> dict[str, list[str | None]]:
+        """Return the columns that may be learned: those of `targets` if there are any."""
+        return {name: self.columns[name] for name in self.targets or self.columns}
 
 
 def read_contents(request: Request) -> Contents:
@@ -141,14 +169,24 @@ def _read_sequences(request: Request) -> Contents:
             )
             raise RunFileError(message, place=path, hint="Give both columns the same name")
     column = next(iter(names.values()), "sequence")
+    located, message = coordinate_columns(next(iter(heads.values()), {}), column)
+    located = {
+        field: name
+        for field, name in located.items()
+        if name not in request.columns and all(name in head for head in heads.values())
+    }
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
     first = {path: _first_records(path, column, path in heads) for path in paths}
     headers = [(each.targets or {}).get("header") or "" for of in first.values() for each in of]
+    attributes = {name: [value] for each in headers for name, value in re.findall(ATTRIBUTE, each)}
+    groups = [name for name in attributes if name == "GN" or GROUP_NAME.search(name)]  # UniProt
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     fields = Fields(
         header="" if has_targets else _header_pattern(headers),
-        columns={"sequence": column} | ({"id": request.id_column} if request.id_column else {}),
-        attributes=tuple(dict.fromkeys([*request.columns, split_column or "split"])),
+        columns={"sequence": column}
+        | ({"id": request.id_column} if request.id_column else {})
+        | located,
+        attributes=tuple(dict.fromkeys([*request.columns, split_column or "split", *groups])),
     )
     alphabet = get_alphabet(request.alphabet) if request.alphabet else _one_alphabet(first, column)
     try:
@@ -163,16 +201,41 @@ def _read_sequences(request: Request) -> Contents:
         contents.notes.append(
             f'{error.place}: {error.message}, so the records are numbered: ids = "numbered"'
         )
-    contents.sequence_column, contents.is_table = column, bool(heads)
+    contents.sequence_column, contents.is_table, contents.located = column, bool(heads), located
+    contents.notes += [message] if message else []
     contents.id_column = request.id_column or "id"
-    contents.attributes = {
-        name: [value] for header in headers for name, value in re.findall(ATTRIBUTE, header)
-    }
+    contents.attributes = next(iter(heads.values()), attributes)
     if heads and not any(contents.id_column in head for head in heads.values()):
         _find_ids(contents, request)
     if alphabet.is_nucleic and not any(contents.chromosomes):
         _find_coordinates(contents)
+    if request.targets:
+        _join_targets(contents, request.targets)
     return contents
+
+
+def _join_targets(contents: Contents, path: str) -> None:
+    """Add the columns of a table of targets; its ids may be the accessions of UniProt ids."""
+    names = {"id": contents.id_column, "sequence": contents.sequence_column}
+    table = targets_table(Path(path), Fields(columns=names))
+    if not table.index.isin(contents.ids).any():
+        found = [re.match(ACCESSION, name) for name in contents.ids]
+        ids = [match["id"] for match in found if match]
+        if len(set(ids)) < len(contents.ids) or not table.index.isin(ids).any():
+            message = (
+                f"none of the ids in this table, such as {table.index[0]!r}, is the id of a "
+                f"sequence, such as {contents.ids[0]!r}"
+            )
+            hint = "Write the ids of the sequences. In FASTA, an id is the first word of the header"
+            RunFileError.fail(message, path, hint)
+        example = contents.ids[0]
+        contents.notes.append(f"ids: the accessions in ids such as {example!r} ([data] header)")
+        contents.header, contents.ids = ACCESSION, ids
+    if lacking := len({*contents.ids} - {*table.index}):
+        contents.notes.append(f"{path}: no row for {counted(lacking, 'sequence')}")
+    contents.targets = list(map(str, table))
+    joined = table.reindex(contents.ids)
+    contents.columns |= {str(name): texts_of(joined[name]) for name in joined}
 
 
 def _find_coordinates(contents: Contents) -> None:

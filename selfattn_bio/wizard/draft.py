@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +20,8 @@ from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.outputs import ClassOutput
 from selfattn_bio.sequence.h5ad import numbers_of
-from selfattn_bio.sequence.readers.table import is_missing, targets_table
-from selfattn_bio.sequence.records import LABEL, Fields
+from selfattn_bio.sequence.readers.table import is_missing
+from selfattn_bio.sequence.records import LABEL
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.trained import MOST_OUTPUTS
 from selfattn_bio.wizard import sections
@@ -31,6 +30,7 @@ from selfattn_bio.wizard.columns import (
     SPLIT_WORDS,
     SplitColumn,
     TargetColumn,
+    Texts,
     can_be_joined,
     cause_of,
     choose_targets,
@@ -41,7 +41,7 @@ from selfattn_bio.wizard.columns import (
     target_of,
     with_values,
 )
-from selfattn_bio.wizard.contents import Contents, texts_of
+from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.request import Request
 
 if TYPE_CHECKING:
@@ -68,15 +68,16 @@ def draft(
     RunFileError
         If it is not clear which column to learn.
     """
-    table = TargetTable.of(request, contents)
-    split = None if "train" in request.files else _split(request, contents, table)
+    split = None if "train" in request.files else _split(request, contents)
     has_columns = not (request.has_classes or request.points)
-    targets = _targets(request, contents, table, split) if has_columns else ()
+    targets = _targets(request, contents, split) if has_columns else ()
     labels = _labels(request, contents, targets)
     objective = targets[0].kind if targets else "binary"
     used = {target.column for target in targets} | {split.column if split else ""}
-    unused = {name: texts for name, texts in table.columns.items() if name not in used}
-    known = table.num_known(targets) if table.columns and targets else len(labels)
+    unused = {name: texts for name, texts in contents.columns.items() if name not in used}
+    values: list[Texts] = [contents.columns[each.column] for each in targets if contents.columns]
+    answers = list(zip(*(values or [labels]), strict=True))
+    known = [not all(map(is_missing, row)) for row in answers]
     split_text, split_words = sections.split_lines(request, contents, labels, split, unused, known)
     head = [
         f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
@@ -104,71 +105,22 @@ def draft(
         *(note for target in targets for note in target.notes),
     ]
     others = [name for name in unused if setting("column", name) not in split_text]
-    messages += _unused(request, contents, table, targets, others if targets else [])
+    messages += _unused(request, contents, targets, others if targets else [])
     if request.columns and not (contents.is_table or request.genome):
         messages += _unquoted(request)
     messages += contents.notes
-    answers: Sequence[object] = labels
-    if targets and contents.columns and not request.targets:
-        answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
     messages += _copies(contents, answers, _given_splits(request, contents, split))
     return text, [*messages, *_warnings(request, contents, targets)]
 
 
-@dataclass(frozen=True)
-class TargetTable:
-    """Columns that may be learned, from `targets` or the sequence files.
-
-    Parameters
-    ----------
-    columns
-        Text by column, one item per row.
-    lengths
-        Length of the sequence of each row.
-    place
-        The file, for messages.
-    """
-
-    columns: Mapping[str, Sequence[str | None]]
-    lengths: Sequence[int]
-    place: str
-
-    @classmethod
-    def of(cls, request: Request, contents: Contents) -> TargetTable:
-        """Read `targets` if it is given; else take the columns of the sequence files."""
-        if not request.targets:
-            return cls(contents.columns, contents.lengths, request.place)
-        names = {"id": contents.id_column, "sequence": contents.sequence_column}
-        table = targets_table(Path(request.targets), Fields(columns=names))
-        length_of = dict(zip(contents.ids, contents.lengths, strict=True))
-        table = table[table.index.isin(length_of)]
-        if table.empty:
-            raise RunFileError(
-                "none of the ids in this table is the id of a sequence, such as "
-                f"{contents.ids[0]!r}",
-                place=request.targets,
-                hint="Write complete ids. In FASTA, an id is the first word of the header",
-            )
-        columns = {str(name): texts_of(table[name]) for name in table}
-        return cls(columns, [length_of[name] for name in table.index], request.targets)
-
-    def num_known(self, targets: Sequence[TargetColumn]) -> int:
-        """Return the number of rows with a value of any target."""
-        rows = zip(*(self.columns[target.column] for target in targets), strict=True)
-        return sum(not all(map(is_missing, row)) for row in rows)
-
-
-def _split(request: Request, contents: Contents, table: TargetTable) -> SplitColumn | None:
+def _split(request: Request, contents: Contents) -> SplitColumn | None:
     """Find the column of the split, which may be the one read as chrom or group."""
-    columns = {**contents.columns, **table.columns}
-    for name, values in (("chrom", contents.chromosomes), ("group", contents.groups)):
-        if any(value is not None for value in values):
-            columns[name] = list(values)
+    columns = contents.every_column
     return find_split(columns, request.place, request.split_column, request.columns)
 
 
 def _targets(
-    request: Request, contents: Contents, table: TargetTable, split: SplitColumn | None
+    request: Request, contents: Contents, split: SplitColumn | None
 ) -> tuple[TargetColumn, ...]:
     if request.genome:
         if signal := request.profile or request.tracks:
@@ -176,8 +128,8 @@ def _targets(
             return (TargetColumn("", "profile" if request.profile else "regression", text),)
         names = numbers_of(next(iter(request.files.values()))[0])
         return tuple(TargetColumn(str(name), "regression", "numbers") for name in names)
-    of_split, place = split and split.column, table.place
-    columns = {name: texts for name, texts in table.columns.items() if name != of_split}
+    of_split, place = split and split.column, request.targets or request.place
+    columns = {name: texts for name, texts in contents.learnable.items() if name != of_split}
     missing = [name for name in request.columns if name not in columns]
     is_chosen = contents.is_table or request.targets or LABEL in columns
     if not columns or (not is_chosen and (missing or not request.columns)):
@@ -189,10 +141,13 @@ def _targets(
         if contents.attributes:
             message = f"the headers have {with_values(contents.attributes)}"
             hint = f"Choose what to learn with `columns` NAME. {CLASS_FILES}"
+        if contents.is_table:
+            message = f"none of the columns can be learned: {', '.join(contents.attributes)}"
+            hint = "Add a column of labels or numbers, or give `targets` TABLE with ids"
         if missing:
             message = no_column(missing[0], "`columns`", contents.attributes)
         raise RunFileError(message, place=place, hint=hint)
-    targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
+    targets = choose_targets(columns, contents.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # their labels stay in `targets`, also for two classes
         return tuple(map(in_table, targets))
     return targets
@@ -250,7 +205,6 @@ def _unquoted(request: Request) -> Iterator[str]:
 def _unused(
     request: Request,
     contents: Contents,
-    table: TargetTable,
     targets: Sequence[TargetColumn],
     unused: Sequence[str],
 ) -> Iterator[str]:
@@ -259,8 +213,9 @@ def _unused(
     more = [
         name
         for name in unused
-        if not (request.columns or is_auxiliary(name))
-        and (found := target_of(name, table.columns[name], table.lengths, contents.alphabet))
+        if name in contents.learnable
+        and not (request.columns or is_auxiliary(name))
+        and (found := target_of(name, contents.columns[name], contents.lengths, contents.alphabet))
         and can_be_joined([*targets, found])
     ]
     if unused:
@@ -270,7 +225,7 @@ def _unused(
     auxiliary = ", ".join(filter(is_auxiliary, unused))
     if auxiliary and not request.columns:
         yield f"replicates or counts, by their names: {auxiliary}; learn them with `columns`"
-    causes = {name: cause_of(table.columns[name]) for name in unused}
+    causes = {name: cause_of(contents.columns[name]) for name in unused}
     yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
 
 
@@ -278,10 +233,10 @@ def _given_splits(request: Request, contents: Contents, split: SplitColumn | Non
     """Return the split of each record if the sequence files name it."""
     if "train" in request.files:
         return contents.files
-    columns = {**contents.columns, "chrom": contents.chromosomes, "group": contents.groups}
-    if not split or split.column not in columns:
+    if not split:
         return ()
-    return [SPLIT_WORDS[(text or "").strip().lower()] for text in columns[split.column]]
+    texts = contents.every_column[split.column]
+    return [SPLIT_WORDS[(text or "").strip().lower()] for text in texts]
 
 
 def _copies(contents: Contents, answers: Sequence[object], splits: Sequence[str]) -> Iterator[str]:

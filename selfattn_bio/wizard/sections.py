@@ -6,6 +6,7 @@ it does not set follows from the records and the objective.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
 from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.request import DATABASES, MADE, Request
+from selfattn_bio.wizard.tables import GROUP_NAME
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
@@ -28,11 +30,6 @@ BIN = 200  # bp
 FRACTION = 0.15  # fraction of the records in valid, and in test
 ENOUGH = 0.12  # valid and test get no more chromosomes when they have this fraction of the records
 MIN_GROUPS = 10  # smallest number of groups for a split by group
-# names of columns of groups, such as gene, Parent_ID or ensembl gene names
-GROUP_NAME = re.compile(
-    r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
-    r"(?:[\W_]*(?:id|name|symbol|accession)s?)?$"
-)
 MIN_CHROMOSOMES = 3  # one each for train, valid and test
 STEP_RECORDS = 64  # records per optimizer step
 BATCH_POSITIONS = 131_072  # bases or residues per batch; fits a laptop (docs/attention_speed.md)
@@ -66,7 +63,7 @@ def data_lines(
         track = {"kind": "number", "path": request.tracks, "summary": "mean", "missing": 0}
         note = "for counts, log_sum may be better; leave out missing if gaps are not 0"
         lines += [setting("tracks", {"signal": track}, note)]
-    names = {"id": contents.id_column, "sequence": contents.sequence_column}
+    names = {"id": contents.id_column, "sequence": contents.sequence_column, **contents.located}
     if others := {field: name for field, name in names.items() if field != name}:
         lines += [setting("columns", others)]
     if contents.is_numbered:
@@ -111,7 +108,7 @@ def split_lines(
     labels: Sequence[str],
     split: SplitColumn | None,
     unused: Mapping[str, Texts],
-    num_known: int,
+    is_known: Sequence[bool],
 ) -> tuple[list[str], str]:
     """Write [split], and describe the choice.
 
@@ -123,8 +120,8 @@ def split_lines(
         Column of the split, if there is one.
     unused
         Columns that are not learned, which may be groups.
-    num_known
-        Number of records with a value to learn.
+    is_known
+        Whether each record has a value to learn.
     """
     if "train" in request.files:
         lines = [setting("kind", "files")]
@@ -133,13 +130,17 @@ def split_lines(
         named = _counted(split.counts)
         lines = [setting("kind", "column", named), setting("column", split.column)]
         return _sampled(lines, split.counts), f"column {split.column!r} ({named})"
+    if _are_parts(contents.chromosomes, _groups(contents, unused)[1]):
+        return _split_of_related(contents, len(labels), unused, sum(is_known), [])
     reasons = []
-    if chosen := choose_chromosomes(contents.chromosomes, labels):
+    known = list(itertools.compress(contents.chromosomes, is_known))
+    chosen = choose_chromosomes(known, list(itertools.compress(labels, is_known)))
+    if chosen and None not in contents.chromosomes:
         note = 'all others are train; for a random split, write only kind = "random"'
         lines = [setting("kind", "chromosome", note)]
         sizes = []
         for name, chromosomes in chosen.items():
-            size = counted(sum(map(contents.chromosomes.count, chromosomes)), "record")
+            size = counted(sum(map(known.count, chromosomes)), "record")
             lines.append(setting(name, chromosomes, size))
             sizes.append(f"{name} {shortened(chromosomes, SHOWN)}: {size}")
         return ["[split]", *lines], f"by chromosome ({'; '.join(sizes)})"
@@ -152,7 +153,24 @@ def split_lines(
         pairs = zip(("valid", "test"), regions, strict=True)
         lines = [setting("kind", "region"), *(setting(*pair) for pair in pairs)]
         return ["[split]", *lines], f"by region (valid {regions[0][0]}, test {regions[1][0]})"
-    return _split_of_related(contents, len(labels), unused, num_known, reasons)
+    return _split_of_related(contents, len(labels), unused, sum(is_known), reasons)
+
+
+def _are_parts(chromosomes: Sequence[str | None], groups: Sequence[str | None]) -> bool:
+    """Return whether the chromosomes are parts of groups, as transcripts are of genes.
+
+    Each name then has one group, and there are fewer groups than names.
+    """
+    pairs = set(zip(chromosomes, groups, strict=False))
+    return None not in groups and len(pairs) == len(set(chromosomes)) > len(set(groups))
+
+
+def _groups(contents: Contents, unused: Mapping[str, Texts]) -> tuple[str, Sequence[str | None]]:
+    """Return the column of groups, and the group of each record; none if there is no column."""
+    others = find_groups(unused)
+    if GROUP_NAME.search(others) and not any(contents.groups):
+        return others, [None if is_missing(text) else text for text in unused[others]]
+    return "group", contents.groups
 
 
 def _split_of_related(
@@ -163,9 +181,7 @@ def _split_of_related(
     reasons: list[str],
 ) -> tuple[list[str], str]:
     """Write a split by groups, by clusters or at random, and describe it with the reasons."""
-    group, groups, others = "group", contents.groups, find_groups(unused)
-    if GROUP_NAME.search(others) and not any(groups):
-        group, groups = others, [None if is_missing(text) else text for text in unused[others]]
+    (group, groups), others = _groups(contents, unused), find_groups(unused)
     number, lacking = len(set(groups) - {None}), num_records - len(groups) + groups.count(None)
     if number >= MIN_GROUPS and not lacking:
         note = f"{number:,} groups; the records of a group stay together"

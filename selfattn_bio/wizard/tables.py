@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from selfattn_bio.compression import open_blocks
+from selfattn_bio.display import short_name
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import PROTEIN
 from selfattn_bio.sequence.policy import at
@@ -19,6 +21,17 @@ from selfattn_bio.wizard.columns import Texts
 SHORT = 8  # characters; a column whose median is shorter has no sequences
 LONG = 15  # characters; a longer column name may be a sequence of a table without column names
 HEAD = 1000  # records or rows read to recognise alphabet and columns
+# names of columns of groups, such as gene, Parent_ID or ensembl gene names
+GROUP_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
+    r"(?:[\W_]*(?:id|name|symbol|accession)s?)?$"
+)
+COORDINATE_NAMES = {  # of columns, without "#" and in lower case
+    "chrom": ("chrom", "chr", "chromosome", "seqnames", "seqname", "seqid"),
+    "start": ("start", "chromstart", "chrom_start"),
+    "end": ("end", "stop", "chromend", "chrom_end"),
+    "strand": ("strand",),
+}
 
 
 def table_head(path: Path) -> dict[str, list[str | None]] | None:
@@ -63,9 +76,7 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
     ]
     data = [name for name in columns if len(name) > LONG and are_sequences([name])]
     if data and not named and set(fit) <= set(data):
-        shown = ", ".join(
-            f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4]
-        )
+        shown = ", ".join(short_name(name, LONG) for name in list(columns)[:4])
         raise RunFileError(
             f"the first row looks like data, not like column names: {shown}",
             place=f"{place}:1",
@@ -87,6 +98,33 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
     if len(columns) == 1:
         hint = "The header has one column; separate columns by comma, semicolon or tab"
     RunFileError.fail(f"none of the columns holds sequences: {', '.join(columns)}", place, hint)
+
+
+def coordinate_columns(columns: Mapping[str, Texts], sequence: str) -> tuple[dict[str, str], str]:
+    """Return the columns of coordinates whose names are not those of fields, and a message.
+
+    For `Chr`, `Start` and `End` these are `{"chrom": "Chr", "start": "Start", "end": "End"}`.
+    Without start and end if they are not the interval of the column `sequence`, 0-based half-open,
+    which the message says.
+    """
+    usual = {name.strip().lstrip("#").lower(): name for name in columns}
+    found = {
+        field: next(filter(None, map(usual.get, names)), "")
+        for field, names in COORDINATE_NAMES.items()
+    }
+    if not (found["chrom"] and found["start"] and found["end"]):
+        return {}, ""
+    rows = zip(columns[found["start"]], columns[found["end"]], columns[sequence], strict=True)
+    try:
+        excess = {int(end or "") - int(start or "") - len(text or "") for start, end, text in rows}
+    except ValueError:
+        excess = set()
+    message = ""
+    if excess != {0}:
+        why = "is 1-based" if excess == {-1} else "to the end is not as long as each sequence"
+        message = f"column {found['start']!r} {why}, so only {found['chrom']!r} is read"
+        found["start"] = found["end"] = ""
+    return {field: name for field, name in found.items() if name not in ("", field)}, message
 
 
 def are_sequences(texts: Texts) -> bool:

@@ -100,7 +100,7 @@ def test_protein_motifs_have_no_match(results):
     assert words.motif_sentence(motifs, RandomSplit.enlarge) in page
     assert ("no database of protein motifs" in page) == (len(motifs) > 0)
     assert "first residue alone" in page
-    assert "JASPAR" not in page.partition("Run file used for training")[0]
+    assert "JASPAR" not in page.partition("Run file of this task")[0]
     assert "GC content" not in page
 
 

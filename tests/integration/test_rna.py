@@ -9,7 +9,7 @@ from letters import ascii_of
 from small_task import random_texts, read_json, read_tsv, run_steps, small, write_fasta
 
 import selfattn_bio as sb
-from selfattn_bio.evidence import interactions
+from selfattn_bio.motifs import matching
 from selfattn_bio.sequence.alphabet import RNA
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ def test_rna_motif_is_shown_with_u_on_one_strand(results):
     assert np.isnan(motif["strand_q"])
     assert "ALPHABET= ACGU\n" in (results / "motifs.meme").read_text()
     assert set(read_tsv(results / "marginals.tsv")["strand"]) == {"+"}
-    page = (results / "report.html").read_text().partition("Run file used for training")[0]
+    page = (results / "report.html").read_text().partition("Run file of this task")[0]
     assert " nt" in page
     assert not any(word in page for word in (" bp", "either strand", "TGTA"))
     metrics = read_json(results / "metrics.json")["test"]
@@ -80,7 +80,7 @@ def test_rna_sites_of_pairs_are_on_the_given_strand(results, monkeypatch):
     seen = []
     monkeypatch.chdir(results)
     monkeypatch.setattr(
-        interactions, "relevant_hits", lambda hits, attribution: seen.append(hits) or hits
+        matching, "relevant_hits", lambda hits, attribution: seen.append(hits) or hits
     )
     sb.Study("run.toml").find_interactions("rna.meme")
     assert pd.concat(seen)["name"].nunique() > 2

@@ -24,7 +24,7 @@ from selfattn_bio.arrays import compiled
 from selfattn_bio.baselines.blocks import _squared_changes
 from selfattn_bio.cli.main import COMMANDS
 from selfattn_bio.compression import decompressed, open_uncompressed
-from selfattn_bio.display import counted, duration
+from selfattn_bio.display import counted, duration, short_name, short_names
 from selfattn_bio.errors import IntervalError, MissingPackageError, VariantFileError
 from selfattn_bio.evidence.marginalize import Ablation, Marginals, MarginalSpacing
 from selfattn_bio.extras import import_extra
@@ -57,6 +57,20 @@ def test_counts_and_times_have_a_suitable_noun():
     assert counts == ["0 records", "1 record", "2 records", "1,234 records"]
     times = [duration(each) for each in (0.2, 119, 120, 7200, 200_000)]
     assert times == ["1 s", "119 s", "2.0 min", "2.0 h", "2.3 days"]
+
+
+def test_short_names_differ_and_keep_what_differs():
+    assert short_name("short-chain dehydrogenase", 12) == "short-c…nase"
+    places = {
+        "SUBCELLULAR LOCATION: Nucleus.": "Nucleus.",
+        "SUBCELLULAR LOCATION: Nucleus. Cytoplasm.": "Nucleus. Cytoplasm.",
+    }
+    assert short_names(list(places)) == list(places.values())
+    equal = [f"{20 * 'a'}{middle}{20 * 'b'}" for middle in "xy"]
+    assert short_names(equal) == [f"{15 * 'a'}…{8 * 'b'} ({number})" for number in (1, 2)]
+    assert short_names(["a family", "b family", "b family"]) == ["a family"] + 2 * ["b family"]
+    only = f"the only name {20 * 'a'}"
+    assert short_names([only]) == [f"the only name a…{8 * 'a'}"]
 
 
 def test_layout_file_has_a_path_and_a_command():

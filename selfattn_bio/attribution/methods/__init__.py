@@ -1,8 +1,8 @@
 """Attribution methods, one file per family.
 
-To add one, write its class in a new file of this folder, and register it and its need: with one
-line of `PLAIN_METHODS` in config/interpret.py or, if it has settings, with a section there, from
-which its class inherits them.
+To add one, write its class in a new file of this folder, and register it and its need with one
+line of `PLAIN_METHODS` in config/interpret.py. If it has settings, write the line in
+`KNOWN_METHODS`, and a section there, from which its class inherits them.
 
 | family | kinds |
 |---|---|

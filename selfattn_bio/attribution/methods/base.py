@@ -95,8 +95,8 @@ class AttributionMethod(Method):
         """
 
     def attribution(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
-        """Return the L2 norm of the scores at each position."""
-        return [importance(scores) for scores in self.scores(scorer, letters, target)]
+        """Return the L2 norm of `hypothetical_scores` at each position."""
+        return [importance(each) for each in hypothetical_scores(self, scorer, letters, target)]
 
 
 def hypothetical_scores(

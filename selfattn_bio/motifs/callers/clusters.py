@@ -36,6 +36,7 @@ from selfattn_bio.motifs.patterns import (
 )
 from selfattn_bio.motifs.tomtom import compare
 from selfattn_bio.sequence.alphabet import Alphabet, Ascii
+from selfattn_bio.sequence.intervals import disjoint
 
 # same group below this Tomtom p, by alphabet size; among 2,000 noise seqlets of DNA each has 0.2
 # chance neighbours
@@ -247,8 +248,8 @@ def _tails(density: Floats) -> list[Floats]:
 
 def _decoded(
     rows: Floats, lengths: Integers, low: float, width: float, tails: list[Floats]
-) -> list[tuple[int, int, int, float, float]]:
-    """Return the seqlets of some records: record, start, end, sum, p-value.
+) -> Floats:
+    """Return the seqlets of some records, (n, 5): record, start, end, sum, p-value.
 
     If spans overlap, the longest wins, then the one with the lowest p-value.
     """
@@ -269,13 +270,6 @@ def _decoded(
         if not len(record):
             break
     spans = np.concatenate(candidates)
-    taken = np.zeros(rows.shape, dtype=bool)
-    found = []
-    for record, start, end, total, p_value in spans[
-        np.lexsort((spans[:, 1], spans[:, 4], spans[:, 1] - spans[:, 2]))
-    ].tolist():
-        interval = (int(record), slice(int(start), int(end)))
-        if not taken[interval].any():
-            taken[interval] = True
-            found.append((interval[0], interval[1].start, interval[1].stop, total, p_value))
-    return found
+    best_first = spans[np.lexsort((spans[:, 1], spans[:, 4], spans[:, 1] - spans[:, 2]))]
+    record, start, end = best_first[:, :3].astype(np.int64).T
+    return best_first[disjoint(record, start, end)]

@@ -398,6 +398,12 @@ def test_substitutions_are_drawn_for_one_chosen_output():
         found.plot()
     _, heat, bar = found.plot("all", output="zinc").axes
     assert bar.get_ylabel() == "effect on zinc (log-odds)"
+    # the unit of a number is its name
+    name = "log2 half-life (mean, h)"
+    table = found.table.rename(columns={"effect_zinc": f"effect_{name}"})
+    letters, _, bar = Substitutions(table, {name: name}, "protein").plot("all").axes
+    assert bar.get_ylabel() == "effect (log2 half-life (mean, h))"
+    assert letters.get_ylabel() == "mean effect of\nlosing the residue"
     assert np.nanmin(heat.images[0].get_array()) == -1
 
 

@@ -98,6 +98,13 @@ def test_wrong_call_exits_with_2(command, capsys, words, message):
     assert sorted(CODES) == [0, 1, 2, 3, 130, 137, 143]
 
 
+def test_unknown_option_is_named_next_to_a_missing_one(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["score", "--model", "promoter", "--fasta", "a.fa", "--outptu", "x.tsv"])
+    message = "required: --output, and --outptu is unknown. Did you mean --output?\n"
+    assert message in capsys.readouterr().err
+
+
 def test_options_in_hints_exist():
     commands = cli.build_parser()._actions[-1].choices
     options = {name for each in commands.values() for name in each._option_string_actions}

@@ -108,7 +108,7 @@ ATTENTION / embed_dim = 1000000000000 => 6: invalid value 1000000000000 for ... 
 [evaluation] / bootstraps = 1000000000 => 5: invalid value 1000000000 for key ... at most 1000000
 ATTENTION / num_kv_heads = 3 => 4: [model] num_heads 4 is not a multiple of num_kv_heads 3
 [split] / kind = 'colum' => 5: unknown kind 'colum' in [split]; did you mean 'column'?
-[split] / kind = 'chrom' => 5: unknown kind 'chrom' in [split]; choose one of 'chromosome'
+[split] / kind = 'chrom' => 5: unknown kind 'chrom' in [split]; did you mean 'chromosome'
 [split] / kind = 'chromosome' / valid = ['a'] / test = ['b', 'a']
     => 4: [split] valid and test both contain a; list a chromosome in one split
 [split] / kind = 'region' / valid = ['c:10-20'] / test = ['c:19-30']

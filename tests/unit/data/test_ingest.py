@@ -195,7 +195,7 @@ def test_targets_are_part_of_the_fingerprint(files, tmp_path):
             r"targets\.tsv:4: duplicate id 'a' in the table of targets\. Keep one row",
         ),
         ('id\t"x\ny"\na\t1\n', r"targets\.tsv: .*: line break in the name of column 2, 'x\\ny'"),
-        ("id\tx\nz\t1\n", r"\(ids such as 'z', records such as 'a'\)"),
+        ("id\tx\nz\t1\n", r"\(ids such as 'z', records such as 'a'\)\. Write the ids of"),
     ],
 )
 def test_unfit_targets(files, tmp_path, text, message):

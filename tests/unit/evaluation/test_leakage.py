@@ -109,6 +109,7 @@ def test_leak_of_intervals(test, train, start, strand, letters):
     assert (leaks["overlap"] != "").sum() == (letters > 0)
     other = leaks_of(Part("test", test.records, test.letters, "dm6"), train)
     assert (other["overlap"] == "").all()
+    assert other["overlap_letters"].isna().all()
     test.records.loc[7, "chrom"] = "chrc1"  # another name of c1
     assert leaks_of(test, train)["overlap_letters"][7] == letters
 
@@ -192,9 +193,13 @@ def test_counts():
     labels = {"label": [1, 0, 1, None, 1], "neighbour_label": [1, 1, None, 1, 0]}
     leaks = pd.DataFrame(labels).astype("Int8").assign(similarity=[1.0, 0.99, 0.3, 0.29, 0.0])
     sources = {"duplicate": ["a", *[""] * 4], "overlap": ["b", "b", *[""] * 3]}
-    counts = counts_of(leaks.assign(**sources, shared="", seen_by=""), 0.3)
+    leaks["overlap_letters"] = [9, 9, 0, 0, 0]
+    leaks = leaks.assign(**sources, shared="", seen_by="")
+    counts = counts_of(leaks, 0.3)
     names = ("near", "near_other_label", "duplicates", "overlaps", "seen")
     assert [counts[name] for name in names] == [3, 1, 1, 2, 0]
+    unplaced = leaks.assign(overlap="", overlap_letters=None)
+    assert counts_of(unplaced, 0.3)["overlaps"] is None
     nearest = {row["from"]: row["count"] for row in counts["nearest"]}
     assert nearest == {0.05: 0, 0.1: 0, 0.15: 1, 0.3: 1, 0.5: 0, 0.8: 1, 1.0: 1}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from letters import BASES, ascii_of
+from letters import BASES, ascii_of, ppm_of
 from planted_motifs import PPMS, SITES, WORDS, plant, weigh
 from scipy.stats import false_discovery_control
 
@@ -255,6 +255,14 @@ def test_sufficient_motif_raises_score_of_random_sequence(usual):
     assert abs(used["sufficiency"]) < 0.1
 
 
+def test_overlapping_hits_are_one_site():
+    held_out = planted()
+    for row in held_out.sequences[:40]:
+        row[:12] = ascii_of(b"GAGAGAGAGAGA")  # three hits
+    repeat = weigh(held_out, USING, {"used": ppm_of(b"GAGAGAGA")}).loc["used"]
+    assert 40 <= repeat["num_hits"] == repeat["positives_with_hit"] + repeat["negatives_with_hit"]
+
+
 def test_stability_is_fraction_of_members_with_effect():
     held_out = planted()
     hits = find_hits(PPMS, SITES, held_out.sequences, 1e-4, DNA)
@@ -322,6 +330,17 @@ def test_order_does_not_change_a_repeat():
     own, nulls = found_in(200, 150, ppm=np.tile([0.94, 0.02, 0.02, 0.02], (8, 1)))
     assert len(own)
     assert not any((hits["apart"] & (hits["p_value"] < HIT_P)).any() for hits in nulls)
+
+
+def test_consensus_of_proteins_is_counted_exactly():
+    sequences = [ascii_of(text) for text in ("MKDEADR", "MDEADEK", "MDEAXEK", "MKDEADP")]
+    ppm = np.eye(20)[[PROTEIN.letters.index(letter) for letter in "DEADR"]]
+    ppm[4, PROTEIN.letters.index("E")] = ppm[4].max() / 4
+    held_out = LabelledRecords(sequences, np.array([1, 1, 1, 0]), PROTEIN)
+    counts = {"positives_with_consensus": 2, "negatives_with_consensus": 0}
+    assert verdicts._exact_matches(ppm / ppm.sum(axis=1, keepdims=True), held_out) == counts
+    numbers = MeasuredRecords(sequences, np.arange(4.0), PROTEIN)
+    assert verdicts._exact_matches(ppm[:4], numbers) == {"records_with_consensus": 3}
 
 
 def test_proteins_have_permuted_motifs_too():

@@ -19,6 +19,7 @@ from selfattn_bio.evidence.marginals import COLUMNS as MARGINAL
 from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords
 from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
+from selfattn_bio.motifs import matching
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.objectives import objective_of
@@ -89,6 +90,27 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     assert row["marginal_strand_q"] < 0.01 < row["marginal_position_q"]
     by_strand = found.curves.groupby("strand")["effect"].mean()
     assert by_strand.to_list() == pytest.approx([2, 0], abs=0.2)
+
+
+@pytest.mark.parametrize("alphabet", [PROTEIN, DNA])
+def test_used_hits_are_one_per_site(monkeypatch, alphabet):
+    hits = pd.DataFrame({"name": "m", "record": 0, "start": [3, 4, 30], "strand": "+"})
+    hits = hits.assign(end=hits["start"] + 8, p_value=[1e-5, 1e-6, 1e-5])
+    importance = np.zeros(60)
+    importance[[8, 33]] = 1
+    monkeypatch.setattr(held_out, "importance_of", lambda *inputs: [importance])
+    records = LabelledRecords([np.full(60, ord("A"), dtype=np.uint8)], np.ones(1), alphabet)
+    assert held_out._used_hits(hits, None, None, records, 0)["start"].tolist() == [4, 30]
+
+
+def test_used_hits_of_many_records_are_sampled(monkeypatch, caplog):
+    caplog.set_level("INFO", "selfattn_bio")
+    monkeypatch.setattr(matching, "MAX_SEARCHED", 2)
+    hits = pd.DataFrame({"name": "m", "record": [7, 3, 5], "start": 4, "end": 12, "p_value": 1e-6})
+    importance = np.repeat([0.0, 1.0, 0.0], [4, 8, 48])
+    found = matching.used_hits(hits, lambda rows: [importance for _ in rows], 0)
+    assert found["record"].nunique() == 2
+    assert caplog.messages == ["used sites are searched in 2 of 3 records"]
 
 
 def test_narrow_motifs_in_long_records_are_counted(caplog):

@@ -25,6 +25,7 @@ from selfattn_bio.evidence.epistasis import (
     spacing,
 )
 from selfattn_bio.evidence.interactions import attention_between, evaluate_interactions, verdict
+from selfattn_bio.motifs import matching
 from selfattn_bio.sequence.alphabet import DNA, RNA, SSDNA
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
@@ -320,14 +321,13 @@ def test_records_with_two_motifs_are_searched(monkeypatch):
     def known(hits, attribution):
         return hits.assign(known=hits["record"].isin(attribution))
 
-    monkeypatch.setattr(interactions, "relevant_hits", known)
+    monkeypatch.setattr(matching, "relevant_hits", known)
     sites = interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)
     assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
     assert sites["known"].all()
-    monkeypatch.setattr(interactions, "MAX_SEARCHED", 2)
-    assert (
-        interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)["record"].nunique() == 2
-    )
+    monkeypatch.setattr(matching, "MAX_SEARCHED", 2)
+    sites = interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)
+    assert sites["record"].nunique() == 2
 
 
 @pytest.mark.parametrize("alphabet", [RNA, SSDNA], ids=["rna", "ssdna"])

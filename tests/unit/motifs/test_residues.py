@@ -79,6 +79,15 @@ def test_consensus_ignores_rare_residues():
     assert consensus_of(ppm / ppm.sum(axis=1, keepdims=True)) == "A.[KR]"
 
 
+def test_consensus_has_each_residue_of_a_tenth_of_the_sites():
+    ppm = np.full((4, 20), 0.002)
+    ppm[0, [3, 8, 11, 14]] = 0.19, 0.28, 0.20, 0.28  # three of E, K, N, R are three quarters
+    ppm[1, [2, 3]] = 0.7, 0.2
+    ppm[2, [2, 3]] = 0.86, 0.08
+    ppm[3, :6] = 0.16  # of six residues
+    assert consensus_of(ppm) == "[EKNR][DE]D."
+
+
 def test_files_of_patterns_are_databases(tmp_path, caplog):
     elm, prosite = tmp_path / "elm_classes.tsv", tmp_path / "prosite.dat"
     elm.write_text(ELM)

@@ -1,4 +1,4 @@
-"""Test hits, whose p-values are exact, scores, matches, and patterns as libraries return them."""
+"""Test hits, whose p-values are exact, matches, and patterns as libraries return them."""
 
 import warnings
 from itertools import product
@@ -12,8 +12,7 @@ from planted_motifs import planted_words, read
 
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.evidence.associations import enrichment
-from selfattn_bio.motifs import open_database, shipped, words
-from selfattn_bio.motifs import scores as scores_module
+from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.motifs.callers import Modisco
 from selfattn_bio.motifs.callers.modisco import LEIDEN_RUNS
 from selfattn_bio.motifs.matching import (
@@ -36,9 +35,9 @@ from selfattn_bio.motifs.patterns import (
     count_letters,
     information,
     informative_span,
+    one_per_site,
     refine_patterns,
 )
-from selfattn_bio.motifs.scores import OCCUPANCY_STEP, ScoreMatrices
 from selfattn_bio.sequence.alphabet import DNA, RNA
 
 WORD = ascii_of(b"GGTCACACT")
@@ -90,6 +89,21 @@ def test_better_matches_need_less_attribution():
     assert relevant_hits(hits.assign(p_value=5e-5), attribution)["start"].tolist() == [4, 8]
     # hits with low attribution are dropped at any p-value
     assert relevant_hits(hits.assign(p_value=1e-9), attribution)["start"].tolist() == [4, 8]
+
+
+def test_the_best_of_overlapping_hits_is_kept():
+    hits = pd.DataFrame(
+        {
+            "name": ["a", "a", "a", "a", "b", "a"],
+            "record": [0, 0, 0, 0, 0, 1],
+            "start": [1, 3, 5, 9, 3, 3],
+            "end": [5, 7, 9, 13, 7, 7],
+            "p_value": [2e-5, 1e-4, 1e-5, 1e-5, 1e-4, 1e-4],
+        }
+    )
+    # the hit at 3 overlaps two better ones, which only touch
+    pd.testing.assert_frame_equal(one_per_site(hits), hits.drop(index=1).reset_index(drop=True))
+    assert one_per_site(hits[:0]).empty
 
 
 @pytest.mark.parametrize("strand", ["+", "-"])
@@ -384,92 +398,3 @@ def test_an_unknown_letter_is_the_worst_of_its_position():
     assert p.index.tolist() == [0, 1, 2]
     assert p[0] == 4.0**-8
     assert p[1] == p[2] > p[0]
-
-
-RNG = np.random.default_rng(0)
-WIDTHS = (1, 4, 5, 8, 12, 13, 21)
-MATRICES = ScoreMatrices.from_probabilities(
-    {f"m{width}": RNG.dirichlet(np.full(4, 0.3), width) for width in WIDTHS}
-)
-
-
-def bases(length):
-    return RNG.choice(ascii_of(b"ACGT" * 6 + b"N"), length)
-
-
-def by_loop(record):
-    """Return best hits, then occupancies before rounding, (2 M,)."""
-    best, occupancy = [], []
-    for width, matrix in zip(WIDTHS, MATRICES.values, strict=True):
-        found = []
-        for forward in (matrix[:width], matrix[:width][::-1, ::-1]):
-            for start in range(max(1, len(record) - width + 1)):
-                window = record[start : start + width]
-                at = [(i, b"ACGT".index(base)) for i, base in enumerate(window) if base != ord("N")]
-                found.append(sum(float(forward[i, base]) for i, base in at))
-        best.append(max(found))
-        occupancy.append(np.log(np.exp(found).sum()))
-    return np.array([*best, *occupancy])
-
-
-def assert_scores(found, records):
-    expected = np.array([by_loop(record) for record in records])
-    best, occupancy = np.split(found, 2, axis=1)
-    np.testing.assert_allclose(best, expected[:, : len(WIDTHS)], rtol=0, atol=1e-6)
-    rounding = 0.5 / OCCUPANCY_STEP + 1e-5
-    np.testing.assert_allclose(occupancy, expected[:, len(WIDTHS) :], rtol=0, atol=rounding)
-    assert (occupancy * OCCUPANCY_STEP % 1 == 0).all()
-
-
-@pytest.mark.parametrize("chunk", [50, 10_000])
-@pytest.mark.parametrize("block", [3, 64])
-def test_scores_equal_a_loop_over_windows(chunk, block, monkeypatch):
-    monkeypatch.setattr(scores_module, "CHUNK", chunk)
-    monkeypatch.setattr(words, "BLOCK", block)
-    records = [bases(length) for length in (30, 3, 60, 20, 21, 1, 22)]
-    matrices = ScoreMatrices(MATRICES.labels, MATRICES.values, MATRICES.widths)
-    assert_scores(matrices.scores(records), records)
-    assert matrices.scores([]).shape == (0, 2 * len(WIDTHS))
-
-
-@pytest.mark.parametrize(("size", "stride"), [(60, 7), (60, 60), (40, 1), (25, 12), (9, 4)])
-def test_window_scores_equal_scores_of_each_window(size, stride):
-    letters = bases(200)
-    windows = [letters[start : start + size] for start in range(0, 200 - size + 1, stride)]
-    found = MATRICES.window_scores(letters, size, stride)
-    assert_scores(found, windows)
-    np.testing.assert_array_equal(found, MATRICES.scores(windows))
-
-
-@pytest.mark.parametrize("one_strand", [False, True])
-@pytest.mark.parametrize("has_kernel", [False, True])
-def test_scores_of_substitutions_equal_those_of_changed_records(
-    has_kernel, one_strand, monkeypatch
-):
-    if not has_kernel:
-        monkeypatch.setattr(scores_module.band, "unavailable_reason", lambda: "no compiler")
-    elif scores_module.band.unavailable_reason() is not None:
-        pytest.skip("no compiled kernel")
-    names = [f"copy {i} of {label}" for i in range(6) for label in MATRICES.labels]
-    values, widths = np.tile(MATRICES.values, (6, 1, 1)), np.tile(MATRICES.widths, 6)
-    matrices = ScoreMatrices(tuple(names), values, widths, one_strand)  # more than lanes of a CPU
-    for record in map(bases, (1, 5, 21, 40)):
-        if one_strand:
-            record[record == ord("N")] = ord("A")
-        given, changed = matrices.score_substitutions(record)
-        copies = np.tile(record, (4, len(record), 1))
-        for number, base in enumerate(b"ACGT"):
-            np.fill_diagonal(copies[number], base)
-        expected = matrices.scores([record, *copies.reshape(-1, len(record))]).T
-        found = np.hstack([given[:, None], changed.reshape(len(given), -1)])
-        np.testing.assert_array_equal(found[: len(names)], expected[: len(names)])
-        # sums in another order may be rounded up instead of down
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1 / OCCUPANCY_STEP)
-
-
-def test_sum_below_float32_leaves_the_best_hit():
-    column = np.array([1.0, 0, 0, 0])
-    wide = ScoreMatrices.from_probabilities({"A": np.tile(column, (30, 1))})
-    best, occupancy = wide.scores([np.full(30, ord("C"), np.uint8)])[0]
-    assert best == pytest.approx(30 * np.log(0.01), abs=0.1)
-    assert occupancy == pytest.approx(best, abs=1 / OCCUPANCY_STEP)

@@ -10,7 +10,13 @@ from selfattn_bio.config import objective as sections
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.objectives import OBJECTIVES, objective_of
 from selfattn_bio.objectives.loss import UNKNOWN
-from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, find_output, safe_names
+from selfattn_bio.objectives.outputs import (
+    ClassOutput,
+    NumberOutput,
+    find_output,
+    safe_names,
+    unknown_output,
+)
 from selfattn_bio.objectives.points import Points
 
 REGRESSION = sections.RegressionObjective(columns=("x", "y"), center=(1.0, 2.0), scale=(3.0, 4.0))
@@ -108,6 +114,9 @@ def test_unknown_output_names_the_others():
     assert find_output(outputs, "b") is outputs[1]
     with pytest.raises(ArgumentError, match="no output ''; the outputs are a, b, c"):
         find_output(outputs, "")
+    assert unknown_output("DEAD box", ["SDR family", "DEAD box helicase"]).hint == (
+        "Did you mean 'DEAD box helicase'?"
+    )
     binary = objective_of(sections.BinaryObjective()).outputs
     assert find_output(binary, "") is binary[0]
 
@@ -117,7 +126,7 @@ def test_records_to_explain():
     one = ClassOutput("a", 0, truth=np.asarray, value=np.asarray)
     assert one.choose(scores, called=5, limit=3).tolist() == [0, 2, 4]
     assert one.choose(scores, called=2, limit=4).tolist() == [0, 1, 2, 3]
-    assert one.note(4, 2) == "; the probability of 2 of them reaches the threshold"
+    assert one.note(4, 2, 0.5) == "; the probability of 2 of them reaches the threshold 0.5"
     number = NumberOutput("x", 0, truth=np.asarray, value=np.asarray)
     assert number.choose(scores, called=5, limit=5).tolist() == [0, 1, 2, 9, 10]
     assert number.choose(scores, called=5, limit=50).tolist() == list(range(11))

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tomli_w
 
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.attribution.readout import AttentionMap, MappedSequence
 from selfattn_bio.config import RunFile
+from selfattn_bio.config.writing import toml_text
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.groups import group_metrics
 from selfattn_bio.evaluation.summary import Classifier, summarise
@@ -250,8 +250,7 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     pairs: dict[str, Any] = {"interactions.tsv": PAIRS, "interactions.distances.tsv": by_distance}
     pairs["interactions.json"] = belonging(folder)
     write_files(folder, pairs | {"marginals.tsv": curves})
-    run_file = TASK.model_dump(mode="json", exclude_none=True)
-    (folder / "model" / "run.toml").write_text(tomli_w.dumps(run_file))
+    (folder / "model" / "run.toml").write_text(toml_text(TASK))
     ppms = dict.fromkeys(motifs["name"], PPM)
     (folder / "motifs.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 20)))
     test = records[split == "test"]

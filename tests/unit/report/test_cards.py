@@ -47,7 +47,7 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
     matched = "Also compared with negatives matched for GC content and length?"
     assert list(found)[:2] == [ENRICHED, matched]
     for question, answer, figures in (
-        (ENRICHED, YES, "30 of 40 positives and 2 of 40 negatives: odds ratio 19; q = 3e-20."),
+        (ENRICHED, YES, "30 of 40 positives, 2 of 40 negatives: odds ratio 19; q = 3e-20."),
         (ENRICHED, YES, "so it may differ from the consensus."),
         (matched, YES, "Odds ratio 17; q = 2e-18."),
         (USED, YES, "Shuffling its sites lowers log-odds by 0.91. Effect of the sites, compared "),
@@ -63,6 +63,9 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
         assert found[question].answer == answer
         assert figures in found[question].figures
     assert rows[0]["untested"] == []
+    exact = {"positives_with_consensus": 29.0, "negatives_with_consensus": 0.0}
+    protein = lines_of(rows[0], **exact)[ENRICHED].figures
+    assert protein.endswith(" The consensus matches 29 of 40 positives, 0 of 40 negatives.")
 
 
 def test_small_and_negative_effects(rows):

@@ -131,7 +131,7 @@ def test_evidence_with_many_matches_has_wide_axes():
     motifs = table_of("""
         name     match_q near_ties effect effect_low effect_high unit  verdict
         motif_05 0.01    4         0.2    0.1        0.5         liver supported
-        motif_05 0.01    4         0.3    0.1        0.5         liver supported
+        motif_06 0.01    4         0.3    0.1        0.5         liver supported
     """)
     names = ("Lim1", "Hmx", "unc-4", "CG32532")
     matches = "; ".join(f"{name} (MA0000.1)" for name in names)
@@ -141,7 +141,7 @@ def test_evidence_with_many_matches_has_wide_axes():
         plots.draw_evidence(motifs.assign(match="hbn (MA0226.1)", other_matches=matches), ax)
         figure.draw_without_rendering()
     assert ax.get_position().width > 0.35
-    assert ax.get_yticklabels()[0].get_text() == "motif_05 hbn or Lim1 or ..."
+    assert ax.get_yticklabels()[0].get_text() == "motif_05 hbn or… CG32532"
     assert ax.get_xlabel() == "effect on liver"
 
 

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from pages import page_of, read, section_of, tables_of
-from small_results import AUDIT, MOTIFS, PAIRS, TASK, edit, make_results, table_of
+from small_results import MOTIFS, PAIRS, TASK, edit, make_results, table_of
 
 from selfattn_bio.config import RunFile, StackSection
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.report import words
 from selfattn_bio.report.results import site_positions
-from selfattn_bio.report.tables import leakage_tables, stability_table
+from selfattn_bio.report.tables import stability_table
 from selfattn_bio.sequence.tables import BED_COLUMNS
 
 
@@ -63,6 +63,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         ("motifs", f"(effect of at most {words.MINUS}0.1, q below 0.05, interval below 0)."),
         ("motifs", "Matches are from JASPAR 2026 CORE, insects"),
         ("motifs", "cannot be below 0.001"),
+        ("motifs", "computed after adding 1/2 to each of the four counts."),
         ("motifs", "of 20 meaningless motifs"),
         ("motifs", "best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)"),
         ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive ("),
@@ -102,6 +103,15 @@ def test_groups_have_a_table_with_the_worst_and_the_gap(page_text, results):
     assert '<a href="#groups">Groups</a>' in page_text
 
 
+def test_the_run_file_is_that_of_the_report(results):
+    interpret = {**TASK.interpret.model_dump(), "max_sequences": 110}
+    task = RunFile.model_validate(TASK.model_dump() | {"interpret": interpret})
+    page = page_of(replace(results, task=task))
+    own, _, of_training = page.rpartition("Settings used for training")
+    assert "max_sequences = 110\n" in own
+    assert "max_sequences = 3000\n" in of_training
+
+
 def test_the_page_loads_nothing(page_text):
     loading = r'<(link|img|iframe|object|embed|image)\b|\ssrc=|href="(?!#)|url\((?!#)|@import'
     assert not re.search(loading, page_text)
@@ -124,14 +134,6 @@ def test_motifs_without_known_match(results):
     assert "No motif database was searched (<code>database = " in page
     assert '<span class="muted">no database</span>' in page
     assert "Matches are from" not in page
-
-
-def test_unknown_labels_have_no_row_of_leaks():
-    known, unknown = (
-        [row.cells["match among these records"] for row in leakage_tables(audit)["leaks"].rows]
-        for audit in (AUDIT, AUDIT | {"near_other_label": None})
-    )
-    assert known == [*unknown, "near neighbour with a different label"]
 
 
 def test_text_from_files_is_escaped(tmp_path):
@@ -184,7 +186,7 @@ def test_page_without_motifs(tmp_path):
     assert "No motif was found" in page_of(read(tmp_path))
     edit(tmp_path / "corpus" / "corpus.json", alphabet="protein")
     shutil.rmtree(tmp_path / "attribution")  # it contains DNA
-    page = page_of(read(tmp_path)).partition("Run file used for training")[0]
+    page = page_of(read(tmp_path)).partition("Run file of this task")[0]
     assert "No motif was found" in page
     assert not any(word in page for word in (" bp", "dinucleotide", "either strand", "by DNA"))
     assert "by shared k-mers; relatives below about 85 % identity can be missed" in page
@@ -205,22 +207,6 @@ def test_every_figure_states_a_finding(page_text):
     assert len(captions) == 10
     for caption in captions:
         assert re.match(r"<b>[A-Z].+\.</b> [A-Z]", caption), caption
-
-
-def test_leakage_table_shows_limits(page_text):
-    leaks, nearest, shifts = tables_of(page_text, "leakage")
-    for name, number, limit in (
-        ("near neighbour (at least 0.15 of k-mers shared)", "3", "8"),
-        ("same species", "7", "none"),
-        ("identical sequence on either strand", "0", "0"),
-    ):
-        assert leaks[name] == {"test records": number, "limit": limit}
-    counts = {"0.05 to 0.15": "12", "0.15 to 1.0": "2", "1.0": "1"}
-    assert nearest == {name: {"test records": count} for name, count in counts.items()}
-    more = "12 more share 5 % to 15 % of their k-mers with a training record"
-    assert page_text.count(more) == 2  # next to the number on top, and in the section
-    means = {"mean in training": "60.000", "mean in the split": "61.500"}
-    assert shifts == {"length, test": means | {"effect": "+0.250 Cohen's d", "p": "0.003 K-S"}}
 
 
 def test_supported_motifs_are_cards_and_others_rows(page_text):
@@ -434,11 +420,16 @@ def test_evaluation_of_another_model_is_refused(tmp_path, folder):
         read(tmp_path)
 
 
-def test_genome_is_listed_once_with_hash(results):
+def test_genome_and_targets_are_listed_once_with_hash(results):
     files = [{"path": "genome.fa", "sha256": "cd" * 32}]
     sources = [source | {"files": files} for source in results.corpus["sources"]]
-    page = page_of(replace(results, corpus=results.corpus | {"sources": sources}))
+    targets = {"path": "meta.tsv", "sha256": "ef" * 32}
+    page = page_of(
+        replace(results, corpus=results.corpus | {"sources": sources, "targets": targets})
+    )
     listed = f"<dt>genome.fa</dt><dd>auxiliary file, sha256 <code>{'cd' * 32}</code></dd>"
+    assert page.count(listed) == 1
+    listed = f"<dt>meta.tsv</dt><dd>table of targets, sha256 <code>{'ef' * 32}</code></dd>"
     assert page.count(listed) == 1
 
 

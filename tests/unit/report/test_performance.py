@@ -9,10 +9,11 @@ import pytest
 from pages import page_of, tables_of, without_files
 from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
-from target_results import CLASSES, MAKERS
+from target_results import CLASSES, MAKERS, OBJECTIVES, make_targets
 
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.evaluation.metrics import title_of
+from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import tested, words
 from selfattn_bio.report.class_figures import distances_to_points
@@ -58,6 +59,20 @@ def test_each_objective_has_its_figures(kind, make):
     assert ("(negative values for activity: MSE)" in page) == (kind == "several")
     assert '<a href="#groups">' not in page
     assert '<th scope="col">records</th>' in page  # there are no positives to count
+
+
+def test_long_names_of_classes_leave_space_for_the_axes(monkeypatch, tmp_path, drawn):
+    places = ("Nucleus", "Cell", "Golgi apparatus")
+    names = tuple(f"SUBCELLULAR LOCATION: {place} membrane; Multi-pass protein" for place in places)
+    monkeypatch.setattr("target_results.CLASSES", names)
+    monkeypatch.setitem(OBJECTIVES, "multiclass", OBJECTIVES["multiclass"] | {"classes": names})
+    results = make_targets("multiclass", tmp_path / "results")
+    drawings = drawn(results, svg=True)  # matplotlib warns of axes without space
+    for name in FIGURES["multiclass"].split():
+        svg = drawings[name].svg
+        assert all(place in svg for place in places)
+        assert "SUBCELLULAR" not in svg
+    assert f"are predicted as {names[2]}." in drawings["confusion"].finding
 
 
 def test_language_models_have_a_report(make, drawn):
@@ -197,7 +212,7 @@ def test_confusion_matrix_counts_records(make, drawn):
     )
     for name in CLASSES:
         auroc = roc_auc_score(of.test["true.family"] == name, of.test[name])
-        assert f"{name} ({auroc:.3f})" in drawings["class_roc"].svg
+        assert f"{name}\N{NO-BREAK SPACE}({auroc:.3f})" in drawings["class_roc"].svg
     f1 = f1_score(truth, called, average=None)
     best = int(f1.argmax())
     assert f"F1 is highest for {CLASSES[best]}, {f1[best]:.2f} (" in drawings["f1_by_class"].finding
@@ -217,6 +232,15 @@ def test_labels_above_chance_are_counted(make, drawn):
     assert found["auroc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
     value = roc_auc_score(of.test["true.acetyl"].astype(int), of.test["acetyl"])
     assert f"acetyl, {value:.2f} (" in found["auroc_by_label"].finding
+
+
+def test_labels_without_the_network_are_named(make, monkeypatch):
+    weights = {"network": [0.0, 1.0], "kmer6_linear": [1.0, 0.5]}
+    stored = StackWeights(weights=weights, bias=[0.0, 0.0], weights_sha256="")
+    monkeypatch.setattr("selfattn_bio.report.page.read_stack_weights", lambda folder: stored)
+    page = page_of(make("multilabel"))
+    sentence = "The weight of the network is 0 for acetyl: these scores and attributions come from "
+    assert f"different weights for each output. {sentence}the simple models alone." in page
 
 
 def test_distances_of_bins_to_points():

@@ -19,6 +19,7 @@ from selfattn_bio.attribution.targets import Target
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import Interpret, RegressionObjective, RunFile, run_file_of
 from selfattn_bio.errors import CorpusError, ModelFolderError
+from selfattn_bio.evidence.held_out import importance_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.objectives.base import Answer
 from selfattn_bio.scoring.paired_scorer import scorer_of
@@ -219,6 +220,17 @@ def test_attributions_equal_measured_substitutions(both):
     unknown, known = scorer.stack.attributions([np.zeros((LENGTH, 4))] * 3, letters)[:2]
     assert not unknown[[0, 11]].any()
     assert known[[0, 11]].any()
+
+
+def test_importance_without_the_network_is_that_of_the_parts():
+    scorer, letters = stacked(False), records(3, 7)[0]
+    weights = np.array([[0.0], [2.0], [1.5]])
+    scorer = dataclasses.replace(scorer, stack=dataclasses.replace(scorer.stack, weights=weights))
+    table = pd.DataFrame({"id": list("abc")})
+    measured = explain_letters(scorer, letters, table, method=Saturation()).attribution
+    found = importance_of(scorer, scorer.objective.outputs[0], letters)
+    np.testing.assert_allclose(found, measured, atol=2e-4)
+    assert np.min(np.max(measured, axis=1)) > 0.1
 
 
 LABELS = """

@@ -20,6 +20,7 @@ from selfattn_bio.sequence.split_table import (
     strand_keys,
 )
 from selfattn_bio.sequence.splits import (
+    SplitSampler,
     split_as_given,
     split_at_random,
     split_by_chromosome,
@@ -50,7 +51,7 @@ def given(*values: str | None) -> pd.Series:
 def test_given_split_is_used_as_it_is():
     records = table([1, 0] * 3 + [1])
     values = given("train", "Train", "dev", " VALID ", "test", "TEST", "unused")
-    split = split_as_given(records, unique_keys(7), values, GIVEN, 0.5, 0)
+    split = split_as_given(records, unique_keys(7), values, GIVEN, SplitSampler(0.5, 0, 0))
     assert " ".join(split["split"]) == "train train valid valid test test dropped"
     assert split["reason"].tolist()[:2] == ["set=train", "set=Train"]
 
@@ -59,7 +60,7 @@ def test_given_split_without_valid_samples_train():
     values = given(*["train"] * 40, *["test"] * 4)
     keys = unique_keys(44)
     keys[1] = keys[0]
-    split = split_as_given(table([0, 0, 1, 1] * 11), keys, values, GIVEN, 0.25, 3)
+    split = split_as_given(table([0, 0, 1, 1] * 11), keys, values, GIVEN, SplitSampler(0.25, 0, 3))
     assert split["split"].value_counts().to_dict() == {"train": 30, "valid": 10, "test": 4}
     assert split["split"][0] == split["split"][1]
     valid = (split["split"] == "valid").to_numpy()
@@ -70,7 +71,9 @@ def test_given_split_without_valid_samples_train():
 def test_empty_split_values_cannot_be_mapped():
     message = r"'\(empty\)' \(2 records\).*Fill the empty cells of the column"
     with pytest.raises(CorpusError, match=message) as caught:
-        split_as_given(table([0] * 3), list("abc"), given("train", None, None), GIVEN, 0.25, 3)
+        split_as_given(
+            table([0] * 3), list("abc"), given("train", None, None), GIVEN, SplitSampler(0.25, 0, 3)
+        )
     assert "Map them" not in str(caught.value)
 
 
@@ -81,7 +84,9 @@ def test_unknown_split_values_are_counted():
         "(known: train, dev, valid, test, unused). Map them in [split], e.g. values = {"
     )
     with pytest.raises(CorpusError, match=re.escape(message)):
-        split_as_given(table([0, 1, 0, 1, 0]), unique_keys(5), values, GIVEN, 0.1, 0)
+        split_as_given(
+            table([0, 1, 0, 1, 0]), unique_keys(5), values, GIVEN, SplitSampler(0.1, 0, 0)
+        )
 
 
 def test_random_split_keeps_proportions_and_duplicates():
@@ -89,13 +94,37 @@ def test_random_split_keeps_proportions_and_duplicates():
     records, keys = table(labels), unique_keys(200)
     for i in range(0, 200, 10):
         keys[i + 1] = keys[i]
-    split = split_at_random(records, keys, 0.2, 0.1, seed=3)
+    split = split_at_random(records, keys, SplitSampler(0.2, 0.1, 3))
     counts = pd.crosstab(split["split"], records["label"].to_numpy())
     expected = [[98, 42], [28, 12], [14, 6]]
     assert counts.loc[["train", "valid", "test"]].to_numpy().tolist() == expected
     assert all(split["split"][i] == split["split"][i + 1] for i in range(0, 200, 10))
-    assert split.equals(split_at_random(records, keys, 0.2, 0.1, seed=3))
-    assert not split.equals(split_at_random(records, keys, 0.2, 0.1, seed=4))
+    assert split.equals(split_at_random(records, keys, SplitSampler(0.2, 0.1, 3)))
+    assert not split.equals(split_at_random(records, keys, SplitSampler(0.2, 0.1, 4)))
+
+
+def proportions(classes, sizes):
+    """Return the number of each class in each split, for bundles of these sizes in turn."""
+    bundles = np.repeat(np.arange(len(classes)), np.resize(sizes, len(classes)))[: len(classes)]
+    records = table([None] * len(classes), group=bundles.astype(str))
+    sampler = SplitSampler(0.2, 0.2, 0, classes)
+    split = split_by_group(records, unique_keys(len(classes)), sampler)
+    assert split["split"].groupby(bundles).nunique().eq(1).all()
+    return [pd.crosstab(split["split"], values).loc[list(SPLITS)] for _, values in classes.items()]
+
+
+def test_splits_keep_the_proportions_of_classes_and_labels():
+    rng = np.random.default_rng(0)
+    classes = pd.DataFrame({"kind": rng.choice(list("abc"), 400, p=(0.8, 0.15, 0.05))})
+    (counts,) = proportions(classes, (1, 2, 5))
+    expected = np.outer((0.6, 0.2, 0.2), classes["kind"].value_counts().sort_index())
+    assert np.abs(counts - expected).to_numpy().max() <= 1
+    labels = {name: rng.random(400) < p for name, p in {"x": 0.5, "y": 0.1, "z": 0.04}.items()}
+    labels = pd.DataFrame(labels).replace({True: "yes", False: "no"})
+    labels.loc[:9, "x"] = None
+    for name, counts in zip(labels, proportions(labels, (1,)), strict=True):
+        expected = np.outer((0.6, 0.2, 0.2), labels[name].value_counts().sort_index())
+        assert np.abs(counts - expected).to_numpy().max() <= 2
 
 
 def test_group_split_joins_groups_sharing_a_sequence():
@@ -105,7 +134,7 @@ def test_group_split_joins_groups_sharing_a_sequence():
     keys[11] = keys[40]  # and g2 shares one with g10, so all three stay together
     records = table([i % 2 for i in range(80)], group=groups)
     for seed in range(10):
-        split = split_by_group(records, keys, 0.25, 0.25, seed)
+        split = split_by_group(records, keys, SplitSampler(0.25, 0.25, seed))
         splits_of_group = split.groupby(records["group"])["split"].agg(set)
         assert splits_of_group.map(len).eq(1).all()
         assert splits_of_group["g1"] == splits_of_group["g2"] == splits_of_group["g10"]
@@ -118,7 +147,7 @@ def test_missing_column_names_record_and_hint():
         split_by_chromosome(records, ["c1"], ["c2"])
     message = r"record 'r0' has no group to split by\. Add group= to the FASTA headers or a column"
     with pytest.raises(CorpusError, match=message):
-        split_by_group(table([1], group=[None]), unique_keys(1), 0.1, 0.1, 0)
+        split_by_group(table([1], group=[None]), unique_keys(1), SplitSampler(0.1, 0.1, 0))
 
 
 def test_unknown_chromosome_is_named():
@@ -138,14 +167,14 @@ def test_unknown_chromosome_is_named():
 )
 def test_records_that_cannot_be_split(labels, keys, fraction, message):
     with pytest.raises((CorpusError, ValueError), match=re.escape(message)):
-        split_at_random(table(labels), keys, fraction, fraction, 0)
+        split_at_random(table(labels), keys, SplitSampler(fraction, fraction, 0))
 
 
 def test_records_without_labels_are_split_too():
     records = table([None] * 20)
-    split = split_at_random(records, unique_keys(20), 0.2, 0.2, 0)
+    split = split_at_random(records, unique_keys(20), SplitSampler(0.2, 0.2, 0))
     assert split["split"].value_counts().to_dict() == {"train": 12, "valid": 4, "test": 4}
-    assert describe(split, records["label"])[0] == "train: 12 records"
+    assert describe(split, records["label"], records[[]])[0] == "train: 12 records"
 
 
 def placed(*places: tuple[str, int, int]) -> pd.DataFrame:
@@ -175,7 +204,7 @@ def test_chromosome_aliases_are_equal():
     assert by_chromosome["split"].tolist() == by_region["split"].tolist() == expected
     pairs = placed(*((name, at, at + 10) for at in range(0, 400, 10) for name in ("1", "chr1")))
     clusters = split_by_cluster(
-        pairs.assign(label=None), unique_keys(80), np.arange(80), 0.2, 0.2, seed=1
+        pairs.assign(label=None), unique_keys(80), np.arange(80), SplitSampler(0.2, 0.2, 1)
     )
     assert (clusters["split"].to_numpy()[::2] == clusters["split"].to_numpy()[1::2]).all()
 
@@ -193,15 +222,15 @@ def test_cluster_split_keeps_clusters_and_proportions():
     records = placed(*(("c", 100 * i, 100 * i + 50) for i in range(200))).assign(
         label=[i // 100 for i in range(200)]
     )
-    split = split_by_cluster(records, keys, clusters, 0.2, 0.2, seed=1)
+    split = split_by_cluster(records, keys, clusters, SplitSampler(0.2, 0.2, 1))
     assert split.groupby(clusters)["split"].nunique().eq(1).all()
     assert split["split"][7] == split["split"][8]
     assert pd.crosstab(split["split"], records["label"].to_numpy()).loc["test"].tolist() == [20, 20]
     reasons = ["cluster=r0 (4)", "cluster=r4 (8)", "cluster=r4 (8)"]
     assert split["reason"][[0, 6, 9]].tolist() == reasons
-    assert split.equals(split_by_cluster(records, keys, clusters, 0.2, 0.2, seed=1))
-    assert not split.equals(split_by_cluster(records, keys, clusters, 0.2, 0.2, seed=2))
-    other = split_by_cluster(records, keys, clusters, 0.2, 0.2, 1, method="mmseqs2")
+    assert split.equals(split_by_cluster(records, keys, clusters, SplitSampler(0.2, 0.2, 1)))
+    assert not split.equals(split_by_cluster(records, keys, clusters, SplitSampler(0.2, 0.2, 2)))
+    other = split_by_cluster(records, keys, clusters, SplitSampler(0.2, 0.2, 1), method="mmseqs2")
     assert other["reason"][0] == "cluster=r0 (4) by mmseqs2"
 
 
@@ -210,7 +239,7 @@ def test_cluster_split_keeps_overlapping_intervals():
     places = [(chrom, start, end) for chrom in "cd" for start, end in spans]
     others = table([0, 1] * 20).assign(id=[f"n{i}" for i in range(40)])
     records = pd.concat([placed(*places), others]).sample(frac=1, random_state=1, ignore_index=True)
-    split = split_by_cluster(records, unique_keys(52), np.arange(52), 0.2, 0.2, seed=1)
+    split = split_by_cluster(records, unique_keys(52), np.arange(52), SplitSampler(0.2, 0.2, 1))
     reasons = split.set_index("id")["reason"].to_dict()
     sizes = [reasons[f"r{i}"].partition(" ")[2] for i in range(12)]
     assert sizes == (["(4)"] * 4 + ["(1)"] * 2) * 2
@@ -221,7 +250,7 @@ def test_cluster_split_keeps_overlapping_intervals():
 def test_too_large_cluster_is_named():
     records = placed(*[("c", 0, 9)] * 18, ("d", 0, 9), ("e", 0, 9))
     with pytest.raises(CorpusError, match=r"18 of 20 records are in one cluster; raise similarity"):
-        split_by_cluster(records, unique_keys(20), np.arange(20), 0.2, 0.2, 0)
+        split_by_cluster(records, unique_keys(20), np.arange(20), SplitSampler(0.2, 0.2, 0))
 
 
 def test_few_groups_are_named_as_the_reason():
@@ -232,12 +261,17 @@ def test_few_groups_are_named_as_the_reason():
     families = [f"f{i % 3}" for i in range(60)]
     records = table([i // 3 % 2 for i in range(60)], family=families)
     with pytest.raises(CorpusError, match=message):
-        split_by_group(records, unique_keys(60), 0.15, 0.15, 0, column="family")
-    third = split_by_group(records, unique_keys(60), 0.34, 0.33, 0, column="family")
+        split_by_group(records, unique_keys(60), SplitSampler(0.15, 0.15, 0), column="family")
+    third = split_by_group(records, unique_keys(60), SplitSampler(0.34, 0.33, 0), column="family")
     assert third.groupby(families)["split"].nunique().eq(1).all()
     assert third["reason"][0] == "family=f0"
     with pytest.raises(CorpusError, match="need records: 40 train, 20 valid, 0 test"):
-        split_by_group(records.assign(label=None), unique_keys(60), 0.15, 0.15, 0, column="family")
+        split_by_group(
+            records.assign(label=None),
+            unique_keys(60),
+            SplitSampler(0.15, 0.15, 0),
+            column="family",
+        )
 
 
 # ------------ split tables and copies
@@ -326,5 +360,10 @@ def test_read_split_checks_the_records(tmp_path, text, message):
 
 def test_describe_counts_splits_and_positives():
     split = pd.DataFrame({"split": ["train", "train", "test"]})
-    train, _, test, _ = describe(split, pd.Series(pd.array([1, 0, 1], dtype="Int8")))
+    labels = pd.Series(pd.array([1, 0, 1], dtype="Int8"))
+    train, _, test, _ = describe(split, labels, pd.DataFrame(index=split.index))
     assert (train, test) == ("train: 2 records (1 positive)", "test: 1 record (1 positive)")
+    classes = pd.DataFrame({"family": ["b", "a", None], "nuclear": ["no", "no", "yes"]})
+    train, _, test, _ = describe(split, labels.mask(labels >= 0), classes)
+    assert train == "train: 2 records (family: 'a' 1, 'b' 1; nuclear: 'no' 2)"
+    assert test == "test: 1 record (nuclear: 'yes' 1)"

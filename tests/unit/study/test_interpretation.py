@@ -21,7 +21,7 @@ from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.evidence.marginals import PAIR_COLUMNS
-from selfattn_bio.motifs import meme_text
+from selfattn_bio.motifs import matching, meme_text
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.study import motifs as step
 from selfattn_bio.study.explain import choose_recognised
@@ -182,9 +182,9 @@ def test_maps_of_records_named_in_run_file(study):
             [0, 4, 8],
             "3 of 20 positives of train and valid, with log-odds from 12.00 to 20.00",
         ),
-        (9, 12, range(12), "9.00 to 20.00; the probability of 9 of them reaches the threshold"),
-        (9, 30, range(20), "1.00 to 20.00; the probability of 9 of them reaches the threshold"),
-        (0, 2, [0, 1], "19.00 to 20.00; the probability of 0 of them reaches the threshold"),
+        (9, 12, range(12), "9.00 to 20.00; the probability of 9 of them reaches the threshold 0.5"),
+        (9, 30, range(20), "1.00 to 20.00; the probability of 9 of them reaches the threshold 0.5"),
+        (0, 2, [0, 1], "19.00 to 20.00; the probability of 0 of them reaches the threshold 0.5"),
     ],
 )
 def test_predicted_positives_are_explained_first(study, called, limit, chosen, message, caplog):
@@ -259,7 +259,7 @@ def test_objective_without_one_score_is_refused(study):
 
 def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     monkeypatch.setattr(interactions, "MIN_RECORDS", 3)
-    monkeypatch.setattr(interactions, "relevant_hits", lambda hits, attribution: hits)
+    monkeypatch.setattr(matching, "relevant_hits", lambda hits, attribution: hits)
     seen, find = [], interactions.find_hits
     monkeypatch.setattr(interactions, "find_hits", lambda *each: seen.append(each) or find(*each))
     caplog.set_level("INFO", "selfattn_bio")

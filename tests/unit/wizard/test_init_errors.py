@@ -58,11 +58,11 @@ mine --sequences a.fa
     a.fa: the sequences have no labels or numbers to learn. Give a table, or --targets TABLE with \
 ids, or --column NAME
 mine --sequences family.fa
-    family.fa: the headers have family (kinase), species (9606). Choose what to learn with \
---column NAME. For one file per class, give --targets TABLE (see docs/commands.md)
+    family.fa: the headers have family (such as kinase), species (such as 9606). Choose what to \
+learn with --column NAME. For one file per class, give --targets TABLE (see docs/commands.md)
 mine --sequences family.fa --column famly
     family.fa: found no column 'famly' (--column; did you mean 'family'?); the columns are family \
-(kinase), species (9606). Choose what to learn with --column NAME
+(such as kinase), species (such as 9606). Choose what to learn with --column NAME
 mine --sequences a.fa --column famly
     a.fa: found no column 'famly' (--column). Give a table, or --targets TABLE with ids, or \
 --column NAME for a header attribute
@@ -101,8 +101,14 @@ mine --positives no.fa --negatives a.fa
 mine --sequences a.fa --targets no.tsv
     no.tsv: no such file for the targets
 mine --sequences a.fa --targets u.tsv
-    u.tsv: none of the ids in this table is the id of a sequence, such as 'a0'. Write \
-complete ids. In FASTA, an id is the first word of the header
+    u.tsv: none of the ids in this table, such as 'z', is the id of a sequence, such as 'a0'. \
+Write the ids of the sequences. In FASTA, an id is the first word of the header
+mine --sequences only.csv
+    only.csv: none of the columns can be learned: id, sequence. Add a column of labels or numbers, \
+or give --targets TABLE with ids
+mine --sequences only.csv --column x
+    only.csv: found no column 'x' (--column); the columns are id (such as a), sequence (such as \
+ACGTACGTACGTACGTACGT). Add a column
 mine --sequences a.fa --targets v.tsv
     v.tsv: a table of targets needs the column id and another one; the columns are name, \
 x. Separate columns by tabs in a .tsv and by commas in a .csv, and name the column of the ids with
@@ -122,6 +128,7 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     Path("u.tsv").write_text("id\tx\nz\t1\n")
     Path("v.tsv").write_text("name\tx\nz\t1\n")
     Path("words.txt").write_text("hello\n")
+    Path("only.csv").write_text(f"id,sequence\na,{'ACGT' * 9}\nb,{'TGCA' * 9}\n")
     Path("latin.fa").write_bytes(b">caf\xe9\nACGT\n")
     write("p.fa", letters=PROTEIN)
     Path("p.fa").write_text(">p\nMKVLAAGIVGLLLAQWERTY\n" + Path("p.fa").read_text())

@@ -2,7 +2,7 @@
 
 import pytest
 from commands import run
-from init_files import TASK, ingested, made, table
+from init_files import TASK, both, ingested, made, table, write
 
 from selfattn_bio import Study
 from selfattn_bio.wizard.columns import is_auxiliary
@@ -29,6 +29,33 @@ def test_records_of_a_gene_stay_together(here, capsys):
     run("audit my_task")
     assert "with a group that is also in train: 0\n" in capsys.readouterr().out
     assert Study("my_task").leakage.summary["groups"] == ["gene_id"]
+
+
+def test_attributes_of_headers_may_be_groups(here, capsys):
+    header = lambda i: f"y={i / 7} gene=g{i % 30} GN=n{i % 20}"  # noqa: E731
+    split = made(f"--sequences {write('a.fa', header=header)} --column y").split
+    assert (split.kind, split.column) == ("group", "gene")
+    assert "init: not used: GN\n" in capsys.readouterr().out
+    assert sum(ingested()[1].values()) == 120
+    split = made(both(header=lambda i: f"GN=n{i % 20}")).split
+    assert split.kind == "random"
+    assert "Column 'GN' has 20 different values: if records with" in capsys.readouterr().out
+
+
+def test_chromosomes_are_chosen_by_records_with_a_value(here, capsys):
+    chrom = lambda i, _: f"chr{i % 6}"  # noqa: E731
+    made(table(chrom=chrom, y=lambda i, _: i / 7 if i % 6 and i % 12 != 1 else None))
+    sizes = "valid chr1: 10 records; test chr2: 20 records"
+    assert f"split: by chromosome ({sizes})" in capsys.readouterr().out
+
+
+def test_transcripts_of_ids_stay_with_their_gene(here, capsys):
+    """Names of coordinates that each belong to one of fewer groups are no chromosomes."""
+    name = lambda i, _: f"NM_{i % 60}.1:{i}-{i + 40}"  # noqa: E731
+    made(table(oligo=name, gene=lambda i, _: f"g{i % 30}", y=height))
+    assert "split: by column 'gene' (30 groups" in capsys.readouterr().out
+    made(table(oligo=name, gene=lambda i, _: f"g{i % 50}", y=height))  # of several names, and back
+    assert "split: by chromosome" in capsys.readouterr().out
 
 
 def test_other_repeated_columns_are_only_named(here, capsys):

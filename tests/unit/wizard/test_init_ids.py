@@ -66,7 +66,10 @@ def write_targets(name, **columns):
 def test_id_column_of_the_table_of_targets(here, capsys):
     options = write_targets("gene", id=range(120))
     assert exit_code(f"init my_task {options}") == 1
-    assert "t.tsv: none of the ids in this table is the id of a sequence" in capsys.readouterr().err
+    assert (
+        "t.tsv: none of the ids in this table, such as '0', is the id of a sequence, such as 's0'"
+        in capsys.readouterr().err
+    )
     run = made(f"{options} --id-column gene --column y")
     assert (run.data.columns, run.data.targets) == ({"id": "gene"}, "t.tsv")
     ingested()
@@ -84,6 +87,21 @@ def test_a_table_of_targets_may_have_id_beside_a_named_column(here):
     write_targets("id")
     assert made(f"{options} --targets t.tsv --id-column oligo").data.columns == {"id": "oligo"}
     assert len(ingested()[0]) == 120
+
+
+def test_accessions_are_joined_with_ids_of_uniprot(here, capsys):
+    options = write_targets("id", id=[f"P{i}" for i in range(120)])
+    text = Path("s.fa").read_text()
+    text += f">s120\n{'ACGT' * 10}\n"
+    Path("s.fa").write_text(re.sub(r">s(\d+)", r">sp|P\1|NAME\1_HUMAN", text))
+    assert made(options).data.targets == "t.tsv"
+    messages = (
+        "init: ids: the accessions in ids such as 'sp|P0|NAME0_HUMAN' ([data] header)\n"
+        "init: t.tsv: no row for 1 sequence\n"
+    )
+    assert messages in capsys.readouterr().out
+    assert ingested()[0]["id"][7] == "P7"
+    assert Study("my_task").corpus.targets(["y"])["y"][7] == "1.0"
 
 
 @pytest.mark.parametrize("option", ["id", "sequence"])
@@ -162,6 +180,31 @@ def test_coordinates_that_are_not_read(here, capsys, name, why):
     assert line in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("first", "names", "message"),
+    [
+        (0, ("Chr", "Start", "End"), ""),
+        (0, ("#chr", "start", "end"), ""),
+        (1, ("Chr", "Start", "End"), "column 'Start' is 1-based, so only 'Chr' is read"),
+        (7, ("chromosome", "Start", "Stop"), "column 'Start' to the end is not as long as each "),
+    ],
+)
+def test_columns_of_coordinates_have_usual_names(here, capsys, first, names, message):
+    cells = (
+        lambda i, _: f"chr{i % 5}",
+        lambda i, _: i * 50 + first,
+        lambda i, _: i * 50 + 40,
+    )
+    run = made(table(label=label, **dict(zip(names, cells, strict=True))))
+    assert run.split.kind == "chromosome"
+    fields = ("chrom",) if message else ("chrom", "start", "end")
+    expected = {field: name for field, name in zip(fields, names, strict=False) if field != name}
+    assert run.data.columns == expected
+    assert f"init: {message}" in capsys.readouterr().out
+    starts = ingested()[0]["start"]
+    assert starts.isna().all() if message else starts.tolist()[:2] == [0, 50]
+
+
 def test_header_values_without_quotes_are_named(here, capsys):
     names = ["kinase len=3", "serine protease", '"zinc finger" protein']
     write("a.fa", header=lambda i: f"class={names[i % 3]} len=40")
@@ -197,7 +240,7 @@ def test_id_is_no_attribute(here, capsys):
     write("a.fa", header=lambda i: "y=1")
     Path("a.fa").write_text(Path("a.fa").read_text().replace(">a", ">kinase=a"))
     assert exit_code("init my_task --sequences a.fa") == 1
-    assert "the headers have y (1)." in capsys.readouterr().err
+    assert "the headers have y (such as 1)." in capsys.readouterr().err
 
 
 def test_shuffled_negatives_explain_chance(here, capsys):

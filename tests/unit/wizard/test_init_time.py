@@ -9,7 +9,11 @@ from selfattn_bio import Study
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.wizard import _training_time as training_time
 
-AFTER = "Simple models, evaluation, motifs and report come after it and are not included"
+AFTER = (
+    "Simple models, evaluation, motifs and report come after it, and so does explaining at most "
+    "3,000 records for each output ([interpret] max_sequences); together they can take longer than "
+    "the training"
+)
 
 
 @pytest.fixture

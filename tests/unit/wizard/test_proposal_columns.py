@@ -119,7 +119,7 @@ def test_sequence_column_found(columns, expected):
         ({"ref": BASES, "alt": BASES}, ": several columns hold sequences: ref, alt. Name the "),
         (
             {"ACGTACGTACGTACGTA": BASES, "1": BINARY},
-            ":1: the first row looks like data, not like column names: ACGTACGTACGTACG",
+            ":1: the first row looks like data, not like column names: ACGTACGTA…ACGTA",
         ),
     ],
 )
@@ -180,9 +180,10 @@ def test_split_column_by_name():
     columns = {"a": halves, "b": cycle("train", "test", "dev"), "c": cycle("1", "2")}
     assert find_split(columns, "a.csv", "b").column == "b"
     absent = r"found no column 'd' \(`split_column`\)"
+    first = r"a \(such as train\), b \(such as train\), c \(such as 1\)"
     for given, name, message in (
         (columns, "c", "column 'c' cannot be used as the split, because '1' names no split; its"),
-        (columns, "d", rf"{absent}; the columns are a \(train\), b \(train\), c \(1\)$"),
+        (columns, "d", rf"{absent}; the columns are {first}$"),
         ({}, "d", f"{absent}$"),
         ({"chrom": BASES}, "chrom", "The records can be split by chrom: leave out `split_column`$"),
     ):
@@ -249,7 +250,11 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
             "a b",
             r"several columns must all be numbers, or all labels such as 1 and 0: a \(2 classes",
         ),
-        (SEVERAL, "e", r"found no column 'e' \(`columns`\); the columns are a \(0.000\), b"),
+        (
+            SEVERAL,
+            "e",
+            r"found no column 'e' \(`columns`\); the columns are a \(such as 0.000\), b",
+        ),
         (SEVERAL, "text", "column 'text' cannot be learned: its values are 'gene0'"),
         (
             {"a": cycle("1.5", None, None, "NA")},

@@ -1,0 +1,45 @@
+"""Test which patterns are copies of others."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from letters import ppm_of
+
+from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns
+
+WORD = ppm_of("CATATG")
+SPACER, WEAK = np.full((4, 4), 0.25), np.tile([0.65, 0.15, 0.1, 0.1], (5, 1))
+OTHER = ppm_of("GGAAG")
+
+
+def pattern_of(ppm, records, first, strand):
+    """Return a pattern with a site in each record, which begins with its position `first`."""
+    start = first if strand == "+" else first - len(ppm)
+    sites = pd.DataFrame({"record": range(records), "start": start, "end": start + len(ppm)})
+    counts = np.rint(ppm * records).astype(int)
+    return SeqletPattern(counts, sites.assign(strand=strand))
+
+
+def kept_of(*patterns):
+    """Return the patterns that are no copies of others."""
+    records, silent = [np.full(50, ord("A"), np.uint8)] * 60, [np.zeros(50)] * 60
+    # without attribution no hit is relevant, so the patterns keep their sites
+    return refine_patterns(patterns, records, silent)
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+@pytest.mark.parametrize(
+    ("more", "number"),
+    [([SPACER, WEAK], 1), ([SPACER, OTHER], 2), ([WEAK] * 3, 2)],
+    ids=["weak flank", "another motif", "as many bits as another motif"],
+)
+def test_a_longer_copy_is_not_another_motif(more, number, strand):
+    short = pattern_of(WORD, 60, 25, strand)
+    long = pattern_of(np.vstack([WORD, *more]), 40, 25, strand)
+    assert kept_of(long, short) == [short, long][:number]
+
+
+def test_a_shorter_motif_at_the_end_of_a_longer_one_is_kept():
+    long = pattern_of(np.vstack([WORD, SPACER, OTHER]), 60, 25, "+")
+    short = pattern_of(np.vstack([OTHER[1:], WEAK]), 40, 36, "+")
+    assert kept_of(short, long) == [long, short]
