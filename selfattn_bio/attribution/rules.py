@@ -45,7 +45,7 @@ from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
 from selfattn_bio.sequence.alphabet import Ascii, Letters
 from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 
-BATCH = 64  # sequences per backward pass
+BATCH = 128  # sequences per backward pass
 FIRST_KMER = len(SPECIAL)  # smaller token numbers are special tokens, without letters
 
 Rules = Mapping[type[nn.Module], Callable[..., Any]]

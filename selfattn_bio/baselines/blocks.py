@@ -90,38 +90,31 @@ class KmerSlots:
         k-mers with an ambiguous letter are left out.
         """
         chunks = []
-        for kmers, windows in kmer_windows(letters, KmerTokenizer(self.alphabet, k=self.k)):
-            slots = self.slot_of(np.arange(kmers.shape[1])[None], windows)
-            rows, at = np.nonzero((kmers >= 0) & (slots >= 0))
-            slots = np.broadcast_to(slots, kmers.shape)
-            columns = slots[rows, at] * self.num_kmers + kmers[rows, at]
-            shape = (len(kmers), self.size)
+        for features in self.features(letters):
+            rows, at = np.nonzero(features >= 0)
+            entries = np.ones(len(rows), np.float32), (rows, features[rows, at])
             # The sparse matrix sums repeated entries
-            chunks.append(
-                scipy.sparse.csr_matrix(
-                    (np.ones(len(rows), np.float32), (rows, columns)), shape=shape
-                )
-            )
+            chunks.append(scipy.sparse.csr_matrix(entries, shape=(len(features), self.size)))
         return scipy.sparse.csr_matrix(scipy.sparse.vstack(chunks))
 
-    def totals(
-        self, letters: Letters, values: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def features(self, letters: Letters) -> Iterator[NDArray[np.int64]]:
+        """Yield the feature of each window of records, -1 for none, (n, N), in chunks."""
+        for kmers, windows in kmer_windows(letters, KmerTokenizer(self.alphabet, k=self.k)):
+            slots = self.slot_of(np.arange(kmers.shape[1])[None], windows)
+            yield np.where((kmers < 0) | (slots < 0), -1, slots * self.num_kmers + kmers)
+
+    def totals(self, letters: Letters, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum of `values` (size,) over the features of each record, and their squares.
 
         Returns
         -------
-        `counts @ values` and the sum of squares of the counts, (n,) each.
+        `counts @ values` and the sum of squares of the counts, (2, n).
         """
-        totals, squares = [], []
-        for kmers, windows in kmer_windows(letters, KmerTokenizer(self.alphabet, k=self.k)):
-            slots = self.slot_of(np.arange(kmers.shape[1])[None], windows)
-            features = np.where((kmers < 0) | (slots < 0), -1, slots * self.num_kmers + kmers)
-            of_chunk = np.zeros((2, len(features)))
-            compiled(_totals)(features, values, *of_chunk)
-            totals.append(of_chunk[0])
-            squares.append(of_chunk[1])
-        return np.concatenate(totals), np.concatenate(squares)
+        chunks = []
+        for features in self.features(letters):
+            chunks.append(np.zeros((2, len(features))))
+            compiled(_totals)(features, values, *chunks[-1])
+        return np.concatenate(chunks, axis=1)
 
     def substitutions(self, record: NDArray[np.uint8]) -> FeatureChanges:
         """Return the features that each substitution in a record removes and adds."""
@@ -296,10 +289,13 @@ class KmerFeatures(Features):
         linear = substitutions.total(weights)
         if not self.by_record:
             return linear / block.divisor
-        counts = block.counts([record]).toarray()[0].astype(np.float64)
+        (features,) = block.features([record])
+        counts = np.bincount(features[features >= 0], minlength=block.size).astype(np.float64)
         before, squares = weights @ counts, counts @ counts
         after = np.sqrt(np.maximum(squares + substitutions.squares(counts), 0))
-        return (before + linear) / np.maximum(after, TINY) - before / max(np.sqrt(squares), TINY)
+        return (before + linear) / np.maximum(after, TINY) - before / np.maximum(
+            np.sqrt(squares), TINY
+        )
 
     def chosen(self) -> dict[str, Any]:
         first, last = self.blocks[0], self.blocks[-1]

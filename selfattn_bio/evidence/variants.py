@@ -121,8 +121,8 @@ class Substitutions(TableResult):
         for pos, ref in shown[["pos", "ref"]].drop_duplicates().itertuples(index=False):
             heights[pos - start - 1, known.index(ref)] = -effects[pos]
         track(heights, "".join(known), start + 1).draw(letters)
-        lost = get_alphabet(self.alphabet).letter
-        letters.set_ylabel(f"mean effect of\nlosing the {lost}")  # the bar names the unit
+        letter = get_alphabet(self.alphabet).letter
+        letters.set_ylabel(f"contribution\nof the {letter}")  # the bar names the unit
         limit = float(np.nanmax(np.abs(by_base), initial=1e-9))
         image = heat.imshow(
             by_base.T,

@@ -80,7 +80,7 @@ class TokenConv(nn.Conv1d):
 
     def pooled(self, x: Tensor | EmbeddedTokens, mask: Tensor, pool: int) -> tuple[Tensor, Tensor]:
         """Return `max_pool` of the output. The compiled kernel does not store the output."""
-        is_lookup = isinstance(x, EmbeddedTokens) and x.shift is None and _is_compiled(x.table)
+        is_lookup = isinstance(x, EmbeddedTokens) and _is_compiled(x.table)
         if not is_lookup or self._forward_hooks:  # hooks get the output
             return max_pool(self(x), mask, pool)
         assert isinstance(x, EmbeddedTokens)
@@ -90,13 +90,12 @@ class TokenConv(nn.Conv1d):
         """Return the maxima of groups of positions, (B, D, ceil(N / pool))."""
         with torch.autocast(x.table.device.type, enabled=False):
             products = x.table @ self.weight.permute(2, 1, 0)  # (K, V, D)
-            if self.bias is not None and x.shift is None:
+            # (S, N, D), with the bias
+            shift = None if x.shift is None else self(x.shift.transpose(1, 2)).transpose(1, 2)
+            if self.bias is not None and shift is None:
                 # every sum has one row of the middle of the kernel
                 products[self.kernel_size[0] // 2] += self.bias
-            found: Tensor = _RowMaxima.apply(products, x.tokens, mask, pool)
-            if x.shift is not None:
-                shift = self(x.shift.transpose(1, 2)).transpose(1, 2)  # with the bias
-                found = (found.unflatten(0, (-1, len(shift))) + shift).flatten(0, 1)
+            found: Tensor = _RowMaxima.apply(products, shift, x.tokens, mask, pool)
             return found.transpose(1, 2)
 
 
@@ -108,50 +107,61 @@ def _is_compiled(table: Tensor) -> bool:
 class _RowMaxima(torch.autograd.Function):
     """Add the rows products[i, tokens[n + i - K // 2]] of all i, for each position n.
 
-    Returns the maximum of each group of `pool` positions, without those outside of the mask. Only
-    the compiled kernel does that; otherwise `pool` must be 1, and the mask is ignored. Results are
-    equal to the bit.
+    Row i of a shift is added to the sums of the records i, i + S, i + 2 S, ... Returns the maximum
+    of each group of `pool` positions, without those outside of the mask. Only the compiled kernel
+    does that; otherwise `pool` must be 1, and the mask is ignored. Results are equal to the bit.
     """
 
     @staticmethod
-    def forward(ctx: Any, products: Tensor, tokens: Tensor, mask: Tensor, pool: int) -> Tensor:
-        """Map products (K, V, D), tokens and mask (B, N) to (B, ceil(N / pool), D)."""
+    def forward(
+        ctx: Any, products: Tensor, shift: Tensor | None, tokens: Tensor, mask: Tensor, pool: int
+    ) -> Tensor:
+        """Map products (K, V, D), tokens and mask (B, N) to (B, ceil(N / pool), D).
+
+        The shift is (S, N, D) or None.
+        """
         kernel, size, dim = ctx.shape = products.shape
         padded = pad(tokens, (kernel // 2, kernel // 2), value=PAD)
         places = None
-        ctx.sizes = pool, max(1, CACHED // dim)
+        added = products[:0] if shift is None else shift
+        ctx.sizes = pool, max(1, CACHED // dim), len(added)
         if _is_compiled(products):
             maxima = products.new_empty(len(tokens), -(-tokens.shape[1] // pool), dim)
             places = torch.empty_like(maxima, dtype=torch.int32)
-            band.run_on_tokens("maxima", ctx.sizes, products, padded, mask, maxima, places)
+            band.run_on_tokens("maxima", ctx.sizes, products, padded, mask, maxima, places, added)
         else:
             rows = padded.unfold(1, kernel, 1) + size * torch.arange(kernel)  # (B, N, K)
             maxima = embedding_bag(rows.reshape(-1, kernel), products.flatten(0, 1), mode="sum")
+            if shift is not None:
+                maxima = (maxima.view(-1, *shift.shape) + shift).flatten(0, 1)
         ctx.save_for_backward(padded, mask, places)
         return maxima.view(len(tokens), -1, dim)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Map the gradient of the maxima to that of the products, (K, V, D)."""
+        """Map the gradient of the maxima to those of the products and of the shift."""
         padded, mask, places = ctx.saved_tensors
+        pool, step, shifts = ctx.sizes
         result = gradient.new_zeros(ctx.shape)
         if places is not None:
-            band.run_on_tokens("gradient", ctx.sizes, result, padded, mask, gradient, places)
-            return result, None, None, None
+            sizes = pool, step if ctx.needs_input_grad[0] else 0, shifts
+            of_shift = gradient.new_zeros(shifts, mask.shape[1], ctx.shape[2])
+            band.run_on_tokens("gradient", sizes, result, padded, mask, gradient, places, of_shift)
+            return result, of_shift if shifts else None, None, None, None
+        summed = gradient.unflatten(0, (-1, shifts)).sum(0) if shifts else None
         kernel, size, dim = ctx.shape
         # each sequence after kernel - 1 rows of 0, which are read for positions beyond its ends
         rows = gradient.new_zeros(padded.numel() + kernel - 1, dim)
         rows[kernel - 1 :].view(*padded.shape, dim)[:, : gradient.shape[1]] = gradient
         back = torch.arange(kernel)[:, None]
-        step = ctx.sizes[1]
         for start in range(0, padded.numel(), step):
             tokens, order = padded.flatten()[start : start + step].sort(stable=True)
             first = torch.searchsorted(tokens, torch.arange(size)) + len(tokens) * back  # (K, V)
             at = order + kernel - 1 - back  # (K, n), the rows of each token in turn
             near = rows[start : start + step + kernel - 1]
             result += embedding_bag(at.flatten(), near, first.flatten(), mode="sum").view(ctx.shape)
-        return result, None, None, None
+        return result, summed, None, None, None
 
 
 def pool_mask(mask: Tensor, pool: int) -> Tensor:

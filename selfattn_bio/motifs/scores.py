@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers, Scores, compiled
+from selfattn_bio.attention.kernels import band
 from selfattn_bio.motifs.words import AMBIGUOUS, CODES, WordTables, words_of
 from selfattn_bio.sequence.alphabet import Ascii, Letters
 
@@ -159,12 +160,14 @@ class ScoreMatrices:
         `scores`.
         """
         shape = len(self), 4, len(record)
-        codes = np.full(max(len(record), self.widest), AMBIGUOUS, np.uint8)
+        codes = np.full(len(record) + self.widest, AMBIGUOUS, np.uint8)
         codes[: len(record)] = CODE_OF[record]
         best, total = np.full(len(self), -np.inf, np.float32), np.zeros(len(self))
         changed = np.full(shape, -np.inf, np.float32), np.zeros(shape)
         strands = 1 if self.one_strand else 2
-        compiled(_replace_bases)(codes, self.values, self.widths, strands, best, total, *changed)
+        has_kernel = band.unavailable_reason() is None
+        replace_bases = band.replace_bases if has_kernel else compiled(_replace_bases)
+        replace_bases(codes, self.values, self.widths, strands, best, total, *changed)
         return _joined(best, total), _joined(*changed)
 
 
@@ -184,7 +187,7 @@ def _joined(best: Scores, total: Floats, axis: int = 0) -> Scores:
     occupancy *= OCCUPANCY_STEP
     np.rint(occupancy, out=occupancy)
     occupancy /= OCCUPANCY_STEP
-    return np.concatenate([best, occupancy.astype(np.float32)], axis)
+    return np.concatenate([best, occupancy], axis, dtype=np.float32)
 
 
 def _chunks(letters: Letters) -> Iterator[slice]:
@@ -211,12 +214,12 @@ def _replace_bases(
 ) -> None:
     """Score a record, and its copies with one base replaced; compiled by numba.
 
-    A replaced base changes only the windows that contain it.
+    A replaced base changes only the windows that contain it. The compiled kernel does the same.
 
     Parameters
     ----------
     codes
-        Bases 0 to 3, or AMBIGUOUS, (L,) or longer: at least one window of every motif.
+        Bases 0 to 3, or AMBIGUOUS, (L + W,). The last W are AMBIGUOUS.
     values, widths
         As in `ScoreMatrices`, (M, W, 4) and (M,).
     strands
@@ -226,57 +229,44 @@ def _replace_bases(
     changed_best, changed_total
         The same of the copies, by motif, new base and position, (M, 4, L) each.
     """
-    length, size, widest = changed_best.shape[2], len(codes), values.shape[1]
-    # of each window, without and with one of its bases
-    scores, odds = np.empty(size, np.float32), np.empty(size)
-    rest, odds_of_rest = np.empty(size, np.float32), np.empty(size)
-    # of the windows that do not contain a position
-    best_of_others, sum_of_others = np.empty(size, np.float32), np.empty(size)
-    matrix, factors = np.zeros((widest, CODES), np.float32), np.ones((widest, CODES))
+    length = changed_best.shape[2]
     for motif in range(len(widths)):
         width = widths[motif]
         windows = max(length - width + 1, 1)
+        matrix = np.zeros((width, CODES), np.float32)
         for strand in range(strands):
-            matrix[:width, :4] = values[motif, :width]
-            if strand:
-                matrix[:width, :4] = values[motif, :width][::-1, ::-1]
-            factors[:width, :4] = np.exp(matrix[:width, :4].astype(np.float64))
-            inverse = 1 / factors
-            scores[:windows] = 0
-            odds[:windows] = 1
+            given = values[motif, :width]
+            matrix[:, :4] = given[::-1, ::-1] if strand else given
+            factors = np.exp(matrix.astype(np.float64))
+            scores, odds = np.zeros(windows, np.float32), np.ones(windows)
             for offset in range(width):
                 for window in range(windows):
-                    code = codes[window + offset]
-                    scores[window] += matrix[offset, code]
-                    odds[window] *= factors[offset, code]
-            highest, summed = np.float32(-np.inf), 0.0
-            best_of_others[:width] = highest
-            sum_of_others[:width] = summed
-            for position in range(width, length):
-                highest = max(highest, scores[position - width])
-                summed += odds[position - width]
-                best_of_others[position], sum_of_others[position] = highest, summed
-            highest, summed = np.float32(-np.inf), 0.0
-            for position in range(windows - 1, -1, -1):
-                best_of_others[position] = max(best_of_others[position], highest)
-                sum_of_others[position] += summed
-                highest = max(highest, scores[position])
-                summed += odds[position]
-            best[motif] = max(best[motif], highest)
-            total[motif] += summed
-            changed_best[motif] = np.maximum(changed_best[motif], best_of_others[:length])
-            changed_total[motif] += sum_of_others[:length]
-            # The inner loops run over windows, so that they become vector instructions.
-            for offset in range(min(width, length)):
-                count = min(windows, length - offset)
-                for window in range(count):
-                    code = codes[window + offset]
-                    rest[window] = scores[window] - matrix[offset, code]
-                    odds_of_rest[window] = odds[window] * inverse[offset, code]
-                for base in range(4):
-                    score, factor = matrix[offset, base], factors[offset, base]
-                    of_base = changed_best[motif, base, offset:]
-                    sum_of_base = changed_total[motif, base, offset:]
-                    for window in range(count):
-                        of_base[window] = max(of_base[window], rest[window] + score)
-                        sum_of_base[window] += odds_of_rest[window] * factor
+                    scores[window] += matrix[offset, codes[window + offset]]
+                    odds[window] *= factors[offset, codes[window + offset]]
+            # best hit and sum of the first i windows, and of those from window i
+            first_best, last_best = np.full((2, windows + 1), np.float32(-np.inf))
+            first_sum, last_sum = np.zeros((2, windows + 1))
+            for i in range(windows):
+                first_best[i + 1] = max(first_best[i], scores[i])
+                first_sum[i + 1] = first_sum[i] + odds[i]
+            for i in range(windows - 1, -1, -1):
+                last_best[i] = max(last_best[i + 1], scores[i])
+                last_sum[i] = last_sum[i + 1] + odds[i]
+            best[motif] = max(best[motif], last_best[0])
+            total[motif] += last_sum[0]
+            for base in range(4):
+                of_base, sum_of_base = changed_best[motif, base], changed_total[motif, base]
+                for position in range(length):
+                    # windows start, ..., stop - 1 contain the position
+                    start, stop = max(position - width + 1, 0), min(position + 1, windows)
+                    of_base[position] = max(of_base[position], first_best[start], last_best[stop])
+                    sum_of_base[position] += first_sum[start] + last_sum[stop]
+                # The inner loops run over windows, so that they become vector instructions.
+                for offset in range(min(width, length)):
+                    gains = matrix[offset, base] - matrix[offset]
+                    ratios = factors[offset, base] / factors[offset]
+                    for window in range(min(windows, length - offset)):
+                        position = window + offset
+                        score = scores[window] + gains[codes[position]]
+                        of_base[position] = max(of_base[position], score)
+                        sum_of_base[position] += odds[window] * ratios[codes[position]]

@@ -93,9 +93,9 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         IntervalError
             If a file cannot be read, lacks a chromosome, or has a negative value.
         """
-        if (lost := records[records["chrom"].isna() | records["start"].isna()]).size:
+        for name in records["id"][records["chrom"].isna() | records["start"].isna()]:
             raise CorpusError(
-                f"record {lost['id'].iloc[0]!r} has no coordinates, which objective 'profile' needs"
+                f"record {name!r} has no coordinates, which objective 'profile' needs"
             )
         section, names = self.section, list(self.section.tracks)
         shape = 1 + bool(section.bias), len(names), section.num_strands
@@ -443,8 +443,7 @@ def counts_of(file: str, records: pd.DataFrame) -> Iterator[tuple[int, NDArray[n
     for chrom in records["chrom"].unique():
         if matching_name(chrom, track.names) is None:
             message = f"the track has no chromosome {chrom!r}, which has records"
-            hint = "Use the assembly of the genome, or drop these records"
-            raise IntervalError(message, place=file, hint=hint)
+            IntervalError.fail(message, file, "Use the assembly of the genome, or drop them")
     for row, values in values_of(track, records.assign(end=records["start"] + records["length"])):
         if (values < 0).any():
             record = records["id"].iloc[row]

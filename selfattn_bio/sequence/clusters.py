@@ -36,6 +36,7 @@ SIMILARITY = {"dna": 0.15, "protein": 0.3}
 # records whose largest cluster has less than this fraction of them.
 LOWER, LARGE = (0.08, 0.15), 0.1
 SIMILAR_PAIR = [("first", np.int64), ("second", np.int64), ("similarity", np.float64)]
+MOTIF = 25  # letters of DNA or RNA that a common motif and flanks equal by chance may share
 CHANCE = 0.01  # largest expected fraction of records with an equal match by chance
 # Limit on products of rare columns; products or k-mers in memory at once
 PRODUCTS, AT_ONCE = 1_000_000_000, 10_000_000
@@ -151,6 +152,7 @@ class _Shared:
         similarity: float,
     ) -> None:
         self.settings, self.similarity, self.num_records = settings, similarity, len(letters)
+        self.of_motif = MOTIF - settings.k + 1 if alphabet.is_nucleic else 0  # k-mers
         lengths = np.array([len(row) for row in letters], np.int64)
         self.log_lengths = np.log(np.maximum(lengths, 1))
         numbers, rows, self.match = all_kmers(letters, alphabet, settings, lengths)
@@ -175,7 +177,8 @@ class _Shared:
     def needed(self, first: Integers, second: Integers) -> Integers:
         """Return the number of shared k-mers from which each pair is similar.
 
-        It is at least the requested fraction, and more than chance explains. A run of r k-mers
+        It is at least the requested fraction, more than chance explains, and for DNA and RNA more
+        than a shared motif explains or half of the k-mers. A run of r k-mers
         means that k + r - 1 letters match. The expected number of records that share a run of that
         length with a given record is n * length * length * match^letters (like the E-value of
         BLAST, Altschul et al. 1990).
@@ -193,7 +196,8 @@ class _Shared:
             - self.settings.k
             + 1
         )
-        return np.maximum(np.maximum(enough, np.ceil(run)), 1).astype(np.int64)
+        by_chance = np.maximum(np.ceil(run), np.minimum(self.of_motif, sizes // 2))
+        return np.maximum(np.maximum(enough, by_chance), 1).astype(np.int64)
 
     def candidates(self, in_second: Bools | None) -> Iterator[tuple[Integers, Integers]]:
         """Yield pairs that may share enough k-mers, block by block of rows."""

@@ -29,9 +29,11 @@ NOT_LEARNT_NAMES = (
     *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source"),
     *("weight", "transcript", "parent", "patient", "donor", *SPLIT_COLUMNS),
 )
-# names of numbers that are not learned next to others: counts, such as n_barcodes, and replicates
+# names of numbers that are not learned next to others: counts, such as n_barcodes, properties of
+# the sequence itself, and replicates
 AUXILIARY_NAMES = (
-    re.compile(r"^(?:n|num|number)[_ ]|(?:^|[_ ])counts?$", re.IGNORECASE),
+    re.compile(r"^(?:n|num|number)[_ ]|(?:^|[_ ])(?:counts?|reads)$", re.IGNORECASE),
+    re.compile(r"^(?:len|length|gc)\W*(?:bp|nt|aa|content)?\W*$", re.IGNORECASE),
     re.compile(r"(?:^|[_ .-])rep(?:licate)?[_ .-]?\d+$|[_ .-]r\d+$|replicate$", re.IGNORECASE),
 )
 POSITIVE_WORDS = (*LABEL_WORDS, "positives", "+")

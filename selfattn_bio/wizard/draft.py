@@ -224,7 +224,8 @@ def _unused(
         yield f"not used: {', '.join(unused)}{hint}"
     auxiliary = ", ".join(filter(is_auxiliary, unused))
     if auxiliary and not request.columns:
-        yield f"replicates or counts, by their names: {auxiliary}; learn them with `columns`"
+        what = "replicates, counts or properties of the sequence, by their names"
+        yield f"{what}: {auxiliary}; learn them with `columns`"
     causes = {name: cause_of(contents.columns[name]) for name in unused}
     yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
 

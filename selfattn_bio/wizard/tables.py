@@ -29,7 +29,7 @@ ACCESSION, NAME = r"^\w+\|(?P<id>[^|\s]+)\|", r"^\w+\|[^|\s]+\|(?P<id>[^|\s]+)"
 # names of columns of groups, such as gene, Parent_ID or ensembl gene names
 GROUP_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
-    r"(?:[\W_]*(?:id|name|symbol|accession)s?)?$"
+    r"(?:[\W_]*(?:stable|id|name|symbol|accession|version)s?)*$"
 )
 COORDINATE_NAMES = {  # of columns, without "#" and in lower case
     "chrom": ("chrom", "chr", "chromosome", "seqnames", "seqname", "seqid"),

@@ -403,7 +403,7 @@ def test_substitutions_are_drawn_for_one_chosen_output():
     table = found.table.rename(columns={"effect_zinc": f"effect_{name}"})
     letters, _, bar = Substitutions(table, {name: name}, "protein").plot("all").axes
     assert bar.get_ylabel() == "effect (log2 half-life (mean, h))"
-    assert letters.get_ylabel() == "mean effect of\nlosing the residue"
+    assert letters.get_ylabel() == "contribution\nof the residue"
     assert np.nanmin(heat.images[0].get_array()) == -1
 
 

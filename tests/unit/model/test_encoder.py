@@ -199,10 +199,13 @@ def test_lookup_equals_convolution_and_its_gradient(bias, monkeypatch):
         assert_close(one, other)
 
 
-def pooled_and_gradients(convolve, tokens, mask, pool):
-    table = torch.randn(11, 5, generator=torch.Generator().manual_seed(2)).requires_grad_()
-    pooled, _ = convolve.pooled(convolution.EmbeddedTokens(tokens, table), mask, pool)
-    weights = [*convolve.parameters(), table]
+def pooled_and_gradients(convolve, tokens, mask, pool, shifts=0):
+    generator = torch.Generator().manual_seed(2)
+    table = torch.randn(11, 5, generator=generator).requires_grad_()
+    shift = torch.randn(shifts, *tokens.shape[1:], 5, generator=generator).requires_grad_()
+    embedded = convolution.EmbeddedTokens(tokens, table, shift if shifts else None)
+    pooled, _ = convolve.pooled(embedded, mask, pool)
+    weights = [*convolve.parameters(), table, *([shift] if shifts else [])]
     return [pooled, *torch.autograd.grad((pooled * pooled.detach().cos()).sum(), weights)]
 
 
@@ -223,6 +226,21 @@ def test_compiled_lookup_equals_torch_to_the_bit(dim, pool, threads, monkeypatch
     monkeypatch.setattr(convolution, "_is_compiled", lambda table: False)
     expected = pooled_and_gradients(convolve, tokens, mask, pool)
     assert all(map(torch.equal, found, expected))
+
+
+@needs_kernel
+@pytest.mark.parametrize(("dim", "pool"), [(80, 8), (19, 3), (32, 1)])
+def test_compiled_lookup_of_shifted_embeddings_equals_torch(dim, pool, monkeypatch):
+    torch.manual_seed(0)
+    convolve, tokens = convolution.TokenConv(5, dim, 7, bias=True), tokens_with_padding(11)
+    mask = tokens != PAD
+    mask[0, 16:24] = False
+    found = pooled_and_gradients(convolve, tokens, mask, pool, shifts=2)
+    monkeypatch.setattr(convolution, "_is_compiled", lambda table: False)
+    expected = pooled_and_gradients(convolve, tokens, mask, pool, shifts=2)
+    assert torch.equal(found[0], expected[0])
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other)
 
 
 @needs_kernel

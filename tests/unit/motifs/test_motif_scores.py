@@ -63,6 +63,32 @@ def test_window_scores_equal_scores_of_each_window(size, stride):
     np.testing.assert_array_equal(found, MATRICES.scores(windows))
 
 
+@pytest.mark.parametrize("one_strand", [False, True])
+@pytest.mark.parametrize("has_kernel", [False, True])
+def test_scores_of_substitutions_equal_those_of_changed_records(
+    has_kernel, one_strand, monkeypatch
+):
+    if not has_kernel:
+        monkeypatch.setattr(scores_module.band, "unavailable_reason", lambda: "no compiler")
+    elif scores_module.band.unavailable_reason() is not None:
+        pytest.skip("no compiled kernel")
+    names = [f"copy {i} of {label}" for i in range(6) for label in MATRICES.labels]
+    values, widths = np.tile(MATRICES.values, (6, 1, 1)), np.tile(MATRICES.widths, 6)
+    matrices = ScoreMatrices(tuple(names), values, widths, one_strand)  # more than lanes of a CPU
+    for record in map(bases, (1, 5, 21, 40)):
+        if one_strand:
+            record[record == ord("N")] = ord("A")
+        given, changed = matrices.score_substitutions(record)
+        copies = np.tile(record, (4, len(record), 1))
+        for number, base in enumerate(b"ACGT"):
+            np.fill_diagonal(copies[number], base)
+        expected = matrices.scores([record, *copies.reshape(-1, len(record))]).T
+        found = np.hstack([given[:, None], changed.reshape(len(given), -1)])
+        np.testing.assert_array_equal(found[: len(names)], expected[: len(names)])
+        # sums in another order may be rounded up instead of down
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1 / OCCUPANCY_STEP)
+
+
 def test_sum_below_float32_leaves_the_best_hit():
     column = np.array([1.0, 0, 0, 0])
     wide = ScoreMatrices.from_probabilities({"A": np.tile(column, (30, 1))})

@@ -194,7 +194,7 @@ def test_fields_and_plots_of_several_outputs(genome, tmp_path):
         info_fields({"a b": "", "a-b": ""})
     found = score_substitutions(scorer, genome, "chrA:201-203", VariantOptions(60))
     letters, _, bar = found.plot(output="number.c").axes
-    assert letters.get_ylabel() == "mean effect of\nlosing the base"
+    assert letters.get_ylabel() == "contribution\nof the base"
     assert bar.get_ylabel() == "effect on number.c (c)"
     heat = found.plot(output="number.c").axes[1].images[0].get_array()
     expected = found.table.pivot_table("effect_number.c", "alt", "pos").to_numpy()
@@ -335,7 +335,7 @@ def test_substitutions_are_saved_and_plotted(genome, tmp_path, caplog):
     assert repr(found) == "Substitutions in chrA:201-203: 9 alleles scored"
     assert "<table" in found._repr_html_()
     letters, heat, _ = found.plot().axes
-    assert letters.get_ylabel() == "mean effect of\nlosing the base"
+    assert letters.get_ylabel() == "contribution\nof the base"
     assert heat.images[0].get_array().shape == (4, 3)
     ticks = [tick.get_text() for tick in heat.get_xticklabels()]
     assert ticks == [str(pos) for pos in found.table["pos"].unique()]  # 201, 202, 203

@@ -198,3 +198,12 @@ def test_similarity_is_low_unless_it_joins_many_records():
     tenth, fifth = parts[0][:16], parts[0][:26]  # of the residues that all records share
     assert suitable_clusters([np.append(tenth, part[16:]) for part in parts], PROTEIN)[0] == 0.15
     assert suitable_clusters([np.append(fifth, part[26:]) for part in parts], PROTEIN)[0] == 0.3
+
+
+def test_a_shared_motif_makes_no_short_records_similar():
+    records = [random(DNA, 54) for _ in range(200)]
+    for first, second, size in ((0, 1, 20), (2, 3, 26)):
+        records[second][10 : 10 + size] = records[first][20 : 20 + size]
+    assert pairs_of(records, similarity=0.05) == [(2, 3)]
+    guide = random(DNA, 24)
+    assert pairs_of([guide, mutated(guide[:-1], DNA, 0)]) == [(0, 1)]

@@ -121,6 +121,7 @@ def test_other_repeated_columns_are_only_named(here, capsys):
     ("columns", "found"),
     [
         ({"Gene": 20, "batch": 12}, "Gene"),
+        ({"Gene stable ID version": 20, "batch": 12}, "Gene stable ID version"),
         ({"gene_name": 30, "Family-ID": 15}, "Family-ID"),
         ({"family": 3, "donors": 30}, "donors"),
         ({"gene": 61}, ""),  # too many
@@ -137,9 +138,9 @@ def test_find_groups(columns, found):
 def test_replicates_and_counts_are_not_learned(here, capsys):
     names = ("hl_rep1", "hl_rep2", "n_barcodes", "log2_half_life", "other")
     columns = {name: (lambda i, _, k=k: (i * k) % 97 / 7) for k, name in enumerate(names, 3)}
-    options = table(**columns)
+    options = table(**columns, **dict.fromkeys(("GC%", "len"), columns["other"]))
     assert made(options).objective.columns == names[3:]
-    line = "replicates or counts, by their names: hl_rep1, hl_rep2, n_barcodes; learn them with "
+    line = "by their names: hl_rep1, hl_rep2, n_barcodes, GC%, len; learn them with "
     out = capsys.readouterr().out
     assert line in out
     assert "learn several" not in out

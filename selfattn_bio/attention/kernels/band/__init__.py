@@ -3,7 +3,8 @@
 Time and memory are O(L x window). The kernel is the C++ source `band.cpp`, which `build` compiles.
 It computes in float32, or multiplies bfloat16 tensors directly where the CPU has AVX512-BF16; sums
 and the softmax are always float32. This module checks arguments and runs the threads of the kernel;
-`calls` has the structures of its C interface.
+`calls` has the structures of its C interface. The same library has loops of the first convolution
+(`run_on_tokens`) and of motif scores (`replace_bases`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.attention.inputs import AttentionInputs, Rest
 from selfattn_bio.attention.kernels.band.build import library, unavailable_reason
 from selfattn_bio.attention.kernels.band.calls import Banded, BandLayout, Call, split_band
@@ -165,6 +169,23 @@ def run_on_tokens(name: str, sizes: Sequence[int], *tensors: Tensor) -> None:
     function = getattr(library(), f"band_token_{name}")
     if failed := function((ctypes.c_int64 * len(fields))(*fields)):
         raise MemoryError if failed == 1 else IndexError(f"a token is not below {table.shape[1]}")
+
+
+def replace_bases(
+    codes: NDArray[np.uint8], values: Scores, widths: Integers, strands: int, *found: NDArray[Any]
+) -> None:
+    """Score a record, and its copies with one base replaced, as `motifs.scores._replace_bases`.
+
+    Raises
+    ------
+    MemoryError
+        If there is no memory for the buffers.
+    """
+    given: list[NDArray[Any]] = [codes, *map(np.ascontiguousarray, (values, widths))]
+    addresses = (each.ctypes.data for each in (*given, *found))
+    fields = (found[-1].shape[-1], *values.shape[:2], strands, *addresses)
+    if library().band_replace_bases((ctypes.c_int64 * len(fields))(*fields)):
+        raise MemoryError
 
 
 # ------------ autograd

@@ -20,6 +20,7 @@
 #include "backward.h"
 #include "convolution.h"
 #include "encoder.h"
+#include "motifs.h"
 
 namespace {
 
@@ -90,6 +91,10 @@ extern "C" int band_token_maxima(const TokenCall* c) {
 
 extern "C" int band_token_gradient(const TokenCall* c) {
   return guarded([&] { token_gradient(*c); });
+}
+
+extern "C" int band_replace_bases(const MotifCall* c) {
+  return guarded([&] { replace_bases(*c); });
 }
 
 extern "C" int band_tile() { return T; }

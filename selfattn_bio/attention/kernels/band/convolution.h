@@ -19,13 +19,17 @@
 struct TokenCall {
   int64_t records, length, kernel, vocabulary, channels;
   int64_t pool;   // positions of a group
-  int64_t piece;  // tokens whose gradients are added before their sum is added to the table
+  int64_t piece;  // tokens whose gradients are added before their sum is added to the table; 0: it needs no gradient
+  int64_t shifts;
   int64_t threads;
   float* table;           // (kernel, vocabulary, channels): products, or their gradient, which is 0 at first
   const int64_t* tokens;  // (records, length + kernel - 1)
   const bool* mask;       // (records, length): which positions may be a maximum
   float* maxima;          // (records, groups, channels), or their gradient; 0 for groups without position
   int32_t* at;            // (records, groups, channels): position of the maximum in its group; unused if pool is 1
+  // (shifts, length, channels): row i is added to the sums of the records i, i + shifts, ...; or its
+  // gradient, which is 0 at first
+  float* shift;
 
   int64_t groups() const { return (length + pool - 1) / pool; }
   int64_t width() const { return length + kernel - 1; }
@@ -60,6 +64,11 @@ void maxima_of_group(const TokenCall& c, int64_t record, int64_t group, int64_t 
         std::memcpy(&x, row + j * W, lanes * sizeof(float));
         sum[j] += x;
       }
+    }
+    for (int j = 0; j < count && c.shifts; ++j) {
+      Lanes x = {};
+      std::memcpy(&x, c.shift + (record % c.shifts * c.length + n) * c.channels + channel + j * W, lanes * sizeof(float));
+      sum[j] += x;
     }
     for (int j = 0; j < count; ++j) {
       // NaN is larger, as in torch
@@ -109,6 +118,20 @@ void token_maxima(const TokenCall& c) {
   });
 }
 
+// Add the gradients of the maxima of all records to those of their shifts.
+void shift_gradient(const TokenCall& c) {
+  for_units(c.shifts, c.threads, [&](int64_t shift) {
+    for (int64_t record = shift; record < c.records; record += c.shifts)
+      for (int64_t group = 0; group < c.groups(); ++group) {
+        const int64_t from = (record * c.groups() + group) * c.channels, start = group * c.pool;
+        for (int64_t d = 0; d < c.channels; ++d) {
+          const int64_t n = start + (c.pool > 1 ? c.at[from + d] : 0);
+          if (c.mask[record * c.length + n]) c.shift[(shift * c.length + n) * c.channels + d] += c.maxima[from + d];
+        }
+      }
+  });
+}
+
 // Write the gradient of a position, which is 0 unless it is a maximum. Positions are counted with
 // kernel - 1 others between the records.
 void position_gradient(const TokenCall& c, int64_t number, int64_t channel, float* row) {
@@ -141,6 +164,8 @@ void add_rows(const TokenCall& c, const int64_t* begin, const int64_t* end, cons
 }
 
 void token_gradient(const TokenCall& c) {
+  shift_gradient(c);
+  if (!c.piece) return;
   const int64_t blocks = (c.channels + CHANNELS - 1) / CHANNELS, all = c.records * c.width();
   for_units(blocks, c.threads, [&](int64_t block) {
     const int64_t channel = block * CHANNELS, size = std::min<int64_t>(CHANNELS, c.channels - channel);
