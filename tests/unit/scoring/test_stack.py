@@ -115,6 +115,22 @@ def test_weights_are_penalised_by_spread():
     assert stack.bias == pytest.approx(expected.intercept_, rel=1e-3)
 
 
+def test_a_part_without_signal_far_from_zero_does_no_harm():
+    """The intercept has to make up for its mean, which is 2,000 times its spread."""
+    rng = np.random.default_rng(1)
+    score = rng.normal(0, 1.5, 287)
+    labels = (rng.random(287) < expit(score - 0.5)).astype(float)
+    noise, far, one, other = rng.normal(size=(4, 287))
+    columns = 0.5 * score + 0.5 * one - 0.3, score + 0.7 * other, 0.01 * far - 20
+    parts = [SimpleNamespace(outputs=lambda letters, of=of: of[:, None]) for of in columns]
+    losses = []
+    for some in (parts[:2], parts):
+        stack, _ = fit_labels(0.3 * noise, some, [], labels)
+        logits = stack.outputs(0.3 * noise[:, None], [])[:, 0]
+        losses.append(np.mean(np.logaddexp(0, logits) - labels * logits))
+    assert losses[1] <= losses[0] + 1e-5
+
+
 @pytest.mark.parametrize("kind", ["number", "count"])
 def test_weights_of_numbers_are_those_of_a_regression(kind):
     """Unknown values are left out, and predicted by weights fitted to all others."""
