@@ -23,7 +23,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.motifs import alphabet_of, has_patterns, matrix_of, open_database, read_forms
 from selfattn_bio.motifs.matching import HIT_P, NUM_SITES, best_p, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
-from selfattn_bio.motifs.residues import forms_of
+from selfattn_bio.motifs.residues import background, forms_of
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -65,8 +65,8 @@ def hits(
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     hit_p
-        p-value threshold in (0, 1). The p-value is the probability that a uniformly random sequence
-        scores at least as high.
+        p-value threshold in (0, 1). The p-value is the probability that a random sequence scores at
+        least as high, with equally frequent bases, or with residues as frequent as in Swiss-Prot.
     alphabet
         dna, rna, ssdna (one strand of DNA) or protein. By default that of the motifs, and dna for
         a mapping, but rna for motifs of DNA if the first sequences have U and no T.
@@ -104,6 +104,9 @@ def hits(
     ppms = {str(name): matrix_of(motif, letters) for name, motif in motifs.items()}
     texts = {str(name): each for name, each in motifs.items() if isinstance(each, str)}
     forms = {name: forms_of(text, letters)[0] for name, text in texts.items()}
+    for name in forms:  # all letters that a position allows get the same score
+        allowed = (ppms[name] > 0) * background(letters)
+        ppms[name] = allowed / allowed.sum(axis=1, keepdims=True)
     best = {n: best_p(ppm, num_sites.get(n, NUM_SITES), letters) for n, ppm in ppms.items()}
     if lost := [name for name, p in best.items() if p >= hit_p]:
         LOG.warning(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs.families import families_of
+from selfattn_bio.motifs.residues import background
 from selfattn_bio.motifs.tomtom import compare
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 from selfattn_bio.sequence.kmers import pad_letters
@@ -71,8 +72,8 @@ def find_hits(
     sequences
         ASCII letters, one array per record.
     hit_p
-        A match is a hit if its p-value, the probability that a uniformly random sequence scores at
-        least as high, is below this.
+        A match is a hit if its p-value, the probability that a random sequence with the letter
+        frequencies of `residues.background` scores at least as high, is below this.
     alphabet
         Alphabet of the sequences and of the columns of the motifs.
 
@@ -128,31 +129,31 @@ def palindrome_shift(ppm: Floats) -> int:
 def integer_scores(ppm: Floats, num_sites: int, alphabet: Alphabet) -> Integers:
     """Return the scores of each letter at each position, (width, A), in units of 1 / STEPS bit.
 
-    They are log-odds relative to a uniform background, with PSEUDO_SITES added to the sites of the
+    They are log-odds relative to `residues.background`, with PSEUDO_SITES added to the sites of the
     motif, minus those of the worst letter of the position. It scores 0, as unknown letters do.
     """
-    size = len(alphabet.letters)
-    softened = (ppm * num_sites + PSEUDO_SITES / size) / (num_sites + PSEUDO_SITES)
-    scores = np.rint(np.log2(softened * size) * STEPS).astype(np.int64)
+    expected = background(alphabet)
+    softened = (ppm * num_sites + PSEUDO_SITES * expected) / (num_sites + PSEUDO_SITES)
+    scores = np.rint(np.log2(softened / expected) * STEPS).astype(np.int64)
     return scores - scores.min(axis=1, keepdims=True)
 
 
 def best_p(ppm: Floats, num_sites: int, alphabet: Alphabet) -> float:
     """Return the p-value of the best possible match of a motif (width, A)."""
-    return float(p_values(integer_scores(ppm, num_sites, alphabet))[-1])
+    return float(p_values(integer_scores(ppm, num_sites, alphabet), background(alphabet))[-1])
 
 
-def p_values(scores: Integers) -> Floats:
+def p_values(scores: Integers, frequencies: Floats) -> Floats:
     """Return the p-values of all sums of one score per row of `scores` (width, A), from 0 up.
 
-    They are the probabilities that a uniformly random sequence has a sum of at least 0, at least 1,
-    and so on up to the largest possible sum.
+    They are the probabilities that a random sequence with these frequencies of letters (A,) has a
+    sum of at least 0, at least 1, and so on up to the largest possible sum.
     """
     density = np.ones(1)
     for row in scores:
         longer = np.zeros(len(density) + int(row.max()))
-        for score in row:
-            longer[score : score + len(density)] += density / len(row)
+        for score, frequency in zip(row, frequencies, strict=True):
+            longer[score : score + len(density)] += density * frequency
         density = longer
     return np.cumsum(density[::-1])[::-1]
 
@@ -164,7 +165,7 @@ def _fimo(
 
     The table has the numbers of motif and strand (1 for -), because text takes longer to sort.
     """
-    tables = [p_values(scores) for scores in motifs.values()]
+    tables = [p_values(scores, background(alphabet)) for scores in motifs.values()]
     cuts = [np.sum(p >= hit_p) for p in tables] * (1 + alphabet.has_complement)
     widths = np.array([len(scores) for scores in motifs.values()])
     # float32 has exact sums of such integers, and a fast product

@@ -15,7 +15,7 @@ from selfattn_bio.motifs.callers import Clusters, Modisco, build_caller, cluster
 from selfattn_bio.motifs.callers.clusters import BINS, call_seqlets
 from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.motifs.patterns import count_letters, information
-from selfattn_bio.motifs.residues import consensus_of
+from selfattn_bio.motifs.residues import background, consensus_of
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA
 
 WORDS = (b"GGTCACACTGCA", b"TTCCGGAAGT", b"CAGCTGATAAG")
@@ -67,7 +67,9 @@ def test_protein_has_one_strand_and_twenty_residues():
     for pattern in found.patterns:
         assert pattern.pfm.shape[1] == 20
         assert (pattern.seqlets["strand"] == "+").all()
-        assert 140 <= pattern.num_sites <= 156  # 150, and a few by chance
+        assert (
+            140 <= pattern.num_sites <= 165
+        )  # 150, and some by chance, as the residues are uniform
     turned = ascii_of(PROTEIN.letters.encode())[19 - PROTEIN.codes(letters)][:, ::-1]
     both = np.concatenate([letters, turned]), np.concatenate([scores, scores[:, ::-1, ::-1]])
     assert (
@@ -114,7 +116,7 @@ def test_protein_motif_may_have_long_gaps(pattern):
 
 def test_protein_hits_use_twenty_residues():
     rng = np.random.default_rng(0)
-    letters = rng.choice(ascii_of(PROTEIN.letters.encode()), (400, 500))
+    letters = rng.choice(ascii_of(PROTEIN.letters.encode()), (400, 500), p=background(PROTEIN))
     ppms = {f"of {width}": rng.dirichlet(np.full(20, 0.5), size=width) for width in (5, 9)}
     hits = find_hits(ppms, dict.fromkeys(ppms, 100), list(letters), 0.01, PROTEIN)
     assert (hits["strand"] == "+").all()

@@ -38,7 +38,8 @@ from selfattn_bio.motifs.patterns import (
     one_per_site,
     refine_patterns,
 )
-from selfattn_bio.sequence.alphabet import DNA, RNA
+from selfattn_bio.motifs.residues import background
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA
 
 WORD = ascii_of(b"GGTCACACT")
 PPM = ppm_of(WORD)
@@ -324,6 +325,20 @@ def test_p_values_equal_enumeration(width, num_sites):
         np.testing.assert_allclose(hits["p_value"], best[best < hit_p], rtol=1e-9)
 
 
+def test_p_values_of_proteins_weight_residues_by_their_frequency():
+    ppm = np.random.default_rng(0).dirichlet(np.full(20, 0.2), 3)
+    scores, expected = integer_scores(ppm, 20, PROTEIN), background(PROTEIN)
+    words = np.array(list(product(range(20), repeat=3)))
+    of_words, weights = scores[np.arange(3), words].sum(1), expected[words].prod(1)
+    p = p_values(scores, expected)
+    for score in np.unique(of_words)[::40]:
+        assert p[score] == pytest.approx(weights[of_words >= score].sum(), rel=1e-9)
+    assert expected[PROTEIN.letters.index("L")] > 8 * expected[PROTEIN.letters.index("W")]
+    letters = np.frombuffer(PROTEIN.letters.encode(), np.uint8)
+    hits = find_hits({"m": ppm}, {"m": 20}, list(letters[words]), 0.001, PROTEIN)
+    assert hits["record"].tolist() == np.flatnonzero(p[of_words] < 0.001).tolist()
+
+
 def test_motifs_of_all_widths_are_found_in_records_of_any_length():
     rng = np.random.default_rng(0)
     ppms = {f"m{n}": rng.dirichlet(np.full(4, 0.3), n % 9 + 3) for n in range(TOGETHER + 9)}
@@ -332,7 +347,7 @@ def test_motifs_of_all_widths_are_found_in_records_of_any_length():
     found = set(hits[["name", "record", "start", "strand"]].itertuples(index=False, name=None))
     for name, ppm in [each for each in ppms.items() if not palindrome_shift(each[1])][::9]:
         scores = integer_scores(ppm, 100, DNA)
-        p = p_values(scores)
+        p = p_values(scores, np.full(4, 0.25))
         for record, letters in enumerate(sequences):
             coded = one_hot(letters[None])[0]
             sums = [
