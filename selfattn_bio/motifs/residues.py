@@ -31,7 +31,7 @@ CODES = {  # Biopython reads X as N
 PROSITE = str.maketrans("x()<>", ".{}^$", "-.") | {ord("{"): "[^", ord("}"): "]"}
 
 
-# percent of the residues A, C, D, ..., Y in UniProtKB/Swiss-Prot (its release statistics)
+# percent of the residues A, C, D, ..., Y, rounded, in UniProtKB/Swiss-Prot (release statistics)
 SWISS_PROT = (
     *(8.25, 1.38, 5.46, 6.72, 3.86, 7.07, 2.27, 5.91, 5.80, 9.65),
     *(2.41, 4.06, 4.74, 3.93, 5.53, 6.63, 5.35, 6.86, 1.10, 2.92),
