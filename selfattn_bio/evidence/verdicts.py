@@ -280,6 +280,17 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
     return "; ".join(reasons)
 
 
+def acts_alone(row: Mapping[Any, Any], significance: float) -> bool:
+    """Return whether only the effect is not shown, but the motif clearly changes the score alone.
+
+    Shuffling keeps the letters of a site, so a motif of a certain composition has a small effect.
+    """
+    direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
+    alone, *ends = (direction * row.get(f"marginal{end}", np.nan) for end in ("", "_low", "_high"))
+    is_clear = alone >= row["min_effect"] and min(ends) > 0
+    return is_clear and shortfall(row, significance) == "effect not shown"
+
+
 def _uses(row: Mapping[Any, Any], held_out: HeldOut, *, against: bool = False) -> bool:
     """Return whether the model clearly uses the hits as the records do, or `against` them."""
     direction = held_out.direction(row) * (-1 if against else 1)

@@ -21,7 +21,7 @@ from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
 from selfattn_bio.evidence.associations import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
-from selfattn_bio.evidence.verdicts import NULL_P, shortfall
+from selfattn_bio.evidence.verdicts import NULL_P, acts_alone, shortfall
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.logos import logo
 from selfattn_bio.motifs.matching import alignment, match_label, same_motifs
@@ -89,7 +89,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "examples": examples.get(row["name"], []),
             "findings": (found := findings(row, results.task, results.corpus["alphabet"]))[0],
             "untested": found[1],
-            "unread": unread(row, results.task, results.corpus["alphabet"]),
+            "composition_note": composition_note(row, results.task, results.corpus["alphabet"]),
             "shortfall": shortfall(row, results.task.interpret.significance),
         }
         for row in rows
@@ -139,22 +139,17 @@ def findings(
     ]
 
 
-def unread(row: Mapping[Any, Any], task: RunFile, alphabet: str = "dna") -> str:
-    """Explain a motif that has an effect alone, but whose sites the model does not use.
+def composition_note(row: Mapping[Any, Any], task: RunFile, alphabet: str = "dna") -> str:
+    """Explain a motif that changes the score alone, but has no shown effect; empty for others.
 
-    Empty for other motifs. Arguments are those of `findings`.
+    Arguments are those of `findings`.
     """
-    is_raised, is_number = row.get("marginal_low", np.nan) > 0, pd.notna(row["difference"])
-    acts_alone = is_raised or (is_number and row.get("marginal_high", np.nan) < 0)
-    is_unused = row["effect_q"] >= task.interpret.significance
-    if not (acts_alone and is_unused and abs(row["necessity"]) < row["min_effect"]):
+    if not acts_alone(row, task.interpret.significance):
         return ""
-    alone = words.estimate(words.of_row(row, "marginal"), 2, sign=True)
+    letter = get_alphabet(alphabet).letter
     return (
-        f"Inserted alone it changes {row['unit']} by {alone}, but shuffling its sites changes it "
-        f"by less than {row['min_effect']:.2g}: the model may count its "
-        f"{get_alphabet(alphabet).letter}s elsewhere in the sequence rather than read the motif. "
-        "More training records or steps may help."
+        f"Shuffling keeps its {letter}s, so it misses effects of composition. Inserted alone it "
+        f"changes {row['unit']} by {figures.marginal_mean(row)}. {figures.position_peak(row)}"
     )
 
 

@@ -17,6 +17,7 @@ from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_curves
+from selfattn_bio.evidence.verdicts import acts_alone
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import plots, words
@@ -165,20 +166,19 @@ def marginal_section(tested: Tested) -> dict[str, Any]:
 
 
 def _position_figures(tested: Tested) -> Iterator[Drawing]:
-    """Draw the effect of supported motifs alone by position; of all motifs if none is supported."""
+    """Draw the effect alone by position of all motifs, or of supported ones and `acts_alone`."""
     curves, motifs = tested.results.marginals, tested.results.motifs
     if curves is None or motifs is None:
         return
     has_supported = (motifs["verdict"] == "supported").any()
     for row in motifs.sort_values("marginal", ascending=False).to_dict("records"):
         own = curves[curves["name"] == row["name"]]
-        if len(own) and (row["verdict"] == "supported" or not has_supported):
+        is_alone = acts_alone(row, tested.results.task.interpret.significance)
+        if len(own) and (row["verdict"] == "supported" or is_alone or not has_supported):
             name, title = f"marginal_{row['name']}", f"{row['name']} {match_label(row)}".strip()
             title += f" of {row['target']}" * (len({*motifs["target"]}) > 1)
-            paint, finding = partial(draw_curves, own), f"Mean effect {_mean(row)}."
-            yield tested.show(
-                name, title, _position_peak(row), "", paint, size=LOW, finding=finding
-            )
+            paint, finding = partial(draw_curves, own), f"Mean effect {marginal_mean(row)}."
+            yield tested.show(name, title, position_peak(row), "", paint, size=LOW, finding=finding)
 
 
 def _distance_figures(tested: Tested, *verdicts: str) -> Iterator[Drawing]:
@@ -191,13 +191,14 @@ def _distance_figures(tested: Tested, *verdicts: str) -> Iterator[Drawing]:
         if len(own) and row["verdict"] in verdicts:
             name, title = f"distance_{number}", f"{row['name_a']} and {row['name_b']}"
             title += f" of {row.get('target')}" * (len({*pairs.get("target", ())}) > 1)
-            paint, finding = partial(draw_curves, own), f"Mean epistasis {_mean(row)}."
+            paint, finding = partial(draw_curves, own), f"Mean epistasis {marginal_mean(row)}."
             yield tested.show(
                 name, title, _distance_peak(row), "", paint, size=LOW, finding=finding
             )
 
 
-def _mean(row: Mapping[Any, Any]) -> str:
+def marginal_mean(row: Mapping[Any, Any]) -> str:
+    """Format the mean effect of a motif alone, or the mean epistasis of a pair."""
     return words.estimate(words.of_row(row, "marginal"), 2, sign=True)
 
 
@@ -237,7 +238,7 @@ def _number(table: pd.DataFrame, test: str, ranges: pd.Series) -> str:
     return f"{(~is_small).sum()}{rest if is_small.any() else ''}"
 
 
-def _position_peak(row: Mapping[Any, Any]) -> str:
+def position_peak(row: Mapping[Any, Any]) -> str:
     """Describe where a motif has its largest effect, from its row of motifs.tsv."""
     strand = "" if pd.isna(row["marginal_strand_q"]) else f" on the {row['marginal_strand']} strand"
     tests = f"on the position: q = {words.p_value(row['marginal_position_q'])}"

@@ -12,7 +12,7 @@ from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.display import counted, shortened, with_interval
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
-from selfattn_bio.evidence.verdicts import shortfall
+from selfattn_bio.evidence.verdicts import acts_alone, shortfall
 from selfattn_bio.motifs.matching import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
@@ -183,6 +183,21 @@ def motif_lines(table: pd.DataFrame, significance: float, enlarge: str) -> Itera
         yield unmeasured
 
 
+def alone_sentence(motifs: pd.DataFrame | None, significance: float) -> str:
+    """Name the motifs without a shown effect that change the score alone; empty without any."""
+    names = [
+        f"{row['name']} of {row['target']}"
+        for row in ([] if motifs is None else motifs.to_dict("records"))
+        if acts_alone(row, significance)
+    ]
+    if not names:
+        return ""
+    return (
+        f"Enriched and effective when inserted alone, but not supported: {', '.join(names)}. "
+        "Shuffling keeps the composition of a site, so the effect may be too small to show."
+    )
+
+
 def _match(row: Mapping[Hashable, Any]) -> str:
     """Describe the match and its q value; empty if no database was used."""
     if pd.isna(row["match_q"]):
@@ -231,3 +246,5 @@ def _summary(study: Study) -> Iterator[str]:
         explained = study.read_optional(layout, "explained", pd.read_parquet)
         outputs = [] if explained is None else explained["target"].unique()
         yield words.motif_sentence(motifs, study.task.split.enlarge, list(outputs))
+        if alone := alone_sentence(motifs, study.task.interpret.significance):
+            yield alone

@@ -144,6 +144,7 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         "has_classes": LOG_ODDS in units,
         "by_kind": partial(by_kind, units),
         "motif_sentence": words.motif_sentence(of_inputs, task.split.enlarge, outputs),
+        "alone_sentence": lines.alone_sentence(of_inputs, task.interpret.significance),
         "null_sentence": words.null_sentence(motifs),
         "agreement_sentence": words.agreement_sentence(
             results.explained.member_correlation if results.explained else None,

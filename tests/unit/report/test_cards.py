@@ -136,21 +136,32 @@ def test_effects_that_round_to_0_are_no_change(rows):
     assert shown.startswith("Shuffling its sites does not change log-odds. Effect")
 
 
+ALONE = {  # evidence of a motif whose composition matters
+    **{"marginal": 2.5, "marginal_low": 2.2, "marginal_high": 2.8},
+    **{"effect_q": 0.3, "verdict": "inconclusive"},
+}
+
+
 def test_motifs_that_act_only_alone_are_explained(rows):
-    alone = {"marginal": 0.62, "marginal_low": 0.44, "marginal_high": 0.8}
-    unused = {"effect_q": 0.7, "necessity": -0.01, "verdict": "inconclusive"}
-    row = rows[0] | alone | unused
-    text = cards.unread(row, TASK, "protein")
-    start = "Inserted alone it changes log-odds by +0.62 (+0.44 to +0.80), but shuffling its sites "
-    assert text.startswith(f"{start}changes it by less than 0.1: the model may count its residues ")
-    assert "count its bases" in cards.unread(row, TASK)
-    lowers = {"marginal": -0.62, "marginal_low": -0.8, "marginal_high": -0.44}
-    assert cards.unread(row | lowers, TASK) == ""
-    assert f"changes expression by {MINUS}0.62" in cards.unread(
-        row | NUMBER | unused | lowers, TASK
+    row = rows[0] | ALONE
+    assert cards.composition_note(row, TASK, "protein").startswith(
+        "Shuffling keeps its residues, so it misses effects of composition. "
+        "Inserted alone it changes log-odds by +2.50 (+2.20 to +2.80). Largest if the site starts "
+        "at 41 to 45 on the - strand (+1.25)."
     )
-    for change in ({"effect_q": 0.01}, {"necessity": 0.3}, {"marginal_low": -0.1}):
-        assert cards.unread(row | change, TASK) == ""
+    lowers = {"marginal": -0.62, "marginal_low": -0.8, "marginal_high": -0.44}
+    assert cards.composition_note(row | lowers, TASK) == ""
+    assert f"changes expression by {MINUS}0.62" in cards.composition_note(
+        row | NUMBER | ALONE | lowers, TASK
+    )
+    for change in (
+        {"effect_q": 0.01},
+        {"enrichment_q": 0.3},
+        {"marginal_low": -0.1},
+        {"marginal": 0.05, "marginal_low": 0.01},
+        {"marginal": np.nan, "marginal_low": np.nan, "marginal_high": np.nan},
+    ):
+        assert cards.composition_note(row | change, TASK) == ""
 
 
 def test_window_positions_count_from_1():
@@ -301,6 +312,30 @@ def test_outputs_without_support_have_their_numbers(results, page_text):
     )
     assert "20 independent units" in first
     assert first.endswith("): no enrichment over matched records; effect not shown")
+
+
+def test_motifs_of_composition_are_named_where_support_is_missing(results):
+    targets = ["liver", "heart", "heart"]
+    motifs = results.motifs.assign(target=targets, matched_q=0.01, effect_q=0.5, marginal_low=0.05)
+    curves = results.marginals.replace({"name": {"motif_01": "motif_02"}})
+    own = replace(
+        results, motifs=motifs, marginals=curves, notes={"liver": "", "heart": "of heart"}
+    )
+    page = page_of(own)
+    sentence = "Enriched and effective when inserted alone, but not supported: motif_02 of heart."
+    assert page.count(sentence) == 2  # in the summary and the section of motifs alone
+    missing = re.search("<p><b>No supported motif of heart.*?</p>", page)[0]
+    assert "motif_02, 44 sites" in missing
+    assert "effect not shown. Shuffling keeps its bases" in missing
+    assert "near chance" not in missing
+    assert "<h3>motif_02 of heart</h3>" in section_of(page, "marginals")
+
+
+def test_unmeasured_effects_need_a_larger_test_split(results):
+    motifs = results.motifs.assign(target=["liver", "liver", "heart"])
+    page = page_of(replace(results, motifs=motifs, notes={"heart": "of heart"}))
+    missing = re.search("<p><b>No supported motif.*?</p>", page)[0]
+    assert missing.endswith("Enlarge the test split to measure its effect.</p>")
 
 
 def test_rate_of_false_support_is_that_of_the_documentation(page_text):
