@@ -35,6 +35,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._start = self._last = time.monotonic()
+        self._first = math.nan  # fraction at the first update
 
     def update(
         self, text: Callable[[str], str], fraction: float = math.nan, *, keep: bool = False
@@ -42,14 +43,18 @@ class Progress:
         """Show a text, unless the last one is recent. With `keep`, it is logged in any case.
 
         `fraction` is the finished part of the loop, if it is known. `text` is called with the time
-        that is left if the rest is as fast, such as ", about 5 s left", or "" if there is none.
+        that is left if the rest is as fast, such as ", about 5 s left", or "" if there is none. The
+        time until the first update is left out, because it includes what happens only once.
         """
         now = time.monotonic()
+        if math.isnan(self._first):
+            self._start, self._first = now, fraction
         every = SECONDS_BETWEEN_BARS if Progress.bars else SECONDS_BETWEEN_LINES
         if now - self._last < every and not keep:
             return
         self._last = now
-        left = (now - self._start) * (1 / fraction - 1)
+        # unknown at the first update
+        left = (now - self._start) * (1 - fraction) / (fraction - self._first or math.nan)
         line = text(f", about {math.ceil(left):,} s left" if left > 0 else "")
         if keep or not Progress.bars:
             LOG.info(line)

@@ -231,12 +231,14 @@ def variants(arguments: Namespace) -> None:
     field SAB_EFFECT_OUTPUT for each class, label or column, and one plot of each. With several
     outputs, the column largest_effect names the one that changes most.
 
-    All windows have the same length: a deletion brings in more bases on the right, an insertion
-    pushes some out. Lines whose REF differs from the genome are not scored; if they are more than
-    5 %, the file is refused, as are symbolic alleles and breakends. A region that fits into the
-    window is scored in one window around its middle. In a longer region, each position has a window
-    around it. A model of proteins scores the substitutions in a sequence of a FASTA file: --genome
-    proteins.fa --region ID. --model may then also be a published language model, with log ratios.
+    A sequence that is not longer than all training records is scored completely. All windows of
+    longer ones have the median length of these records: a deletion brings in more bases on the
+    right, an insertion pushes some out. Lines whose REF differs from the genome are not scored; if
+    they are more than 5 %, the file is refused, as are symbolic alleles and breakends. A region
+    that fits into the window is scored in one window around its middle. In a longer region, each
+    position has a window around it. A model of proteins scores the substitutions in a sequence of a
+    FASTA file: --genome proteins.fa --region ID. --model may then also be a published language
+    model, with log ratios.
     Matches of --motifs are approximate, also of patterns, unlike those of `hits`.
 
     example: selfattn-bio variants --model results/promoter/model \\

@@ -92,7 +92,6 @@ def audit(arguments: Namespace) -> None:
         "`train` times a batch to choose the number, and records it in provenance.json",
     ),
     ALLOW_MODULE,
-    flag("--sharded", "divide the weights among the processes of torchrun (FSDP2)"),
     flag(
         "--dry-run",
         "take three steps with the longest records, print memory and time, and write nothing",
@@ -115,7 +114,7 @@ def train(arguments: Namespace) -> None:
     """
     study = Study(arguments.study)
     step = study.dry_run if arguments.dry_run else study.train
-    step(threads=arguments.threads, sharded=arguments.sharded)
+    step(threads=arguments.threads)
 
 
 @command(task("[sweep]"))

@@ -68,7 +68,8 @@ class Data(Section):
         regular expression to search in each header, and in the ids of tables; its group is the
         column label, or columns named by its named groups
     columns
-        column names of a table, such as { sequence = 'seq' }
+        column names of a table, such as { sequence = 'seq' }; chrom, start, end, strand and group
+        with an empty name are not read
     ids
         numbered: name the records FILE_1, FILE_2 ... by their order, for files with repeated or
         missing ids

@@ -41,7 +41,6 @@ KNOWN_METHODS = PLAIN_METHODS | {
     "guided": ("mutagenesis.Guided", "embeddings"),
     "attnlrp_copies": ("gradients.AttnLRPCopies", "layers"),
     "integrated_gradients": ("gradients.IntegratedGradients", "embeddings"),
-    "blocks": ("mutagenesis.BlockOcclusion", "outputs"),
 }
 
 
@@ -99,28 +98,8 @@ class IntegratedGradientsMethod(Section):
     steps: Positive = 20
 
 
-class BlocksMethod(Section):
-    """Replace each block of positions together; for long sequences.
-
-    Attributes
-    ----------
-    width
-        positions per block
-    by
-        shuffle = permute the block; random = sample uniformly
-    draws
-        replacements per block
-    """
-
-    kind: Literal["blocks"] = "blocks"
-    width: Positive = 10
-    by: Literal["shuffle", "random"] = "shuffle"
-    draws: Positive = 4
-    seed: Seed = 0
-
-
 AnyMethod = Annotated[
-    PlainMethod | GuidedMethod | AttnLRPCopiesMethod | IntegratedGradientsMethod | BlocksMethod,
+    PlainMethod | GuidedMethod | AttnLRPCopiesMethod | IntegratedGradientsMethod,
     Field(discriminator="kind"),
 ]
 

@@ -20,11 +20,12 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, check_output_file, listed, whole_file
 from selfattn_bio.log import LOG
-from selfattn_bio.motifs import alphabet_of, has_patterns, matrix_of, open_database
+from selfattn_bio.motifs import alphabet_of, has_patterns, matrix_of, open_database, read_forms
 from selfattn_bio.motifs.matching import HIT_P, NUM_SITES, best_p, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
+from selfattn_bio.motifs.residues import forms_of
 from selfattn_bio.scoring.inputs import read_inputs
-from selfattn_bio.sequence.alphabet import DNA, RNA, Alphabet, get_alphabet
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
@@ -51,7 +52,9 @@ def hits(
     string. Patterns and consensus sequences, also of files of ELM and PROSITE, match exactly: each
     letter is one of those of its position. A matrix of probabilities has any match with a p-value
     below `hit_p`. An unknown letter, such as N or X, scores as the worst letter of its position, so
-    that it never matches a pattern, except where any letter does.
+    that it never matches a pattern, except where any letter does. A pattern that begins with `^`
+    (`<` in PROSITE) matches at the start of a sequence only, and one that ends with `$` (`>`) at
+    its end only.
 
     Parameters
     ----------
@@ -78,8 +81,8 @@ def hits(
     Raises
     ------
     ArgumentError
-        If `hit_p` is not in (0, 1), a consensus has another character, the motifs do not fit the
-        alphabet, or the sequences are neither a list nor a file.
+        If `hit_p` is not in (0, 1), a consensus has another character (in DNA also `^` and `$`),
+        the motifs do not fit the alphabet, or the sequences are neither a list nor a file.
     DatabaseError
         If the motif file cannot be read.
     SequenceFileError
@@ -87,17 +90,20 @@ def hits(
     """
     if not 0 < hit_p < 1:
         raise ArgumentError(f"hit_p is {hit_p}; choose a value between 0 and 1")
-    own, num_sites, are_patterns = DNA, dict[str, int](), False
+    own, num_sites = DNA, dict[str, int]()
     if isinstance(motifs, MotifSet):
         own, num_sites, motifs = motifs.alphabet, motifs.num_sites, motifs.ppms
     elif not isinstance(motifs, Mapping):
-        own, are_patterns = alphabet_of(motifs), has_patterns(motifs)
+        own = alphabet_of(motifs)
     if own is DNA and not alphabet and _are_rna(sequences):
         own = RNA
     letters = get_alphabet(alphabet) if alphabet else own
     if not isinstance(motifs, Mapping):
-        motifs = open_database(str(motifs), letters)
+        are_forms = letters == PROTEIN and has_patterns(motifs)
+        motifs = read_forms(Path(motifs)) if are_forms else open_database(str(motifs), letters)
     ppms = {str(name): matrix_of(motif, letters) for name, motif in motifs.items()}
+    texts = {str(name): each for name, each in motifs.items() if isinstance(each, str)}
+    forms = {name: forms_of(text, letters)[0] for name, text in texts.items()}
     best = {n: best_p(ppm, num_sites.get(n, NUM_SITES), letters) for n, ppm in ppms.items()}
     if lost := [name for name, p in best.items() if p >= hit_p]:
         LOG.warning(
@@ -105,17 +111,16 @@ def hits(
             f"{lost[0]}, whose best match has p = {best[lost[0]]:.2g}. Raise hit_p"
         )
     chunks = _chunks(_records(sequences, letters))
-    tables = [_of(chunk, ppms, num_sites, hit_p, letters) for chunk in chunks]
+    tables = [_of(chunk, ppms, num_sites, forms, hit_p, letters) for chunk in chunks]
     found = [table for table in tables if len(table)]
     if not found:
         return pd.DataFrame(columns=[*BED_COLUMNS, "p_value"])
     table = pd.concat(found).sort_values(
         ["chrom", "start", "end", "name", "strand"], ignore_index=True
     )
-    patterns = [str(name) for name, each in motifs.items() if are_patterns or isinstance(each, str)]
     # the letters of a position of a pattern score the same, so only exact matches have the best p
     is_exact = table["p_value"] <= table["name"].map(best)
-    return table[is_exact | ~table["name"].isin(patterns)].reset_index(drop=True)
+    return table[is_exact | ~table["name"].isin(forms)].reset_index(drop=True)
 
 
 def scan_files(
@@ -197,10 +202,17 @@ def _of(
     chunk: list[Record],
     ppms: Mapping[str, Floats],
     num_sites: Mapping[str, int],
+    forms: Mapping[str, str],
     hit_p: float,
     alphabet: Alphabet,
 ) -> pd.DataFrame:
+    """Find the hits in a chunk; patterns with anchors only match at the ends of records."""
     found = find_hits(ppms, num_sites, [record.letters for record in chunk], hit_p, alphabet)
+    form = found["name"].map(lambda name: forms.get(name, ""))
+    after = np.array([len(record.letters) for record in chunk])[found["record"]] - found["end"]
+    is_inside = form.str.startswith("^") & (found["start"] > 0)
+    is_inside |= form.str.endswith("$") & (after > 0)
+    found = found[~is_inside].reset_index(drop=True)
     score = (-10 * np.log10(found["p_value"].clip(lower=10 ** (-MAX_SCORE / 10)))).round()
     table = pd.DataFrame(
         {"id": [record.id for record in chunk]}

@@ -173,8 +173,8 @@ def score_substitutions(
     """Score all substitutions in a region, in one window if the region fits into it.
 
     In a longer region, each position has a window around it. In a protein, the window is the
-    complete sequence, as in RNA that is not longer than the longest training record. A warning is
-    logged if the genome is named differently from the assembly of the training records.
+    complete sequence, as in other sequences that are not longer than the longest training record. A
+    warning is logged if the genome is named differently from the assembly of the training records.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def score_substitutions(
     DatabaseError
         If the file of motifs cannot be read.
     ModelFolderError, ArgumentError
-        As for `score_variants`.
+        As for `score_variants`; ArgumentError also if no allele can be scored.
     """
     if isinstance(model, LanguageModel):
         return _of_language_model(model, genome, region)
@@ -221,6 +221,7 @@ def score_substitutions(
         message = f"the region has no {known} that the model reads"
         raise GenomeError(message, place=f"{genome.path} {region}")
     table = pd.concat(tables, ignore_index=True)
+    _check_scored(Counter(table["status"]), scorer, found.chrom, f"{genome.path} {region}")
     return Substitutions(table, scorer.units, own.alphabet.name)
 
 
@@ -278,15 +279,15 @@ def annotate_variants(
     Raises
     ------
     VariantFileError, GenomeError, ModelFolderError, ArgumentError
-        As for `score_variants`; VariantFileError also if the header already defines the fields.
+        As for `score_variants`; VariantFileError also if the header already defines the fields, and
+        ArgumentError if no allele can be scored.
     DatabaseError
         If the file of motifs cannot be read.
     """
     own = load_dna_model(model)
-    genome = genome if isinstance(genome, Genome) else Genome(genome, own.alphabet)
-    source = VcfFile(vcf, genome)
-    ppms = None if motifs is None else open_database(str(motifs), own.alphabet)
     scorer = _opened(own, genome, options)
+    source = VcfFile(vcf, scorer.genome)
+    ppms = None if motifs is None else open_database(str(motifs), own.alphabet)
     lines, wrong, first = check_reference(source, mismatches)
     differs = f"REF differs from the genome in {wrong}: {first}"
     LOG.info(
@@ -297,6 +298,7 @@ def annotate_variants(
         for batch in scorer.batches(source):
             writer.write(batch.variants, _with_changes(batch, ppms, own.alphabet))
             counts.update(batch.table["status"])
+        _check_scored(counts, scorer, batch.variants[-1].name, str(vcf))
     log_lines(_status_lines(counts))
     return counts
 
@@ -316,6 +318,14 @@ def _name(model: Models) -> str:
         return str(model)
     folders = model if isinstance(model, Sequence) else [m.folder for m in model.members]
     return " ".join(map(str, folders))
+
+
+def _check_scored(counts: Counter[str], scorer: VariantScorer, chrom: str, place: str) -> None:
+    """Raise unless an allele was scored. The error names the window of a chromosome."""
+    if not counts[SCORED]:
+        window = f"{scorer.size(chrom)} {scorer.model.alphabet.unit}"
+        message = f"no allele can be scored in a window of {window}"
+        raise ArgumentError(message, place=place, hint="; ".join(_status_lines(counts)))
 
 
 def _status_lines(counts: Counter[str]) -> list[str]:

@@ -20,7 +20,7 @@ from selfattn_bio.config import MOTIF_DATABASES, NO_DATABASE
 from selfattn_bio.display import one_line
 from selfattn_bio.errors import ArgumentError, DatabaseError
 from selfattn_bio.log import LOG
-from selfattn_bio.motifs.residues import matrices_of, read_patterns
+from selfattn_bio.motifs.residues import forms_of, matrix_of_form, read_patterns
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet
 
 _fail = DatabaseError.fail
@@ -112,19 +112,37 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]
 
 
 def read_residues(path: Path) -> dict[str, Floats]:
-    """Read the patterns of an ELM table or of PROSITE; a pattern may have several matrices.
+    """Read the matrices of `read_forms`, without anchors and without outer positions of any letter.
 
-    Patterns that `matrices_of` cannot read are left out and logged.
+    Motifs are compared with them.
     """
     motifs: dict[str, Floats] = {}
+    for name, form in read_forms(path).items():
+        matrix = matrix_of_form(form, PROTEIN)
+        known = np.flatnonzero(matrix.max(axis=1) > matrix.min(axis=1))
+        motifs |= {name: matrix[known[0] : known[-1] + 1]} if len(known) else {}
+    return motifs
+
+
+def read_forms(path: Path) -> dict[str, str]:
+    """Read the patterns of an ELM table or of PROSITE; a pattern may have several forms.
+
+    Patterns that `forms_of` cannot read are left out and logged.
+
+    Raises
+    ------
+    DatabaseError
+        If no pattern can be read.
+    """
+    motifs: dict[str, str] = {}
     for label, pattern in read_patterns("\n".join(database_lines(path, "ELM or PROSITE"))):
         try:
-            for number, form in enumerate(matrices_of(pattern, PROTEIN), start=1):
-                known = np.flatnonzero(form.max(axis=1) > form.min(axis=1))
-                name = f"{label} form {number}" if number > 1 else label
-                motifs |= {name: form[known[0] : known[-1] + 1]} if len(known) else {}
+            for number, form in enumerate(forms_of(pattern, PROTEIN), start=1):
+                motifs[f"{label} form {number}" if number > 1 else label] = form
         except ArgumentError as error:
             LOG.warning(f"{path}: {label} is left out: {error}")
+    if not motifs:
+        _fail("the motif database contains no motif", path)
     return motifs
 
 
@@ -157,20 +175,20 @@ def of_consensus(text: str, alphabet: Alphabet = DNA) -> Floats:
     """Return the probabilities of a consensus in IUPAC codes, or of a pattern, (width, A).
 
     `of_consensus("TAW")` and `of_consensus("TA[AT]")` have T, A, and A or T with probability 1/2
-    each.
+    each. The anchors `^` and `$` are left out.
 
     Raises
     ------
     ArgumentError
         If the text is empty, has a character that is no IUPAC code (X is none in DNA), or several
-        forms (`residues.matrices_of`).
+        forms (`residues.forms_of`).
     """
-    matrices = matrices_of(text, alphabet)
-    if not matrices:
+    forms = forms_of(text, alphabet)
+    if not forms:
         raise ArgumentError("a motif is empty text")
-    if len(matrices) > 1:
-        raise ArgumentError(f"motif {text!r} has {len(matrices)} forms; give each of them")
-    return matrices[0]
+    if len(forms) > 1:
+        raise ArgumentError(f"motif {text!r} has {len(forms)} forms; give each of them")
+    return matrix_of_form(forms[0], alphabet)
 
 
 def database_lines(path: Path, format_name: str) -> list[str]:

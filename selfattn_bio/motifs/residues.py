@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from Bio.Data import IUPACData
+from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats
 from selfattn_bio.errors import ArgumentError
@@ -27,7 +28,7 @@ CODES = {  # Biopython reads X as N
     PROTEIN.letters: IUPACData.extended_protein_values,
 }
 # PROSITE writes P-x(2)-{ED}-[KR]. for P.{2}[^ED][KR]
-PROSITE = str.maketrans("x()", ".{}", "-.<>") | {ord("{"): "[^", ord("}"): "]"}
+PROSITE = str.maketrans("x()<>", ".{}^$", "-.") | {ord("{"): "[^", ord("}"): "]"}
 
 
 def consensus_of(ppm: Floats) -> str:
@@ -47,34 +48,32 @@ def consensus_of(ppm: Floats) -> str:
     return text
 
 
-def matrices_of(pattern: str, alphabet: Alphabet) -> list[Floats]:
-    """Return the matrices, (width, A), of a pattern or consensus: one for each of its forms.
+def forms_of(pattern: str, alphabet: Alphabet) -> list[str]:
+    """Return the forms of a pattern, or of a consensus, as patterns without repeats and groups.
 
-    The letters of a position are equally likely. `K.{1,2}K` has two forms, and so has `(KR)|(RK)`.
-    `^` and `$` are ignored.
+    `K.{1,2}K` has the forms `K.K` and `K..K`, and `(KR)|(RK)` has `KR` and `RK`. A form keeps `^`,
+    the start of a sequence, and `$`, its end. Alphabets with two strands have no such anchors.
 
     Raises
     ------
     ArgumentError
-        If the text has a character that is no code of the alphabet or part of a pattern,
-        alternatives inside a group or a repeated group, more than MAX_FORMS forms, or a
+        If the text has a character that is no code of the alphabet or part of a pattern, an anchor
+        elsewhere, alternatives inside a group or a repeated group, more than MAX_FORMS forms, or a
         position that is repeated more than MAX_REPEATS times.
     """
-    codes = str.maketrans(CODES[alphabet.letters])
-    matrices: dict[bytes, Floats] = {}
+    every: dict[str, None] = {}
     for part in pattern.upper().split("|"):
-        text = re.sub(r"\(([^()]*)\)(?![?{])", r"\1", re.sub(r"\$|^\^", "", part))
-        forms, at = [np.empty((0, len(alphabet.letters)))], 0
+        form = re.sub(r"\(([^()]*)\)(?![?{])", r"\1", part)
+        text = form if alphabet.has_complement else form.removeprefix("^").removesuffix("$")
+        forms, at = [""], 0
         while at < len(text):
             found = ELEMENT.match(text, at)
-            element = re.sub("^[A-Z]", r"[\g<0>]", found[1]).translate(codes) if found else ""
-            allowed = [bool(found and re.match(element, each)) for each in alphabet.letters]
-            if not found or not any(allowed):
+            if not found or not _allowed(found[1], alphabet).any():
                 raise ArgumentError(
                     f"invalid character {text[at]!r} in motif {pattern!r} (expected "
                     f"{alphabet.description})"
                 )
-            at, column = found.end(), np.array(allowed) / sum(allowed)
+            at = found.end()
             low = 0 if found[4] else int(found[2] or 1)
             numbers = range(low, int(found[3] or max(low, 1)) + 1)
             if numbers.stop > MAX_REPEATS:
@@ -82,9 +81,27 @@ def matrices_of(pattern: str, alphabet: Alphabet) -> list[Floats]:
                 raise ArgumentError(message)
             if len(forms) * len(numbers) > MAX_FORMS:
                 raise ArgumentError(f"motif {pattern!r} has more than {MAX_FORMS} forms")
-            forms = [np.vstack([form, *[column] * n]) for form in forms for n in numbers]
-        matrices |= {form.tobytes(): form for form in forms if len(form)}
-    return list(matrices.values())
+            forms = [each + found[1] * n for each in forms for n in numbers]
+        start, end = "^" * form.startswith("^"), "$" * form.endswith("$")
+        every |= {start + each + end: None for each in forms if each}
+    return list(every)
+
+
+def matrix_of_form(form: str, alphabet: Alphabet) -> Floats:
+    """Return the probabilities (width, A) of a form; the letters of a position are equally likely.
+
+    Anchors are left out.
+    """
+    elements = [found[1] for found in ELEMENT.finditer(form.strip("^$"))]
+    allowed = np.array([_allowed(element, alphabet) for element in elements])
+    return allowed / allowed.sum(axis=1, keepdims=True)
+
+
+def _allowed(element: str, alphabet: Alphabet) -> NDArray[np.bool_]:
+    """Return which letters a position such as `K`, `[KR]` or `[^P]` allows, (A,)."""
+    codes = str.maketrans(CODES[alphabet.letters])
+    letters = re.sub("^[A-Z]", r"[\g<0>]", element).translate(codes)
+    return np.array([bool(re.match(letters, each)) for each in alphabet.letters])
 
 
 def read_patterns(text: str) -> Iterator[tuple[str, str]]:
@@ -96,4 +113,6 @@ def read_patterns(text: str) -> Iterator[tuple[str, str]]:
         r"^ID   (\w+); PATTERN\.\nAC   (\w+);\n((?:(?!//).*\n)*)", text, re.MULTILINE
     ):
         pattern = "".join(re.findall(r"^PA   (.*)$", rest, re.MULTILINE))
-        yield f"{name} ({accession})", pattern.translate(PROSITE)
+        text = pattern.translate(PROSITE)
+        # [G>] is G or the end
+        yield f"{name} ({accession})", re.sub(r"^(.*)\[(\w+)\$\]$", r"\1[\2]|\1$", text)

@@ -151,7 +151,6 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         The shape is the sum of the centred logits, weighted by their probabilities, as ChromBPNet
         explains them. The weights have no gradient.
         """
-        names = self.section.output_names
         return tuple(
             NumberOutput(
                 name,
@@ -160,7 +159,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
                 value=itemgetter((..., column)),
                 unit="log of counts" if column < len(self.section.tracks) else "weighted logits",
             )
-            for column, name in enumerate(names)
+            for column, name in enumerate(self.section.output_names)
         )
 
     @property

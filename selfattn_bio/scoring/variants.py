@@ -1,7 +1,8 @@
 """Score variants: compare the window with the reference allele to that with the alternative allele.
 
 Models of any objective: each output of the objective has an effect, in its unit. Windows of
-proteins are complete sequences, as are those of RNA, whose length an allele may change.
+proteins are complete sequences. So are those of other sequences that are not longer than all
+training records. An allele may change the length of a complete sequence.
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ class VariantOptions:
     Attributes
     ----------
     window
-        Window size. None for the median length of the model's training records. In proteins, and
-        in RNA that is not longer than the longest training record, None is the complete sequence.
+        Window size. None for the complete sequence if it is a protein or not longer than the
+        longest training record, and otherwise for the median length of the training records.
+        Profiles of bases always have windows of this length.
     placements
         Number of windows per variant whose scores are averaged. With one, the first base of the
         variant is in the middle of the window. With several, it is at evenly spaced positions in
@@ -92,8 +94,8 @@ class VariantOptions:
 class AllelePair:
     """Windows with the reference and with an alternative allele.
 
-    `ref` and `alt` are sequences (P, size); only those of complete RNA differ in size. `positions`
-    (P,) are where the allele begins in them.
+    `ref` and `alt` are sequences (P, size), which differ in size only if they are complete.
+    `positions` (P,) are where the allele begins in them.
     """
 
     ref: Ascii
@@ -207,16 +209,19 @@ class VariantScorer:
             check_rc(self.model)
         prior_shift(self.model, self.options.prior)
 
-    def size(self, chrom: str) -> int:
-        """Return the window size: by default that of the records, or the length of a protein.
+    def is_complete(self, chrom: str) -> bool:
+        """Return whether the window is the complete sequence, see `VariantOptions.window`."""
+        if self.options.window or self.model.objective.section.is_per_base:
+            return False
+        first, length = self.model.members[0], self.genome.lengths[chrom]
+        shortest = max(member.shortest for member in self.model.members)
+        longest = first.longest_record or first.record_length or 0
+        return not self.model.alphabet.complements or shortest <= length <= longest
 
-        RNA is also read completely, unless it is longer than all training records.
-        """
-        alphabet, length = self.model.alphabet, self.genome.lengths[chrom]
-        first = self.model.members[0]
-        longest = first.longest_record or first.record_length or length
-        is_part = alphabet.has_complement or (alphabet.one_strand and length > longest)
-        return window_size(self.model, self.options.window or (None if is_part else length))
+    def size(self, chrom: str) -> int:
+        """Return the window size, see `VariantOptions.window`."""
+        length = self.genome.lengths[chrom] if self.is_complete(chrom) else self.options.window
+        return window_size(self.model, length)
 
     @cached_property
     def outputs(self) -> dict[str, Output]:
@@ -240,9 +245,9 @@ class VariantScorer:
             pairs, status = [], []
             for variant, alt in rows:
                 unfit = NO_ALLELE if alt in NO_LETTERS else unscored[id(variant)]
-                size = self.size(variant.name)
+                size, is_complete = self.size(variant.name), self.is_complete(variant.name)
                 starts = self.options.starts(variant, size)
-                pair = None if unfit else windows_of(read, variant, alt, starts, size)
+                pair = None if unfit else windows_of(read, variant, alt, starts, size, is_complete)
                 pairs.append(pair)
                 status.append(unfit or (NO_WINDOW if pair is None else SCORED))
             yield VariantBatch(batch, self._table(rows, status, pairs), pairs)
@@ -265,11 +270,11 @@ class VariantScorer:
         known = {i: pair for i, pair in enumerate(pairs) if pair is not None}
         windows = [(0, i, pair.ref) for i, pair in known.items()]
         windows += [(1, i, pair.alt) for i, pair in known.items()]
-        for size in {letters.shape[1] for _, _, letters in windows}:  # several for RNA
+        for size in {letters.shape[1] for _, _, letters in windows}:  # several if complete
             of_size = [each for each in windows if each[2].shape[1] == size]
             which, row, letters = zip(*of_size, strict=True)
             values[:, :, which, row] = self._values(np.stack(letters))
-        if tracks and known:  # of DNA, so all windows have one size
+        if tracks and known:  # all windows have one size
             both = np.stack([[pair.ref, pair.alt] for pair in known.values()], axis=1)
             distances[:, list(known)] = self._distances(both).T
         ref, alt = np.moveaxis(values.mean(axis=0), 1, 0)  # (outputs, rows)
@@ -354,7 +359,7 @@ def column(what: str, output: str) -> str:
 
 
 def windows_of(
-    genome: Genome, variant: VcfVariant, alt: str, starts: Iterable[int], size: int
+    genome: Genome, variant: VcfVariant, alt: str, starts: list[int], size: int, is_complete: bool
 ) -> AllelePair | None:
     """Return the windows with REF and with an alternative allele.
 
@@ -362,15 +367,14 @@ def windows_of(
     the right of REF, as many as fit into the window: a deletion pulls bases in from the right, an
     insertion pushes some out. For example, in ACGTACGT with a window of 5 starting at 1, the
     deletion CG>C at 1 gives CGTAC and CTACG. A window that would exceed the chromosome is moved
-    inside. If the window is a complete RNA, each allele is in the complete sequence instead, which
-    is then shorter or longer.
+    inside. If the window is a complete sequence, each allele is in the complete sequence instead,
+    which is then shorter or longer.
 
     Returns
     -------
     None if an allele does not fit into a window, or the chromosome is too short.
     """
     end, length = variant.start + len(variant.ref), genome.lengths[variant.name]
-    is_complete = size == length and not genome.alphabet.has_complement
     pulled = 0 if is_complete else max(0, len(variant.ref) - len(alt))
     found: tuple[list[Ascii], ...] = ([], [])
     positions = []

@@ -33,7 +33,7 @@ SPECIES = "species"  # an attribute that is read as a column, for training or fo
 SHUFFLED = "/shuffled"  # between the id of a positive and the number of its shuffle
 _RULES = {
     **dict.fromkeys(("start", "end"), ("[0-9]{1,15}", "a whole number of at most 15 digits")),
-    "strand": ("[+-]", "+ or -"),
+    "strand": ("[+-]", "+, -, or . or * for none"),
 }
 Values = Mapping[str, str | None]
 
@@ -135,7 +135,7 @@ class Fields:
         columns.
     columns
         Table column of each field whose column is not called id, sequence, chrom, start, end,
-        strand or group.
+        strand or group. The last five are not read if it is "".
     attributes
         Further header attributes to read as columns, such as `split` in `split=train`.
     numbered
@@ -324,6 +324,8 @@ def _location(
     values: Values, length: int, where: str, place: str
 ) -> tuple[str | None, int | None, int | None, str | None, str | None]:
     found = {key: value for key in LOCATION if (value := values.get(key)) is not None}
+    if found.get("strand") in (".", "*"):  # of BED and of R's GRanges: no strand
+        del found["strand"]
     for key, value in found.items():
         pattern, expected = _RULES.get(key, (r"(?s)\S.*", "a name"))
         if not re.fullmatch(pattern, value) or control_in(value):
@@ -335,5 +337,6 @@ def _location(
         raise_sequence_error(message, place)
     if start is not None and end is not None and end - start != length:
         message = f"end - start{where} is {end - start}, but the sequence has length {length}"
-        raise_sequence_error(message, place, "Coordinates are 0-based half-open")
+        hint = "Coordinates are 0-based half-open: subtract 1 from a 1-based start"
+        raise_sequence_error(message, place, hint)
     return found.get("chrom"), start, end, found.get("strand"), found.get("group")

@@ -207,7 +207,7 @@ class Study(StudyResults):
         self.check_complete("audit")
         return audit(self, pretraining)
 
-    def train(self, *, threads: int = 8, sharded: bool = False) -> Scorer:
+    def train(self, *, threads: int = 8) -> Scorer:
         """Train the model of this study to its end, write its folder, and load it.
 
         If the training was interrupted, the same call continues from the last checkpoint in
@@ -220,8 +220,6 @@ class Study(StudyResults):
             Largest number of CPU threads, at most the number of cores. A timed batch at the start
             chooses 1, 2, 4, ... or this number. provenance.json records it, and a resumed training
             keeps it. With 1 nothing is timed. Afterwards torch has its earlier setting.
-        sharded
-            Whether the processes of torchrun each hold a part of the weights (FSDP2).
 
         Raises
         ------
@@ -232,9 +230,9 @@ class Study(StudyResults):
         """
         from selfattn_bio.study.training import train
 
-        return train(self, threads, sharded)
+        return train(self, threads)
 
-    def dry_run(self, *, threads: int = 8, sharded: bool = False) -> DryRun:
+    def dry_run(self, *, threads: int = 8) -> DryRun:
         """Measure memory and time of a training with three steps, and write no model.
 
         The steps use the longest records. An evaluation and a checkpoint in a temporary folder
@@ -242,7 +240,7 @@ class Study(StudyResults):
         """
         from selfattn_bio.study.training import dry_run
 
-        return dry_run(self, threads, sharded)
+        return dry_run(self, threads)
 
     def evaluate(self) -> Evaluation:
         """Score validation and test records with the model, its trained variants and baselines.

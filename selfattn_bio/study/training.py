@@ -37,7 +37,7 @@ from selfattn_bio.training.messages import out_of_memory
 T = TypeVar("T")
 
 
-def train(study: Study, threads: int, sharded: bool) -> Scorer:
+def train(study: Study, threads: int) -> Scorer:
     """Train the model of a study; `Study.train` describes it."""
     run, corpus, output, first = study.run, study.corpus, study.files.model, study.member(1)
     shares_parts = first.files != study.files and bool(run.stack.parts)
@@ -54,14 +54,13 @@ def train(study: Study, threads: int, sharded: bool) -> Scorer:
                 output,
                 threads=usable,
                 name=study.address.label,  # several trainings may share a log
-                sharded=sharded,
                 stack_of=first.existing(first.files, "model") if shares_parts else None,
             ),
         )
     return load(output)  # a path, because a shipped model may have this name
 
 
-def dry_run(study: Study, threads: int, sharded: bool) -> DryRun:
+def dry_run(study: Study, threads: int) -> DryRun:
     """Measure the training of a study; `Study.dry_run` describes it."""
     run, corpus = study.run, study.corpus
     _check(study, corpus, threads)
@@ -76,7 +75,6 @@ def dry_run(study: Study, threads: int, sharded: bool) -> DryRun:
                 threads=usable,
                 name=study.address.label,
                 members=1 if study.address.job else len(study.members),
-                sharded=sharded,
             ),
         )
 

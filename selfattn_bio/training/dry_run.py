@@ -64,13 +64,12 @@ def take_dry_run(
     threads: int,
     name: str,
     members: int,
-    sharded: bool,
 ) -> DryRun:
     """Take steps with the longest records, evaluate, and save a checkpoint in a temporary folder.
 
     Parameters
     ----------
-    run, corpus, split_path, threads, name, sharded
+    run, corpus, split_path, threads, name
         As in `training.loop.train`.
     members
         Number of trainings of this kind, for the total time.
@@ -83,7 +82,7 @@ def take_dry_run(
     reset_peak()
     with TemporaryDirectory() as folder:
         output = Path(folder) / "model"
-        trainer = open_trainer(run, corpus, split_path, output, name, sharded=sharded)
+        trainer = open_trainer(run, corpus, split_path, output, name)
         trainer.history.threads = choose_threads(trainer, threads)
         torch.set_num_threads(trainer.history.threads)
         report_start(trainer)

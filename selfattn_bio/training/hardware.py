@@ -18,18 +18,11 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
-from lightning_fabric.strategies import ModelParallelStrategy
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from selfattn_bio.config import ModuleModel, RunFile
-from selfattn_bio.errors import TrainingError
 from selfattn_bio.files import write_text
 from selfattn_bio.log import LOG
-from selfattn_bio.model.encoder import EncoderBlock
 from selfattn_bio.process import available_cores
 
 # Largest allowed error of a matrix product over 2,048 normal numbers. It is 8e-5 to 3e-4 in float32
@@ -94,31 +87,11 @@ def training_settings(threads: int, matmul: str) -> Iterator[int]:
         torch.set_float32_matmul_precision(before[1])
 
 
-def check_shardable(run: RunFile) -> None:
-    """Refuse a run that cannot be sharded.
-
-    Raises
-    ------
-    TrainingError
-        If the precision is float16.
-    """
-    if run.training.precision == "16-mixed":
-        message = "sharded training does not support precision '16-mixed'"
-        hint = "Set training.precision to '32-true' or 'bf16-mixed'"
-        raise TrainingError(message, place=str(run.path or ""), hint=hint)
-
-
-def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
+def open_fabric(precision: str) -> Fabric:
     """Open Fabric on CUDA if available, otherwise on the CPU.
 
     Without torchrun it uses one device; with torchrun, one per process (gloo on the CPU). Each
-    process holds the complete network (DistributedDataParallel) or, sharded, a part of its weights,
-    gradients and optimizer (FSDP2).
-
-    Raises
-    ------
-    TrainingError
-        If sharding is requested with a single process.
+    process holds the complete network (DistributedDataParallel).
     """
     # "auto" could choose Apple's GPU, which is untested
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
@@ -127,40 +100,20 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
         # By name, Fabric would print a line, and choose bfloat16 instead of float16 on the CPU.
         half = {"plugins": MixedPrecision(precision, accelerator)}  # type: ignore[arg-type]
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        if sharded:
-            hint = "Start it with torchrun --nproc-per-node=N -m selfattn_bio.cli.main train ..."
-            raise TrainingError("sharded training needs several processes", hint=hint)
         with warnings.catch_warnings():
             # one process is intended
             warnings.filterwarnings("ignore", message="The `srun` command is available")
             return Fabric(accelerator=accelerator, devices=1, **half)
     processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    strategy: str | ModelParallelStrategy = "ddp"
-    if sharded:
-        strategy = ModelParallelStrategy(
-            _shard,
-            data_parallel_size=processes,
-            tensor_parallel_size=1,
-            save_distributed_checkpoint=False,
-        )
     fabric = Fabric(
         accelerator=accelerator,
-        strategy=strategy,
+        strategy="ddp",
         devices=here,
         num_nodes=processes // here,
         **half,
     )
     fabric.launch()
     return fabric
-
-
-def _shard(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    """Shard each block separately, and the rest of the network as one unit."""
-    for module in network.modules():
-        if isinstance(module, EncoderBlock):
-            fully_shard(module, mesh=mesh["data_parallel"])
-    fully_shard(network, mesh=mesh["data_parallel"])
-    return network
 
 
 def sum_of_all(fabric: Fabric, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -177,18 +130,6 @@ def max_of_all(fabric: Fabric, value: int) -> int:
         return value
     mine = torch.tensor(value, device=fabric.device)
     return int(fabric.all_reduce(mine, reduce_op="max"))  # type: ignore[arg-type]
-
-
-def gather(tensor: Tensor) -> Tensor:
-    """Gather a tensor that may be distributed over processes; all processes must call this."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def shard_like(value: Tensor, like: Tensor) -> Tensor:
-    """Distribute a complete tensor like `like`, or return it as is if `like` is not sharded."""
-    if isinstance(like, DTensor) and value.shape == like.shape:
-        return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
-    return value
 
 
 PRECISION_FILE = "precision"  # in the folder of the checkpoints

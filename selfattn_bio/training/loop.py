@@ -39,7 +39,6 @@ def train(
     *,
     threads: int,
     name: str = "model",
-    sharded: bool = False,
     stack_of: Path | None = None,
 ) -> None:
     """Train one run to its end and write its model folder.
@@ -63,9 +62,6 @@ def train(
         (`choose_threads`), and fitting a stack uses all.
     name
         Prefix of progress lines.
-    sharded
-        Whether the processes of torchrun each hold a part of weights, gradients and optimizer
-        state. Each process still holds the complete running mean of the weights.
     stack_of
         Model folder of another member of this run. The parts of its stack are reused instead of
         fitted again.
@@ -83,14 +79,14 @@ def train(
     RunFileError
         If the parent of [transfer] has another alphabet, other tokens or other layers.
     TrainingError
-        If another process trains this run, the loss is not finite, sharding is requested
-        with float16, or a private run is impossible.
+        If another process trains this run, the loss is not finite, or a private run is
+        impossible.
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
     check_model_output(output)
     chooses_precision = run.training.precision == "auto"
-    trainer = open_trainer(run, corpus, split_path, output, name, sharded=sharded)
+    trainer = open_trainer(run, corpus, split_path, output, name)
     run, fabric = trainer.data.run, trainer.fabric
     split_sha256 = sha256_of(split_path)
     parts = (

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from selfattn_bio.config import Training
-from selfattn_bio.training.hardware import gather, shard_like
 
 
 def build_optimizer(
@@ -106,13 +104,13 @@ def set_rates(
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimizer's state as complete tensors, gathered over processes.
+    """Return the tensors of the optimizer's state.
 
     Names are `NUMBER.NAME`: the number of the parameter in the optimizer and the name of the state,
-    such as `0.exp_avg`. All processes must call this.
+    such as `0.exp_avg`.
     """
     return {
-        f"{i}.{name}": gather(value)
+        f"{i}.{name}": value
         for i, state in optimizer.state_dict()["state"].items()
         for name, value in state.items()
     }
@@ -121,14 +119,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Restore the state that `optimizer_tensors` returned.
 
-    Tensors are sharded like the parameters they belong to. Learning rates and weight decay are not
-    restored.
+    Learning rates and weight decay are not restored.
     """
     state: dict[int, dict[str, Any]] = {}
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, value in tensors.items():
         number, name = key.split(".", 1)
-        state.setdefault(int(number), {})[name] = shard_like(value, parameters[int(number)])
+        state.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
@@ -137,30 +133,16 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
 class RunningMean:
     """Follow the weights of a network.
 
-    If the network is sharded, each process moves only the means of its part of the weights, so that
-    a step needs no communication. Call `gather` before `average` is used.
-
     Parameters
     ----------
     network
         Network that is trained.
     average
-        Complete copy of it, which receives the means and the buffers.
-
-    Attributes
-    ----------
-    average
-        The copy, complete in every process and up to date after `gather`.
+        Copy of it, which receives the means and the buffers.
     """
 
     def __init__(self, network: nn.Module, average: nn.Module) -> None:
-        self.average, self._weights = average, list(network.parameters())
-        pairs = zip(average.parameters(), self._weights, strict=True)
-        with torch.no_grad():
-            self._means = [
-                shard_like(mean.detach(), weight) if isinstance(weight, DTensor) else mean
-                for mean, weight in pairs
-            ]
+        self._means, self._weights = tuple(average.parameters()), tuple(network.parameters())
         self._buffers = list(zip(average.buffers(), network.buffers(), strict=True))
 
     @torch.no_grad()
@@ -171,18 +153,6 @@ class RunningMean:
         that the means do not retain the random initial weights.
         """
         decay = min(decay, (step - 1) / (step + 8))
-        torch._foreach_lerp_(_own_parts(self._means), _own_parts(self._weights), 1 - decay)
+        torch._foreach_lerp_(self._means, self._weights, 1 - decay)
         for copied, buffer in self._buffers:
             copied.copy_(buffer)
-
-    @torch.no_grad()
-    def gather(self) -> None:
-        """Bring `average` up to date in every process; all processes must call this."""
-        for mean, complete in zip(self._means, self.average.parameters(), strict=True):
-            if isinstance(mean, DTensor):
-                complete.copy_(gather(mean))
-
-
-def _own_parts(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return this process's parts of tensors that may be sharded."""
-    return [each.to_local() if isinstance(each, DTensor) else each for each in tensors]

@@ -192,7 +192,10 @@ def _fit(x: Outputs, answer: Answer) -> tuple[Outputs, Outputs]:
     if len(np.unique(y)) < 2:
         return np.eye(number)[0], np.zeros(size)
     scale = np.maximum(_spread(x, size), 1e-9)
-    z = x / scale
+    # A part whose outputs are nearly equal is far from 0 in units of its spread. Without its mean
+    # the fit would end before the best intercept.
+    means = x.reshape(-1, size, number).mean(axis=0)
+    z = ((x.reshape(-1, size, number) - means) / scale).reshape(-1, number)
     # a class without a record would get the intercept -inf
     ridge = PENALTY * (answer.kind == "class")
 
@@ -204,11 +207,13 @@ def _fit(x: Outputs, answer: Answer) -> tuple[Outputs, Outputs]:
         return value + float(penalty), np.append(slopes, error.sum(axis=0) + ridge * bias)
 
     # rates are exponentials, so that their fit begins at the mean of network and parts
-    first = scale / number if answer.kind in ("count", "rate") else np.ones(number)
+    is_rate = answer.kind in ("count", "rate")
+    first = scale / number if is_rate else np.ones(number)
     bounds = [(0, None)] * number + [(None, None)] * size
-    start = np.append(first, np.zeros(size))
+    start = np.append(first, is_rate * means.mean(axis=1))
     found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
-    return found[:number] / scale, found[number:]
+    weights = found[:number] / scale
+    return weights, found[number:] - means @ weights
 
 
 def _loss(kind: AnswerKind, outputs: Outputs, values: Outputs) -> tuple[float, Outputs]:

@@ -21,7 +21,7 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import groups_of, worst_auroc
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.training.data import SplitRecords, Stream, TrainingData
-from selfattn_bio.training.hardware import gather, sum_of_all
+from selfattn_bio.training.hardware import sum_of_all
 from selfattn_bio.training.history import StepTotals
 
 
@@ -115,7 +115,7 @@ class Steps:
             error_if_nonfinite=False,
         )
         assert norm is not None  # None only if values are clipped
-        return float(gather(norm))
+        return float(norm)
 
     # ------------ evaluation
     @property

@@ -32,12 +32,9 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import (
-    check_shardable,
-    gather,
     max_of_all,
     open_fabric,
     seed_torch,
-    shard_like,
     sum_of_all,
     with_precision,
 )
@@ -148,8 +145,10 @@ class Trainer:
         Completed run file, and the training and validation split.
     network
         The network that is trained, as Fabric wraps it; `bare` is the network itself.
+    average
+        Copy of the network with the running mean of its weights, which is evaluated and saved.
     mean
-        Running mean of the weights, in a copy of the network that is evaluated and saved.
+        Moves the weights of `average`.
     steps
         Plain, balanced or private steps: batches, gradients and metrics.
     validation
@@ -190,14 +189,14 @@ class Trainer:
             network.read_weights()
         if run.adaptation:
             adapt(network, run.adaptation)
-        average = copy.deepcopy(network).to(fabric.device).eval()
+        self.average = copy.deepcopy(network).to(fabric.device).eval()
         self.meter = Meter()
         self.network: Any = fabric.setup_module(network)
-        self.mean = RunningMean(network, average)
+        self.mean = RunningMean(network, self.average)
         self.optimizer: Any = fabric.setup_optimizers(
             build_optimizer(network, training, self._layer_of)
         )
-        scorer = scorer_of(run, average)
+        scorer = scorer_of(run, self.average)
         loss = data.objective.loss(run, scorer.tokenizer, data.train.targets)
         kind = PrivateSteps if run.privacy else BalancedSteps if training.balance else Steps
         self.steps = kind(fabric, data, self.network, scorer.collate, loss)
@@ -212,11 +211,6 @@ class Trainer:
     def bare(self) -> Network:
         """Return the network that is trained, without Fabric's wrapper."""
         return self.network.module
-
-    @property
-    def average(self) -> Network:
-        """Return the network with the running mean of the weights."""
-        return self.mean.average  # type: ignore[return-value]
 
     @property
     def best(self) -> float:
@@ -332,7 +326,6 @@ class Trainer:
         changes, and the evaluation is still due when the run resumes.
         """
         history, training = self.history, self.data.run.training
-        self.mean.gather()
         # broadcast, so that all processes decide the same
         measured = self.fabric.broadcast(self.measure_valid())
         if measured is None:
@@ -381,9 +374,8 @@ class Trainer:
         Tensors, named `part/key` with the parts network, average, optimizer and best-<step>; and a
         dict for JSON.
         """
-        self.mean.gather()
         parts = {
-            "network": {name: gather(weight) for name, weight in self.bare.state_dict().items()},
+            "network": self.bare.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": optimizer_tensors(self.optimizer),
             **{f"best-{step}": weights for step, weights in self.best_weights.items()},
@@ -410,11 +402,8 @@ class Trainer:
         for key, value in tensors.items():
             part, rest = key.split("/", 1)
             parts[part][rest] = value
-        network = parts.pop("network")
-        for name, weight in self.bare.state_dict().items():
-            weight.copy_(shard_like(network[name], weight))
+        self.bare.load_state_dict(parts.pop("network"))
         self.average.load_state_dict(parts.pop("average"))
-        self.mean = RunningMean(self.bare, self.average)
         # there is no optimizer state if float16 has skipped all steps so far
         restore_optimizer(self.optimizer, parts.pop("optimizer", {}))
         self.history = History(**state["history"])
@@ -433,14 +422,12 @@ class Trainer:
 
 
 def open_trainer(
-    run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str, *, sharded: bool
+    run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str
 ) -> Trainer:
     """Open the devices and return a training before its first step.
 
     Parameters are those of `loop.train`.
     """
-    if sharded:
-        check_shardable(run)
     run = with_precision(run, checkpoints_of(output))
-    fabric = open_fabric(run.training.precision, sharded=sharded)
+    fabric = open_fabric(run.training.precision)
     return Trainer(fabric, run, corpus, split_path, output, name)

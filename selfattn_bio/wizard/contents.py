@@ -177,7 +177,7 @@ def _read_sequences(request: Request) -> Contents:
     located = {
         field: name
         for field, name in located.items()
-        if name not in request.columns and all(name in head for head in heads.values())
+        if name not in request.columns and all(name in ("", *head) for head in heads.values())
     }
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
     first = {path: _first_records(path, column, path in heads) for path in paths}

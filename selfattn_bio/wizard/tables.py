@@ -109,15 +109,16 @@ def coordinate_columns(columns: Mapping[str, Texts], sequence: str) -> tuple[dic
     """Return the columns of coordinates whose names are not those of fields, and a message.
 
     For `Chr`, `Start` and `End` these are `{"chrom": "Chr", "start": "Start", "end": "End"}`.
-    Without start and end if they are not the interval of the column `sequence`, 0-based half-open,
-    which the message says.
+    Start and end are "", which is not read, if they are not the interval of the column `sequence`,
+    0-based half-open, which the message says. The reader checks `start` and `end` if they are not
+    1-based either.
     """
     usual = {name.strip().lstrip("#").lower(): name for name in columns}
     found = {
-        field: next(filter(None, map(usual.get, names)), "")
+        field: next(filter(None, map(usual.get, names)), field)
         for field, names in COORDINATE_NAMES.items()
     }
-    if not (found["chrom"] and found["start"] and found["end"]):
+    if not {found["chrom"], found["start"], found["end"]} <= columns.keys():
         return {}, ""
     rows = zip(columns[found["start"]], columns[found["end"]], columns[sequence], strict=True)
     try:
@@ -125,11 +126,11 @@ def coordinate_columns(columns: Mapping[str, Texts], sequence: str) -> tuple[dic
     except ValueError:
         excess = set()
     message = ""
-    if excess != {0}:
+    if excess == {-1} or (excess != {0} and found["start"] != "start"):
         why = "is 1-based" if excess == {-1} else "to the end is not as long as each sequence"
         message = f"column {found['start']!r} {why}, so only {found['chrom']!r} is read"
         found["start"] = found["end"] = ""
-    return {field: name for field, name in found.items() if name not in ("", field)}, message
+    return {field: name for field, name in found.items() if name != field}, message
 
 
 def find_id_column(path: Path, ids: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from selfattn_bio.errors import TrainingInterrupted
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.training import loop
-from selfattn_bio.training.hardware import gather, open_fabric
+from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.trainer import Trainer
 
 # these differ from run to run
@@ -161,10 +161,10 @@ def run_steps(steps, task="."):
         run(step, task, *(["--threads", 1] if step == "train" else []))
 
 
-def fit(folder, run_file, output="model", *, threads=1, sharded=False):
+def fit(folder, run_file, output="model", *, threads=1):
     """Train on the corpus and the split in a folder; return the model folder."""
     corpus, split, output = corpus_of(folder), Path(folder) / "split.tsv", Path(folder) / output
-    loop.train(run_file, corpus, split, output, threads=threads, sharded=sharded)
+    loop.train(run_file, corpus, split, output, threads=threads)
     return output
 
 
@@ -275,14 +275,14 @@ def environments(processes):
     ]
 
 
-def write_gradients(folder, environment, sharded, merged, output):
-    """Write the gradients of the first step, gathered on the first process.
+def write_gradients(folder, environment, merged, output):
+    """Write the gradients of the first step, from the first process.
 
     With `merged`, the records of the two accumulated batches form a single batch.
     """
     os.environ |= environment
     torch.set_num_threads(1)
-    fabric = open_fabric("32-true", sharded=sharded)
+    fabric = open_fabric("32-true")
     run_file = config.read_run_file(folder / "run.toml")
     split, none = folder / "split.tsv", folder / "none"
     trainer = Trainer(fabric, run_file, corpus_of(folder), split, none, "model")
@@ -290,20 +290,16 @@ def write_gradients(folder, environment, sharded, merged, output):
         (epoch, first), (_, second) = trainer.steps.stream.batches(0)
         trainer.steps.stream.batches = lambda step: [(epoch, np.concatenate([first, second]))]
     trainer.steps.add_gradients(0)
-    gradients = {
-        name: gather(parameter.grad) for name, parameter in trainer.bare.named_parameters()
-    }
+    gradients = {name: parameter.grad for name, parameter in trainer.bare.named_parameters()}
     if fabric.is_global_zero:
         save_file(gradients, output)
 
 
 @cache
-def gradients_of(folder, processes=1, *, sharded=False, merged=False):
+def gradients_of(folder, processes=1, *, merged=False):
     """Return the gradients of the first step, computed by `processes` processes."""
-    output = folder / f"gradients-{processes}-{sharded}-{merged}.safetensors"
-    each = [
-        (folder, environment, sharded, merged, output) for environment in environments(processes)
-    ]
+    output = folder / f"gradients-{processes}-{merged}.safetensors"
+    each = [(folder, environment, merged, output) for environment in environments(processes)]
     started = [PROCESSES.Process(target=write_gradients, args=arguments) for arguments in each]
     for process in started:
         process.start()

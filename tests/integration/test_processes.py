@@ -1,6 +1,5 @@
 """Two processes train like one process with the same batches."""
 
-import shutil
 import subprocess
 
 import pandas as pd
@@ -9,9 +8,6 @@ import small_task as st
 from commands import words_of
 from fast_python import fast_python
 from torch.testing import assert_close
-
-from selfattn_bio.errors import TrainingError
-from selfattn_bio.training.hardware import open_fabric
 
 # without a stem, whose batch norm would use the statistics of each process
 RUN = """
@@ -36,11 +32,10 @@ def task(tmp_path_factory):
     return folder
 
 
-def train(folder, *options, processes=1):
+def train(folder, processes=1):
     torchrun = ["-m", "torch.distributed.run", "--no-python", f"--nproc-per-node={processes}"]
     command = [fast_python(), *torchrun] if processes > 1 else []
     command += [fast_python(), "-m", "selfattn_bio.cli.main", *words_of("train . --threads 1")]
-    command += options
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     done = subprocess.run(command, cwd=folder, check=False, **streams)
     assert done.returncode == 0, done.stdout
@@ -53,27 +48,16 @@ def assert_close_models(first, second):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "options", [(), pytest.param(("--sharded",), marks=pytest.mark.long)], ids=["whole", "sharded"]
-)
-def test_two_processes_have_losses_of_one(task, tmp_path, options):
+def test_two_processes_have_losses_of_one(task, tmp_path):
     two = st.copy_task(task, tmp_path / "two")
-    said = train(two, *options, processes=2)
+    said = train(two, processes=2)
     assert "2 processes, each with 1 thread;" in said
     assert said.count("model in model") == 1  # only the first process prints
-    assert_close_models(task / "model", two / "model")
-    if not options:  # long tests of kills resume it
-        return
-    shutil.rmtree(two / "model")
-    max((two / "model.checkpoints").glob("step-*")).unlink()
-    assert "resuming from the checkpoint of step 12" in train(two, *options, processes=2)
     assert_close_models(task / "model", two / "model")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "otherwise", [{"merged": True}, {"processes": 2}, {"processes": 2, "sharded": True}]
-)
+@pytest.mark.parametrize("otherwise", [{"merged": True}, {"processes": 2}])
 def test_gradients_do_not_depend_on_batch_layout(task, otherwise):
     # Weights would not show a constant factor, which AdamW divides out of the gradients.
     assert_same_gradients(task, **otherwise)
@@ -83,8 +67,3 @@ def assert_same_gradients(task, **otherwise):
     expected = st.gradients_of(task)
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 0.01
     assert_close(st.gradients_of(task, **otherwise), expected, rtol=1e-4, atol=1e-6)
-
-
-def test_sharding_needs_several_processes():
-    with pytest.raises(TrainingError, match="sharded training needs several processes"):
-        open_fabric("32-true", sharded=True)

@@ -15,7 +15,7 @@ from selfattn_bio import config
 from selfattn_bio.cli.main import UNWRITABLE
 from selfattn_bio.errors import CorpusError, OutputError, TrainingError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.training.hardware import check_shardable, open_fabric
+from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.history import StepTotals
 from selfattn_bio.training.resume import commit_of
 from selfattn_bio.training.steps import Steps
@@ -153,11 +153,6 @@ def test_accelerators_other_than_cuda_are_ignored(monkeypatch):
     accelerator = "lightning_fabric.accelerators.mps.MPSAccelerator"
     monkeypatch.setattr(f"{accelerator}.is_available", lambda: True)
     assert open_fabric("32-true").device.type == "cpu"
-
-
-def test_float16_is_not_sharded():
-    with pytest.raises(TrainingError, match="does not support precision '16-mixed'"):
-        check_shardable(run_file(precision="16-mixed"))
 
 
 def test_only_float16_gradients_may_overflow(task):

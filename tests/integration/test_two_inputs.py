@@ -96,7 +96,7 @@ def test_scores_equal_evaluate_in_any_order(here):
 
 PAIR_METHODS = (
     *(methods.CPLRP(), methods.AttnLRPCopies(copies=2), methods.IntegratedGradients(steps=3)),
-    *(methods.Guided(), methods.Saturation(), methods.BlockOcclusion(draws=1)),
+    *(methods.Guided(), methods.Saturation()),
 )
 
 

@@ -7,7 +7,7 @@ line of `PLAIN_METHODS` in config/interpret.py. If it has settings, write the li
 | family | kinds |
 |---|---|
 | `gradients` | attnlrp, attnlrp_copies, cp_lrp, gradient, integrated_gradients |
-| `mutagenesis` | guided, saturation, blocks |
+| `mutagenesis` | guided, saturation |
 | `base` (attention, not attributions) | received, rollout |
 """
 
@@ -32,7 +32,7 @@ from selfattn_bio.attribution.methods.gradients import (
     Gradient,
     IntegratedGradients,
 )
-from selfattn_bio.attribution.methods.mutagenesis import BlockOcclusion, Guided, Saturation
+from selfattn_bio.attribution.methods.mutagenesis import Guided, Saturation
 from selfattn_bio.config.interpret import KNOWN_METHODS
 
 METHODS: dict[str, type[Method]] = {

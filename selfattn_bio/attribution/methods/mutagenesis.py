@@ -17,13 +17,12 @@ from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.attribution.methods.base import (
     AttributionMethod,
     ascii_letters,
-    generator,
     known_positions,
 )
 from selfattn_bio.attribution.methods.gradients import AttnLRP
 from selfattn_bio.attribution.rules import centred, importance
 from selfattn_bio.attribution.targets import Target
-from selfattn_bio.config.interpret import BlocksMethod, GuidedMethod
+from selfattn_bio.config.interpret import GuidedMethod
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Ascii, Letters
 
@@ -79,60 +78,6 @@ class Guided(GuidedMethod, AttributionMethod):
             joined(guess, where, centred(effects))
             for guess, where, effects in zip(guessed, positions, measured, strict=True)
         ]
-
-
-class BlockOcclusion(BlocksMethod, AttributionMethod):
-    """Occlusion of blocks of `width` letters, for sequences too long for single substitutions.
-
-    The score of a block is the mean loss of output over `draws` replacements. It is divided evenly
-    among its letters, so that the scores of the observed letters sum to it. At each position the
-    other letters share the same amount with the opposite sign. The scores locate the effect but do
-    not distinguish letters.
-
-    Parameters
-    ----------
-    width
-        Letters per block; the last block may have fewer.
-    by
-        "shuffle" permutes the letters of a block, which keeps its composition; "random" samples
-        letters uniformly.
-    draws
-        Replacements per block.
-    seed
-        Seed for the replacements.
-
-    References
-    ----------
-    Zeiler and Fergus 2014.
-    """
-
-    name: ClassVar[str] = "blocks"
-
-    def scores(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
-        return [self._of_one(scorer, sequence, target) for sequence in letters]
-
-    def _of_one(self, scorer: Scorer, letters: Ascii, target: Target) -> Scores:
-        rng = generator(self.seed, letters)
-        alphabet, starts = ascii_letters(scorer), np.arange(0, len(letters), self.width)
-        values = []
-        some = max(1, AT_ONCE // (len(letters) * self.draws))
-        for first in range(0, len(starts), some):
-            of_rows = np.repeat(starts[first : first + some], self.draws)
-            mutants = np.repeat(letters[None], len(of_rows), axis=0)
-            for mutant, start in zip(mutants, of_rows, strict=True):
-                block = mutant[start : start + self.width]
-                is_shuffled = self.by == "shuffle"
-                block[:] = (
-                    rng.permutation(block) if is_shuffled else rng.choice(alphabet, len(block))
-                )
-            values.append(target.values(scorer, mutants).reshape(-1, self.draws).mean(1))
-        lost = target.values(scorer, [letters])[0] - np.concatenate(values)
-        known = known_positions(scorer, letters)
-        number = known // self.width  # of the block
-        per_letter = (lost / np.maximum(np.bincount(number, minlength=len(lost)), 1))[number, None]
-        is_observed = letters[known, None] == alphabet  # (P, A)
-        others = -per_letter / (len(alphabet) - 1)
-        return _at(letters, known, np.where(is_observed, per_letter, others))
 
 
 def most_important(

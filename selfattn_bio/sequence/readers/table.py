@@ -255,12 +255,14 @@ class _RowParser:
         check_names(names, place)
         matched = (fields.pattern.groupindex or {LABEL}) if fields.pattern else ()
         label = [fields.label] if fields.label and fields.label not in matched else []
+        read = [name for name in LOCATION if fields.column(name)]
+        self._unread: dict[str, str | None] = dict.fromkeys({*LOCATION}.difference(read))
         for name in ["sequence", *fields.columns, *["id"] * bool(fields.header), *label]:
-            if name != "id" or fields.needs_id:
+            if name not in self._unread and (name != "id" or fields.needs_id):
                 self._check(name, place)
         if duplicates := [name for name, count in Counter(names).items() if count > 1]:
             raise_sequence_error(f"duplicate column {duplicates[0]!r}", place)
-        theirs = {fields.column(name): name for name in ("id", "sequence", *LOCATION)}
+        theirs = {fields.column(name): name for name in ("id", "sequence", *read)}
         self._fields = [theirs.get(name, name) for name in names]
         if "id" not in self._fields and not fields.numbered:
             ids = f"{state.stem}_1, {state.stem}_2, ..."
@@ -275,7 +277,7 @@ class _RowParser:
         if "id" in self._fields and not state.fields.numbered and not (name and name.strip()):
             hint = state.policy.hint("Fill it", NUMBER_THEM)
             RecordIdError.fail("record without an id: empty cell", at(state.name, line), hint)
-        values |= state.matched(name or "", line, f"id {name!r}")
+        values |= self._unread | state.matched(name or "", line, f"id {name!r}")
         entry = state.row(values.pop("id", None) or name, values, line)
         entry.body.feed(letters.encode("utf-8"), line)
         return entry.record()

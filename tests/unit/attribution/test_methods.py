@@ -222,26 +222,6 @@ def test_passes_hold_all_copies_of_their_sequences():
     assert passes == [(0, 8), (8, 10), (10, 11), (11, 12)]
 
 
-def test_block_attribution_is_effect_of_replacement():
-    scorer = scorer_of(NO_STEM, k=1)
-    letters = ascii_of("AAAACCCCGT")  # shuffling a block of one base changes nothing
-    (shuffled,) = methods.BlockOcclusion(width=4, draws=3).scores(scorer, [letters], Target())
-    # batches of different size are rounded differently
-    np.testing.assert_allclose(shuffled[:8], 0, atol=1e-7)
-    assert np.abs(shuffled[8:]).min() > 1e-5
-    method = methods.BlockOcclusion(width=4, by="random", draws=5, seed=2)
-    (scores,) = method.scores(scorer, [letters], Target())
-    rng = generator(2, letters)
-    own = scorer.logits(letters[None])[0]
-    for start in (0, 4, 8):
-        mutants = np.repeat(letters[None], 5, axis=0)
-        for mutant in mutants:
-            mutant[start : start + 4] = rng.choice(ascii_of("ACGT"), len(mutant[start : start + 4]))
-        stands = scores[start : start + 4] * (letters[start : start + 4, None] == ascii_of("ACGT"))
-        assert stands.sum() == pytest.approx(own - scorer.logits(mutants).mean(), abs=1e-5)
-    np.testing.assert_allclose(scores.sum(-1), 0, atol=1e-6)
-
-
 def test_methods_that_need_weights_are_those_of_attention():
     of_attention = {name for name, method in METHODS.items() if not hasattr(method, "scores")}
     assert {kind for kind, (_, need) in KNOWN_METHODS.items() if need == "weights"} == of_attention
@@ -297,14 +277,12 @@ def test_a_method_is_chosen_by_kind():
         if section is not PlainMethod:
             assert methods.build_method(section()).model_dump() == section().model_dump()
     assert methods.build_method(config.GuidedMethod(fraction=0.3)) == methods.Guided(fraction=0.3)
-    blocks = config.BlocksMethod(width=5, by="random")
-    assert methods.build_method(blocks) == methods.BlockOcclusion(width=5, by="random")
 
 
 def test_settings_out_of_range_are_refused():
     for method, wrong in (
         (methods.Guided, {"fraction": 1.5}),
-        (methods.BlockOcclusion, {"by": "hand"}),
+        (methods.AttnLRPCopies, {"copies": 0}),
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             method(**wrong)

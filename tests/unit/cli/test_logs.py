@@ -169,16 +169,26 @@ def test_progress_is_logged_every_ten_seconds_or_if_kept(monkeypatch, caplog):
     with logging_from(20):
         progress = Progress()
         for clock[0] in range(1, 31):
-            progress.update("step{}".format, clock[0] / 30)
+            progress.update("step{}".format, clock[0] / 32)
         for clock[0] in range(31, 44):
             progress.update(f"{clock[0]} s".format, keep=clock[0] == 33)  # of an unknown fraction
     assert caplog.messages == [
-        "step, about 20 s left",
-        "step, about 10 s left",
-        "step",
+        "step, about 22 s left",
+        "step, about 12 s left",
+        "step, about 2 s left",
         "33 s",
         "43 s",
     ]
+
+
+def test_time_left_leaves_the_first_step_out(monkeypatch, caplog):
+    clock = [0.0]
+    monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
+    with logging_from(20):
+        progress = Progress()
+        for step, clock[0] in enumerate((50, 51, 61, 71), start=1):  # a slow start
+            progress.update("step{}".format, step / 4)
+    assert caplog.messages == ["step", "step, about 6 s left", "step"]
 
 
 def run_on_terminal(*options: str, **variables: str) -> str:

@@ -92,7 +92,7 @@ def test_matched_shift_ignores_differences_between_strata():
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
-def test_matched_shift_has_equal_small_p_values_in_both_directions(fraction):
+def test_matched_shift_has_equal_small_p_in_both_directions(fraction):
     """Rare or frequent hits have skewed sums, whose fitted distribution is bounded on one side."""
     rng, strata = np.random.default_rng(3), np.repeat([0, 1], 200)
     hits = hits_in(np.flatnonzero(rng.random(400) < fraction))

@@ -99,6 +99,33 @@ def test_patterns_of_files_match_exactly(tmp_path):
     assert found["chrom"].tolist() == ["0"]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("KDEL$", [["1", 3, 7], ["2", 0, 4]]),
+        ("^KDEL", [["0", 0, 4], ["2", 0, 4]]),
+        ("(^.KDEL)", [["3", 0, 5]]),
+        ("^KDEL$", [["2", 0, 4]]),
+    ],
+)
+def test_anchored_patterns_match_at_the_ends(tmp_path, text, expected):
+    sequences, elm = ["KDELA", "AAAKDEL", "KDEL", "MKDELA"], tmp_path / "elm.tsv"
+    elm.write_text(f'#ELM\n"Accession"\t"ELMIdentifier"\t"Regex"\n"E"\t"K"\t"{text}"\n')
+    for motifs in ({"K": text}, elm):
+        found = selfattn_bio.hits(motifs, sequences, alphabet="protein")
+        assert found[["chrom", "start", "end"]].to_numpy().tolist() == expected
+
+
+def test_anchors_of_prosite_and_of_dna(tmp_path):
+    (tmp_path / "p.dat").write_text("ID   ER; PATTERN.\nAC   PS14;\nPA   [KR]-D-E-L>.\n//\n")
+    found = selfattn_bio.hits(tmp_path / "p.dat", ["KDELARDEL", "KDELA"], hit_p=0.01)
+    assert places(found) == [["0", 5, 9, "+"]]
+    with pytest.raises(ArgumentError, match=r"invalid character '\$' in motif"):
+        selfattn_bio.hits({"T": "TATATA$"}, ["TATATA"])
+    found = selfattn_bio.hits({"T": "TATATA$"}, ["TATATATA"], alphabet="ssdna")
+    assert places(found) == [["0", 2, 8, "+"]]
+
+
 def test_a_file_with_coordinates(fasta):
     found = selfattn_bio.hits({"m": PPM}, fasta, hit_p=1e-5)
     # positions 11 to 20 of 40, from the other strand

@@ -1,12 +1,14 @@
 """Test patterns of residues: consensus, matrices of forms, and the files of ELM and PROSITE."""
 
+import re
+
 import numpy as np
 import pytest
 
 from selfattn_bio.errors import ArgumentError, DatabaseError
 from selfattn_bio.motifs import database_of, matrix_of, open_database
 from selfattn_bio.motifs.matching import match_label, match_motifs
-from selfattn_bio.motifs.residues import consensus_of, matrices_of
+from selfattn_bio.motifs.residues import consensus_of, forms_of, matrix_of_form, read_patterns
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 ELM = """#ELM_Classes_Download_Version: 1.4
@@ -44,7 +46,7 @@ AC   PS50001;
     ],
 )
 def test_patterns_have_a_matrix_per_form(pattern, forms):
-    matrices = matrices_of(pattern, PROTEIN)
+    matrices = [matrix_of_form(form, PROTEIN) for form in forms_of(pattern, PROTEIN)]
     assert sorted(consensus_of(matrix) for matrix in matrices) == sorted(forms)
     for matrix in matrices:
         np.testing.assert_allclose(matrix.sum(axis=1), 1)
@@ -61,13 +63,21 @@ def test_patterns_have_a_matrix_per_form(pattern, forms):
         ("", "a motif is empty text"),
         ("A{0,9}.{0,9}C", "more than 64 forms"),
         ("A{0,3000}A{0,3000}L", "repeats a position more than 1000 times"),
+        ("K^R", "invalid character '^'"),
         ("A{99999999}", "repeats a position more than 1000 times"),
         ("KA?", "has 2 forms"),
     ],
 )
 def test_other_patterns_are_errors(pattern, message):
-    with pytest.raises(ArgumentError, match=message.replace("(", r"\(")):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
         matrix_of(pattern, PROTEIN)
+
+
+def test_forms_keep_anchors():
+    assert forms_of("(^MK?)|(K$)", PROTEIN) == ["^M", "^MK", "K$"]
+    assert forms_of("^.{0,1}G[^P]$", PROTEIN) == ["^G[^P]$", "^.G[^P]$"]
+    prosite = "ID   T; PATTERN.\nAC   PS00267;\nPA   <F-[LM]-M-[G>].\n//\n"
+    assert dict(read_patterns(prosite)) == {"T (PS00267)": "^F[LM]M[G]|^F[LM]M$"}
 
 
 def test_consensus_ignores_rare_residues():

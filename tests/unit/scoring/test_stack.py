@@ -28,6 +28,7 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.study.explain import COLUMNS, _member_correlation
 from selfattn_bio.training.stacking import FOLDS, check_parts, fit_stack
+from selfattn_bio.training.stacking import _fit as fit_weights
 
 LENGTH = 24
 STEM = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
@@ -113,6 +114,21 @@ def test_weights_are_penalised_by_spread():
     expected = LogisticRegression(C=1, tol=1e-8).fit(scaled, labels)
     assert stack.weights[0] * network.std() == pytest.approx(expected.coef_[0], rel=1e-3)
     assert stack.bias == pytest.approx(expected.intercept_, rel=1e-3)
+
+
+def test_a_part_without_signal_far_from_zero_does_no_harm():
+    """The intercept has to make up for its mean, which is 2,000 times its spread."""
+    rng = np.random.default_rng(1)
+    score = rng.normal(0, 1.5, 287)
+    labels = (rng.random(287) < expit(score - 0.5)).astype(float)
+    noise, far, one, other = rng.normal(size=(4, 287))
+    parts = 0.5 * score + 0.5 * one - 0.3, score + 0.7 * other, 0.01 * far - 20
+    x, losses = np.stack([0.3 * noise, *parts], axis=1), []
+    for number in (3, 4):
+        weights, bias = fit_weights(x[:, :number], Answer("label", labels))
+        logits = x[:, :number] @ weights + bias
+        losses.append(np.mean(np.logaddexp(0, logits) - labels * logits))
+    assert losses[1] <= losses[0] + 1e-5
 
 
 @pytest.mark.parametrize("kind", ["number", "count"])

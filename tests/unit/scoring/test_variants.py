@@ -84,7 +84,7 @@ def variant_at(start, ref, alt="A", chrom="chrA"):
     ],
 )
 def test_windows_of_both_alleles(genome, start, ref, alt, first, size, windows):
-    pair = module.windows_of(genome, variant_at(start, ref, alt, "tiny"), alt, [first], size)
+    pair = module.windows_of(genome, variant_at(start, ref, alt, "tiny"), alt, [first], size, False)
     found = "" if pair is None else b" ".join([*pair.ref, *pair.alt]).decode()
     assert found == windows[:-2]
     assert pair is None or pair.positions.tolist() == [int(windows[-1])]
@@ -282,7 +282,7 @@ def test_ambiguous_bases_match_any_reference(genome):
 
 def test_random_substitutions_are_elsewhere_in_all_windows(genome):
     variant = variant_at(160, text(genome, 160, 162))
-    pair = module.windows_of(genome, variant, "A", [130, 135], 40)
+    pair = module.windows_of(genome, variant, "A", [130, 135], 40, False)
     mutants = module.random_substitutions(pair, 2, 1000, np.random.default_rng(0))
     assert len(np.unique(mutants.reshape(len(mutants), -1), axis=0)) == len(mutants)
     changed = mutants != pair.ref

@@ -69,10 +69,12 @@ TABLE = r"""
 >a start=x end=4\nACGT\n => 1: invalid start 'x' in the header (expected a whole number<...>)
 >a start=4\nACGT\n => 1: start without end in the header
 >a end=4\nACGT\n => 1: end without start in the header
->a strand=f\nACGT\n => 1: invalid strand 'f' in the header (expected + or -)
+>a strand=f\nACGT\n => 1: invalid strand 'f' in the header (expected +, -, or . or
+    * for none)
+>a strand=.\nACGT\n>b strand=*\nAC\n == {'a': {}, 'b': {}}
 >a chrom= x\nACGT\n => 1: invalid chrom '' in the header (expected a name)
 >a start=1 end=4\nACGT\n => 1: end - start in the header is 3, but the sequence has length 4.
-    Coordinates are 0-based half-open
+    Coordinates are 0-based half-open: subtract 1 from a 1-based start
 >a group="two words" start=2 end=6 chrom="c\nACGT\n == {'a': {'chrom': '"c', 'start': 2, 'end': 6,
     'group': 'two words'}}
 [labelled]

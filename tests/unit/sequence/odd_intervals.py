@@ -148,6 +148,7 @@ chr1\t1\t2\tx\t-1.5e-3\n == [('chr1', 1, 2, 'x', -0.0015)]
 chr1\t1\t2\tx\thigh\n => 1: invalid score 'high' (expected a number or .)
 chr1\t1\t2\tx\tnan\n => 1: invalid score 'nan' (expected a number or .)
 chr1\t1\t2\tx\t0\t1\n => 1: invalid strand '1' (expected +, - or .)
+chr1\t1\t2\tx\t0\t*\n == [('chr1', 1, 2, 'x', 0.0)]
 chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t4\n == [('chr1', 1, 9, 'x', 0.0, 4)]
 [bed.gz]
 chr1\t5\t10\tp q\t7.5\t-\r\n == [('chr1', 5, 10, '-', 'p q', 7.5)]

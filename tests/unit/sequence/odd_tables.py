@@ -76,6 +76,8 @@ name,seq\na,ACGT\n == {'a': 'ACGT'}
 [chromosome]
 sequence,chr\nACGT,1\n => 1: no column 'chromosome' in the table (columns: 'sequence', 'chr').
     Rename the column, or set columns = { chrom = "NAME" } in [data]
+[no start]
+"",id,sequence,chrom,start,end,strand\n1,a,ACGT,c,3,6,*\n == {'a': {'': '1', 'chrom': 'c'}}
 [tsv]
 id\tsequence\na\tACGT\n == {'a': 'ACGT'}
 [any]
@@ -99,6 +101,7 @@ SECTIONS = {
         "odd.csv",
     ),
     "columns": (partial(read, fields=Fields(columns={"sequence": "seq", "id": "name"})), "odd.csv"),
+    "no start": (partial(annotations, fields=Fields(columns={"start": "", "end": ""})), "odd.csv"),
     "chromosome": (partial(read, fields=Fields(columns={"chrom": "chromosome"})), "odd.csv"),
     "tsv": (read, "odd.tsv"),
     "any": (read, "odd.txt"),

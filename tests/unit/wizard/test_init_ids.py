@@ -202,6 +202,7 @@ def test_coordinates_that_are_not_read(here, capsys, name, why):
         (0, ("Chr", "Start", "End"), ""),
         (0, ("#chr", "start", "end"), ""),
         (1, ("Chr", "Start", "End"), "column 'Start' is 1-based, so only 'Chr' is read"),
+        (1, ("seqnames", "start", "end"), "column 'start' is 1-based, so only 'seqnames' is read"),
         (7, ("chromosome", "Start", "Stop"), "column 'Start' to the end is not as long as each "),
     ],
 )
@@ -213,8 +214,9 @@ def test_columns_of_coordinates_have_usual_names(here, capsys, first, names, mes
     )
     run = made(table(label=label, **dict(zip(names, cells, strict=True))))
     assert run.split.kind == "chromosome"
-    fields = ("chrom",) if message else ("chrom", "start", "end")
-    expected = {field: name for field, name in zip(fields, names, strict=False) if field != name}
+    read = (names[0], "", "") if message else names
+    fields = zip(("chrom", "start", "end"), read, strict=True)
+    expected = {field: name for field, name in fields if field != name}
     assert run.data.columns == expected
     assert f"init: {message}" in capsys.readouterr().out
     starts = ingested()[0]["start"]
