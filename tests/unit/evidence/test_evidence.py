@@ -351,3 +351,14 @@ def test_proteins_have_permuted_motifs_too():
     held_out = LabelledRecords(sequences, np.ones(200), PROTEIN)
     nulls = null_hits(ppm, 100, own, held_out, HIT_P, rng)
     assert [hits["record"].nunique() >= 30 for hits in nulls] == [True] * verdicts.NULLS
+
+
+def test_no_permuted_motif_has_the_order_of_the_motif():
+    rng = np.random.default_rng(0)
+    sequences, ppm = list(rng.choice(ascii_of(PROTEIN.letters), (200, 100))), np.eye(20)[:3]
+    own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P, PROTEIN)
+    held_out = LabelledRecords(sequences, np.ones(200), PROTEIN)
+    sites = {*own[["record", "start"]].itertuples(index=False, name=None)}
+    assert sites
+    for hits in null_hits(ppm, 100, own, held_out, HIT_P, rng):
+        assert not sites <= {*hits[["record", "start"]].itertuples(index=False, name=None)}
