@@ -314,7 +314,7 @@ def test_outputs_without_support_have_their_numbers(results, page_text):
     assert first.endswith("): no enrichment over matched records; effect not shown")
 
 
-def test_motifs_of_composition_are_named_where_support_is_missing(results):
+def test_motifs_of_composition_are_named_without_support(results):
     targets = ["liver", "heart", "heart"]
     motifs = results.motifs.assign(target=targets, matched_q=0.01, effect_q=0.5, marginal_low=0.05)
     curves = results.marginals.replace({"name": {"motif_01": "motif_02"}})
