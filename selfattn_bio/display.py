@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any
 
-LABEL = 24  # most characters of a name in a figure, about a third of the width of a phone
+LABEL = 26  # most characters of a name in a figure, about a third of the width of a phone
 
 
 def one_line(text: str) -> str:

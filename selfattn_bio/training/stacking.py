@@ -194,26 +194,27 @@ def _fit(x: Outputs, answer: Answer) -> tuple[Outputs, Outputs]:
     scale = np.maximum(_spread(x, size), 1e-9)
     # A part whose outputs are nearly equal is far from 0 in units of its spread. Without its mean
     # the fit would end before the best intercept.
-    means = x.reshape(-1, size, number).mean(axis=0)
-    z = ((x.reshape(-1, size, number) - means) / scale).reshape(-1, number)
+    each = x.reshape(-1, size, number) / scale
+    means = each.mean(axis=0)
+    z = (each - means).reshape(-1, number)
     # a class without a record would get the intercept -inf
     ridge = PENALTY * (answer.kind == "class")
 
     def loss(line: Outputs) -> tuple[float, Outputs]:
         weights, bias = line[:number], line[number:]
         value, error = _loss(answer.kind, (z @ weights).reshape(-1, size) + bias, y)
-        penalty = PENALTY / 2 * (weights @ weights) + ridge / 2 * (bias @ bias)
-        slopes = z.T @ error.ravel() + PENALTY * weights
-        return value + float(penalty), np.append(slopes, error.sum(axis=0) + ridge * bias)
+        intercept = bias - means @ weights
+        penalty = PENALTY / 2 * (weights @ weights) + ridge / 2 * (intercept @ intercept)
+        slopes = z.T @ error.ravel() + PENALTY * weights - ridge * (intercept @ means)
+        return value + float(penalty), np.append(slopes, error.sum(axis=0) + ridge * intercept)
 
     # rates are exponentials, so that their fit begins at the mean of network and parts
     is_rate = answer.kind in ("count", "rate")
     first = scale / number if is_rate else np.ones(number)
     bounds = [(0, None)] * number + [(None, None)] * size
-    start = np.append(first, is_rate * means.mean(axis=1))
+    start = np.append(first, is_rate * (means @ first))
     found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
-    weights = found[:number] / scale
-    return weights, found[number:] - means @ weights
+    return found[:number] / scale, found[number:] - means @ found[:number]
 
 
 def _loss(kind: AnswerKind, outputs: Outputs, values: Outputs) -> tuple[float, Outputs]:

@@ -67,10 +67,10 @@ def test_short_names_differ_and_keep_what_differs():
     }
     assert short_names(list(places)) == list(places.values())
     equal = [f"{20 * 'a'}{middle}{20 * 'b'}" for middle in "xy"]
-    assert short_names(equal) == [f"{15 * 'a'}…{8 * 'b'} ({number})" for number in (1, 2)]
+    assert short_names(equal) == [f"{17 * 'a'}…{8 * 'b'} ({number})" for number in (1, 2)]
     assert short_names(["a family", "b family", "b family"]) == ["a family"] + 2 * ["b family"]
     only = f"the only name {20 * 'a'}"
-    assert short_names([only]) == [f"the only name a…{8 * 'a'}"]
+    assert short_names([only]) == [f"the only name aaa…{8 * 'a'}"]
 
 
 def test_layout_file_has_a_path_and_a_command():

@@ -141,7 +141,7 @@ def test_evidence_with_many_matches_has_wide_axes():
         plots.draw_evidence(motifs.assign(match="hbn (MA0226.1)", other_matches=matches), ax)
         figure.draw_without_rendering()
     assert ax.get_position().width > 0.35
-    assert ax.get_yticklabels()[0].get_text() == "motif_05 hbn or… CG32532"
+    assert ax.get_yticklabels()[0].get_text() == "motif_05 hbn or L… CG32532"
     assert ax.get_xlabel() == "effect on liver"
 
 
