@@ -357,7 +357,7 @@ def position_profile(
         table = [
             np.round(
                 np.bincount(~inside, minlength=2)
-                # a window without hits does not show how similar those of a unit are
+                # a window without hits does not show how similar the values within a unit are
                 / (_of_hits(units, of).design_effect(inside) if inside.any() else 1.0)
             )
             for of, inside in ((best, is_inside), (nulls, null_inside))

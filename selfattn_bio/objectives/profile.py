@@ -93,10 +93,10 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         IntervalError
             If a file cannot be read, lacks a chromosome, or has a negative value.
         """
-        for name in records["id"][records["chrom"].isna() | records["start"].isna()]:
-            raise CorpusError(
-                f"record {name!r} has no coordinates, which objective 'profile' needs"
-            )
+        lost = records["id"][records["chrom"].isna() | records["start"].isna()]
+        if len(lost):
+            message = f"record {lost.iloc[0]!r} has no coordinates, which objective 'profile' needs"
+            raise CorpusError(message)
         section, names = self.section, list(self.section.tracks)
         shape = 1 + bool(section.bias), len(names), section.num_strands
         found = [np.zeros((*shape, length), np.float32) for length in records["length"]]
@@ -442,7 +442,7 @@ def counts_of(file: str, records: pd.DataFrame) -> Iterator[tuple[int, NDArray[n
     for chrom in records["chrom"].unique():
         if matching_name(chrom, track.names) is None:
             message = f"the track has no chromosome {chrom!r}, which has records"
-            IntervalError.fail(message, file, "Use the assembly of the genome, or drop them")
+            IntervalError.fail(message, file, "Use the assembly of the genome, or drop the records")
     for row, values in values_of(track, records.assign(end=records["start"] + records["length"])):
         if (values < 0).any():
             record = records["id"].iloc[row]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
-from selfattn_bio.config import GroupSplit, PretrainedModel, RunFile, check_files, run_file_of
+from selfattn_bio.config import PretrainedModel, RunFile, check_files, run_file_of
 from selfattn_bio.config.genome import ShuffledNegatives
 from selfattn_bio.config.writing import DIRECTIVE, NAME, write_schema
 from selfattn_bio.display import counted, duration
@@ -21,7 +21,6 @@ from selfattn_bio.files import write_text
 from selfattn_bio.log import LOG, log_lines, logging_from
 from selfattn_bio.model.build import build_network
 from selfattn_bio.process import available_cores
-from selfattn_bio.sequence.clusters import similar_pairs
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.address import TASKS
@@ -177,8 +176,7 @@ def propose(
 def _choose_recipe(study: Study) -> Recipe | None:
     """Split the records as the draft says, and choose a recipe without the test records.
 
-    Classes with few records, and similar records of different groups, are logged. The result is
-    None if no recipe suits the task.
+    Classes with few records are logged. The result is None if no recipe suits the task.
     """
     from selfattn_bio.scoring.stack import baseline_setup
     from selfattn_bio.training.data import complete_targets
@@ -191,14 +189,6 @@ def _choose_recipe(study: Study) -> Recipe | None:
     rows = {name: np.flatnonzero(splits == name) for name in SPLITS}
     objective, targets = complete_targets(task, corpus, rows, study.files.split)
     log_lines(small_classes(objective, targets))
-    if isinstance(task.split, GroupSplit):
-        sequences = [corpus.letters(row) for row in range(len(corpus))]
-        pairs = similar_pairs(sequences, corpus.alphabet, in_second=splits == "test")
-        if number := pairs["second"].nunique():
-            hint = 'to keep these together too, write kind = "cluster" and keep column in [split]'
-            LOG.info(
-                f"test records that are similar to records of other groups: {number:,}; {hint}"
-            )
     lengths = corpus.records["length"].tolist()
     if isinstance(task.model, PretrainedModel) or not suits_recipes(task, lengths):
         return None

@@ -29,7 +29,7 @@ from selfattn_bio.sequence.readers import SequenceFile, sequence_files
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pattern
 from selfattn_bio.sequence.split_table import strand_keys
-from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, no_column, target_of
+from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, target_of
 from selfattn_bio.wizard.request import Request
 from selfattn_bio.wizard.tables import (
     GROUP_NAME,
@@ -37,8 +37,8 @@ from selfattn_bio.wizard.tables import (
     are_sequences,
     coordinate_columns,
     find_id_column,
-    find_sequence_column,
     match_ids,
+    sequence_column_of,
     table_head,
     texts_of,
 )
@@ -157,34 +157,17 @@ def read_contents(request: Request) -> Contents:
 def _read_sequences(request: Request) -> Contents:
     paths = [path for files in request.files.values() for path in files]
     heads = {path: head for path in paths if (head := table_head(Path(path))) is not None}
-    names = {
-        path: request.sequence_column or find_sequence_column(head, path)
-        for path, head in heads.items()
-    }
-    wanted = {"`sequence_column`": request.sequence_column, "`id_column`": request.id_column}
-    for path in heads or ([] if request.targets else paths):
-        for option, name in wanted.items():
-            if name and name not in (head := heads.get(path, {})):
-                raise RunFileError(no_column(name, option, head), place=path)
-        if names.get(path) != names.get(paths[0] if paths[0] in names else path):
-            message = (
-                f"the sequences are in column {names[path]!r} here and in column "
-                f"{names[paths[0]]!r} in {paths[0]}"
-            )
-            raise RunFileError(message, place=path, hint="Give both columns the same name")
-    column = next(iter(names.values()), "sequence")
-    located, message = coordinate_columns(next(iter(heads.values()), {}), column)
-    located = {
-        field: name
-        for field, name in located.items()
-        if name not in request.columns and all(name in ("", *head) for head in heads.values())
-    }
+    column = sequence_column_of(request, paths, heads)
     split_column = "" if request.split_column == NO_SPLIT else request.split_column
     first = {path: _first_records(path, column, path in heads) for path in paths}
     headers = [(each.targets or {}).get("header") or "" for of in first.values() for each in of]
     attributes = {name: [value] for each in headers for name, value in re.findall(ATTRIBUTE, each)}
     groups = [name for name in attributes if name == "GN" or GROUP_NAME.search(name)]  # UniProt
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
+    alphabet = get_alphabet(request.alphabet) if request.alphabet else _one_alphabet(first, column)
+    # a split of proteins by the chromosomes of their genes would separate relatives
+    tables = [*heads.values()] if alphabet.is_nucleic else []
+    located, message = coordinate_columns(tables, column, request.columns)
     fields = Fields(
         header="" if has_targets else _header_pattern(headers),
         columns={"sequence": column}
@@ -192,7 +175,6 @@ def _read_sequences(request: Request) -> Contents:
         | located,
         attributes=tuple(dict.fromkeys([*request.columns, split_column or "split", *groups])),
     )
-    alphabet = get_alphabet(request.alphabet) if request.alphabet else _one_alphabet(first, column)
     try:
         contents = _ingested(request, fields, alphabet)
     except RecordIdError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from selfattn_bio.sequence.readers import kind_of
 from selfattn_bio.sequence.readers.table import SEQUENCE_NAMES, rows_of_parquet, rows_of_text
 from selfattn_bio.sequence.records import Fields
 from selfattn_bio.sequence.tables import check_names
-from selfattn_bio.wizard.columns import Texts
+from selfattn_bio.wizard.columns import Texts, no_column
+from selfattn_bio.wizard.request import Request
 
 SHORT = 8  # characters; a column whose median is shorter has no sequences
 LONG = 15  # characters; a longer column name may be a sequence of a table without column names
@@ -105,14 +106,49 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
     RunFileError.fail(f"none of the columns holds sequences: {', '.join(columns)}", place, hint)
 
 
-def coordinate_columns(columns: Mapping[str, Texts], sequence: str) -> tuple[dict[str, str], str]:
+def sequence_column_of(
+    request: Request, paths: Sequence[str], heads: Mapping[str, Mapping[str, Texts]]
+) -> str:
+    """Return the column of the sequences in all tables, "sequence" without a table.
+
+    Raises
+    ------
+    RunFileError
+        If a table has no such column, another one than the first file, or lacks a requested one.
+    """
+    names = {
+        path: request.sequence_column or find_sequence_column(head, path)
+        for path, head in heads.items()
+    }
+    wanted = {"`sequence_column`": request.sequence_column, "`id_column`": request.id_column}
+    for path in heads or ([] if request.targets else paths):
+        for option, name in wanted.items():
+            if name and name not in (head := heads.get(path, {})):
+                raise RunFileError(no_column(name, option, head), place=path)
+        if names.get(path) != names.get(paths[0] if paths[0] in names else path):
+            message = (
+                f"the sequences are in column {names[path]!r} here and in column "
+                f"{names[paths[0]]!r} in {paths[0]}"
+            )
+            raise RunFileError(message, place=path, hint="Give both columns the same name")
+    return next(iter(names.values()), "sequence")
+
+
+def coordinate_columns(
+    tables: Sequence[Mapping[str, Texts]], sequence: str, targets: Collection[str]
+) -> tuple[dict[str, str], str]:
     """Return the columns of coordinates whose names are not those of fields, and a message.
 
-    For `Chr`, `Start` and `End` these are `{"chrom": "Chr", "start": "Start", "end": "End"}`.
-    Start and end are "", which is not read, if they are not the interval of the column `sequence`,
-    0-based half-open, which the message says. The reader checks `start` and `end` if they are not
-    1-based either.
+    They are in all tables, and not among the targets. For `Chr`, `Start` and `End` these are
+    `{"chrom": "Chr", "start": "Start", "end": "End"}`. Start and end are "", which is not read, if
+    they are not the interval of the column `sequence`, 0-based half-open, which the message says.
+    The reader checks `start` and `end` if they are not 1-based either.
     """
+    columns = {
+        name: texts
+        for name, texts in (tables[0] if tables else {}).items()
+        if name not in targets and all(name in table for table in tables)
+    }
     usual = {name.strip().lstrip("#").lower(): name for name in columns}
     found = {
         field: next(filter(None, map(usual.get, names)), field)

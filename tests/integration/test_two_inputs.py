@@ -134,8 +134,9 @@ def test_commands_of_one_input_refuse(here, capsys, command):
     assert TAKES_ONE in capsys.readouterr().err
 
 
-def test_dry_run_takes_two_inputs(here):
+def test_dry_run_takes_two_inputs(here, capsys):
     run("train . --threads 1 --dry-run")
+    assert "parameters" in capsys.readouterr().out
 
 
 def test_two_input_scoring_errors(here):

@@ -34,7 +34,7 @@ LABEL_WORDS = {
 }
 SEPARATORS = ("\t", ",", ";")
 ROWS, CELLS = 1024, 2**20  # rows of Parquet per batch, and cells at most
-WIDE = 1000  # columns of a table, of which only the needed ones are kept if there are more
+WIDE = 1000  # columns of a table; if there are more, only the needed ones are kept
 # Usual names of the columns with sequences and with labels, most likely first
 SEQUENCE_NAMES = (
     *("sequence", "seq", "sequences", "seqs", "dna", "rna", "protein", "peptide", "dna_sequence"),

@@ -223,6 +223,13 @@ def test_columns_of_coordinates_have_usual_names(here, capsys, first, names, mes
     assert starts.isna().all() if message else starts.tolist()[:2] == [0, 50]
 
 
+def test_proteins_are_not_split_by_chromosome(here):
+    loci = {"Chr": lambda i, _: f"chr{i % 5}", "Start": lambda i, _: i, "End": lambda i, _: i + 9}
+    run = made(table(letters="ACDEFGHIKL", label=label, **loci))
+    assert run.data.columns == {}
+    assert run.split.kind != "chromosome"
+
+
 def test_header_values_without_quotes_are_named(here, capsys):
     names = ["kinase len=3", "serine protease", '"zinc finger" protein']
     write("a.fa", header=lambda i: f"class={names[i % 3]} len=40")
