@@ -181,7 +181,8 @@ def replace_bases(
     MemoryError
         If there is no memory for the buffers.
     """
-    given: list[NDArray[Any]] = [codes, *map(np.ascontiguousarray, (values, widths))]
+    odds = np.exp(values, dtype=np.float64)
+    given: list[NDArray[Any]] = [codes, *map(np.ascontiguousarray, (values, odds, widths))]
     addresses = (each.ctypes.data for each in (*given, *found))
     fields = (found[-1].shape[-1], *values.shape[:2], strands, *addresses)
     if library().band_replace_bases((ctypes.c_int64 * len(fields))(*fields)):

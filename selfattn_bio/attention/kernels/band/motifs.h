@@ -4,7 +4,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -16,6 +15,7 @@ struct MotifCall {
   int64_t length, motifs, widest, strands;
   const uint8_t* codes;   // (length + widest): bases 0 to 3; others are 4, as after the end
   const float* values;    // (motifs, widest, 4): log-odds
+  const double* odds;     // exp(values); a call of exp here would need the newest libm
   const int64_t* widths;  // (motifs)
   float* best;            // (motifs): the best hit
   double* total;          // (motifs): the sum of exp(score)
@@ -69,15 +69,16 @@ class MotifBlock {
 
   void read_matrix(int strand) {
     std::fill_n(&matrix_[0], width_ * CODES, Scores{});
+    std::fill_n(&factors_[0], width_ * CODES, Odds::all(1));
     for (int lane = 0; lane < count_; ++lane) {
-      const int64_t width = c_.widths[motifs_[lane]];
-      const float* values = c_.values + motifs_[lane] * c_.widest * 4;
-      for (int64_t i = 0; i < width * 4; ++i) matrix_[i / 4 * CODES + i % 4][lane] = values[strand ? width * 4 - 1 - i : i];
+      const int64_t width = c_.widths[motifs_[lane]], first = motifs_[lane] * c_.widest * 4;
+      for (int64_t i = 0; i < width * 4; ++i) {
+        const int64_t from = first + (strand ? width * 4 - 1 - i : i), to = i / 4 * CODES + i % 4;
+        matrix_[to][lane] = c_.values[from];
+        factors_[to].lane(lane) = c_.odds[from];
+      }
     }
-    for (int64_t i = 0; i < width_ * CODES; ++i) {
-      for (int lane = 0; lane < W; ++lane) factors_[i].lane(lane) = std::exp(static_cast<double>(matrix_[i][lane]));
-      inverse_[i] = {1 / factors_[i].low, 1 / factors_[i].high};
-    }
+    for (int64_t i = 0; i < width_ * CODES; ++i) inverse_[i] = {1 / factors_[i].low, 1 / factors_[i].high};
   }
 
   // Windows that a motif does not have score -inf. A record shorter than a motif has one.
