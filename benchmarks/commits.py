@@ -29,7 +29,7 @@ from harness import ROOT, Row, Table, option, run, seconds
 
 RECORDS, LENGTH, FAR = 96, 8192, 131072
 WIDTH = 50  # of the names of rows
-# Stands for `selfattn-bio` on PATH, and writes the CPU time of each command.
+# Stands for `selfattn-bio` in the environment, and writes the CPU time of each command.
 COUNTING = """#!{python}
 import json, resource, subprocess, sys
 code = subprocess.call([sys.executable, "-m", "selfattn_bio", *sys.argv[1:]])
@@ -135,17 +135,32 @@ def case_rows(checkouts: Mapping[str, Path], rounds: int) -> Iterator[Row]:
     yield from rows(found, 3)
 
 
+def counting_environment(folder: Path, steps: Path) -> Path:
+    """Imitate this virtual environment, but for `selfattn-bio`, which counts; return its programs.
+
+    The workflow looks for `selfattn-bio` next to its Python, and on PATH later.
+    """
+    programs = folder / "bin"
+    programs.mkdir(parents=True)
+    for name in ("lib", "pyvenv.cfg"):
+        (folder / name).symlink_to(Path(sys.prefix, name))
+    for program in Path(sys.executable).parent.iterdir():
+        if program.name != "selfattn-bio":
+            (programs / program.name).symlink_to(program)
+    counting = programs / "selfattn-bio"
+    counting.write_text(COUNTING.format(python=sys.executable, steps=str(steps)))
+    counting.chmod(0o755)
+    return programs
+
+
 def task_seconds(checkout: Path) -> dict[str, list[float]]:
     """Run the promoter task in a new clone; return CPU seconds of its commands, and the time."""
     with tempfile.TemporaryDirectory() as folder:
-        clone, words, steps = (Path(folder, name) for name in ("clone", "bin", "steps.jsonl"))
+        clone, steps = (Path(folder, name) for name in ("clone", "steps.jsonl"))
         subprocess.run(["git", "clone", "-q", checkout, clone], check=True)
-        words.mkdir()
-        counting = words / "selfattn-bio"
-        counting.write_text(COUNTING.format(python=sys.executable, steps=str(steps)))
-        counting.chmod(0o755)
-        path = os.pathsep.join([str(words), str(Path(sys.executable).parent), os.environ["PATH"]])
-        command = "snakemake --cores 2 train_promoter"
+        programs = counting_environment(Path(folder, "environment"), steps)
+        path = os.pathsep.join([str(programs), os.environ["PATH"]])
+        command = f"{programs}/python -m snakemake --cores 2 train_promoter"
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         with open(f"{folder}/log", "w+") as log:
             code = subprocess.call(
