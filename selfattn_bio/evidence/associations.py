@@ -304,9 +304,10 @@ def position_profile(
     composition along the records. position_p is the two-sample Kolmogorov-Smirnov p-value. window_p
     tests for an excess of hits in one window. If `window` is given, this is Fisher's exact test.
     Otherwise the window of `PEAK` positions with most hits is compared with the fullest window of
-    as many hits, drawn from those of the permuted motifs. Hits of a unit are drawn together:
-    all move by the same number of ranks among the hits of permuted motifs. For the other tests
-    numbers of hits are divided by a design effect.
+    as many hits, drawn from those of the permuted motifs. If records differ in length, windows
+    count from their start or from their end, as far as the median length. Hits of a unit are drawn
+    together: all move by the same number of ranks among the hits of permuted motifs. For the other
+    tests numbers of hits are divided by a design effect.
 
     Parameters
     ----------
@@ -326,7 +327,8 @@ def position_profile(
     -------
     position_p, window_start, window_end, window_hits, window_expected, window_p. Empty if there are
     fewer than `MIN_SITES` hits of either kind. Without the window columns if `window` is not given
-    and the lengths differ or leave no more than `PEAK` start positions.
+    and the median length leaves no more than `PEAK` start positions. A window from the end of the
+    records is negative.
     """
     best = best_hits(hits, rng)
     # one per record, because hits of different permuted motifs in a record are not independent
@@ -365,16 +367,24 @@ def position_profile(
         expected = len(best) * float(null_inside.mean())
         p = float(stats.fisher_exact(np.array(table, dtype=int), alternative="greater").pvalue)
         return found | dict(zip(WINDOW, (*window, int(is_inside.sum()), expected, p), strict=True))
-    num_starts = int(lengths[0]) - width + 1
-    if len(np.unique(lengths)) > 1 or num_starts <= PEAK:
+    possible = int(np.median(lengths)) - width + 1
+    if possible <= PEAK:
         return found
-    counts = _in_windows(start[None], num_starts)[0]
-    random = _in_windows(null_start[order][drawn], num_starts).max(axis=1)
-    first, most = int(counts.argmax()), int(counts.max())
-    p = (1 + (random >= most).sum()) / (DRAWS + 1)
-    at_nulls = np.mean((null_start >= first) & (null_start < first + PEAK))
-    middle, expected = first + width // 2, len(start) * float(at_nulls)
-    return found | dict(zip(WINDOW, (middle, middle + PEAK, most, expected, float(p)), strict=True))
+    shown, random, expected = (
+        _in_windows(starts, possible, total - width + 1 if np.ptp(lengths) else None)
+        for starts, total in (
+            (start[None], length[None]),
+            (null_start[order][drawn], null_length[order][drawn]),
+            (null_start[None], null_length[None]),
+        )
+    )
+    number, fullest = possible - PEAK + 1, int(shown.argmax())
+    from_end = 0 if fullest < number else number + possible + width - 1
+    first, most = fullest - from_end + width // 2, int(shown.max())
+    share = float(expected[0, fullest]) / len(nulls)
+    p = float(1 + (random.max(axis=1) >= most).sum()) / (DRAWS + 1)
+    values = (first, first + PEAK, most, len(start) * share, p)
+    return found | dict(zip(WINDOW, values, strict=True))
 
 
 def _of_hits(units: Units | None, hits: pd.DataFrame) -> Units:
@@ -416,11 +426,18 @@ def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     return shuffled.sort_values("p_value", kind="stable").drop_duplicates("record")
 
 
-def _in_windows(starts: Integers, length: int) -> Integers:
-    """Count starts (draws, hits) in each window of PEAK of `length` positions.
+def _in_windows(starts: Integers, possible: int, numbers: Integers | None) -> Integers:
+    """Count starts (draws, hits) in each window of PEAK of the first `possible` positions.
 
-    Returns (draws, length - PEAK + 1).
+    If the numbers of start positions (draws, hits) are given, windows of the last `possible`
+    positions follow. Returns (draws, windows).
     """
-    flat = starts + np.arange(len(starts))[:, None] * length
-    counts = np.bincount(flat.ravel(), minlength=len(starts) * length).reshape(-1, length)
-    return sliding_window_view(counts, PEAK, axis=1).sum(axis=2)
+    sides = [starts] if numbers is None else [starts, starts - numbers + possible]
+    found = []
+    for places in sides:
+        columns = np.clip(places, -1, possible) + 1  # the first and last are in no window
+        flat = columns + np.arange(len(columns))[:, None] * (possible + 2)
+        counts = np.bincount(flat.ravel(), minlength=len(columns) * (possible + 2))
+        inside = counts.reshape(len(columns), possible + 2)[:, 1:-1]
+        found.append(sliding_window_view(inside, PEAK, axis=1).sum(axis=2))
+    return np.concatenate(found, axis=1)

@@ -34,7 +34,7 @@ YES, NO, REVERSE = "yes", "not shown", "the reverse"
 UNTESTED = {  # a test that has a result if records are enough, and why this one may have none then
     "null_p": ("effect_q", "only motifs that pass the other tests are compared"),
     "stability": ("effect_q", "the model has one network"),
-    "window_q": ("position_q", "records differ in length or are short"),
+    "window_q": ("position_q", "records are short"),
     "strand_q": ("position_q", "the motif is palindromic"),
 }
 Words = Callable[..., str]  # about a test, from its name

@@ -19,7 +19,10 @@ rule explain:
     priority: 1
     threads: half_of_cores
     params:
-        sections=sections("interpret"),
+        # the others are of motifs and their tests
+        sections=sections(
+            "interpret.targets", "interpret.max_sequences", "interpret.maps", "interpret.method"
+        ),
     message:
         "Computing attributions of {wildcards.task}{wildcards.variant}{wildcards.part}"
     shell:

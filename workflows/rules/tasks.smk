@@ -130,8 +130,10 @@ def run_file(wildcards) -> str:
 
 def sections(*names: str):
     """Return a params function that gives the named sections, or single keys (section.key), of the run as JSON."""
-    named = [name.partition(".") for name in names]
-    shown = {section: {key} if key else True for section, _, key in named}
+    shown = {}
+    for name in names:
+        section, _, key = name.partition(".")
+        shown[section] = {*shown.get(section, ()), key} if key else True
     return lambda wildcards: json.dumps(
         study_at(wildcards).run.model_dump(mode="json", include=shown), sort_keys=True
     )

@@ -151,20 +151,50 @@ def test_hits_like_those_of_permuted_motifs_prefer_no_position():
     ps = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        nulls = [places(rng.binomial(92, 0.7, 50)) for _ in range(20)]
-        hits, lengths = places(rng.binomial(92, 0.7, 50)), np.full(50, 100)
+        lengths = rng.integers(100, 100 + 80 * (seed % 2) + 1, 50)  # of one length, or of many
+        nulls = [places(rng.binomial(lengths - 8, 0.7)) for _ in range(20)]
+        hits = places(rng.binomial(lengths - 8, 0.7))
         found = position_profile(hits, nulls, lengths, None, rng)
         given = position_profile(hits, nulls, lengths, (60, 70), rng)
         ps.append((found["position_p"], found["window_p"], given["window_p"]))
     assert (np.array(ps) < 0.05).mean(axis=0).max() <= 0.15
 
 
-def test_position_profile_of_unequal_and_of_few_records():
+def test_position_from_either_end_of_unequal_records():
     rng = np.random.default_rng(0)
+    lengths = rng.integers(60, 400, 200)
+    nulls = [places(rng.integers(0, lengths - 7)) for _ in range(20)]
+    anywhere_else = rng.integers(0, lengths - 7)
+    at_end, at_start = (
+        position_profile(
+            places(np.where(np.arange(200) < 60, planted, anywhere_else)), nulls, lengths, None, rng
+        )
+        for planted in (lengths - 8, 12)
+    )
+    for found in (at_end, at_start):
+        assert found["window_p"] == pytest.approx(1 / 1001)
+        assert found["window_hits"] >= 60
+        assert found["window_expected"] < 20
+        assert found["window_end"] == found["window_start"] + 10
+    # the midpoint of a hit is 4 positions after its start
+    assert at_end["window_start"] <= -4 < at_end["window_end"] <= 0
+    assert at_start["window_start"] <= 16 < at_start["window_end"]
+    same = position_profile(
+        places(np.where(np.arange(200) < 60, lengths - 8, anywhere_else)),
+        nulls,
+        lengths,
+        (int(at_end["window_start"]), int(at_end["window_end"])),
+        rng,
+    )
+    assert same["window_hits"] == at_end["window_hits"]
+
+
+def test_position_profile_of_short_and_of_few_records():
+    rng = np.random.default_rng(0)
+    nulls = anywhere(rng, 3, 60, 17)
+    other = position_profile(places(rng.integers(0, 10, 60)), nulls, np.full(60, 17), None, rng)
+    assert list(other) == ["position_p"]  # no window of 10 in 10 starts
     nulls = anywhere(rng, 3, 60, 60)
-    lengths = rng.integers(60, 100, 60)
-    other = position_profile(places(rng.integers(0, 40, 60)), nulls, lengths, None, rng)
-    assert list(other) == ["position_p"]  # no window if records differ in length
     assert position_profile(places([1] * 9), nulls, np.full(60, 100), None, rng) == {}
     assert position_profile(places([1] * 60), [], np.full(60, 100), None, rng) == {}
     hits = places(rng.integers(50, 60, 60))

@@ -120,7 +120,7 @@ def test_undecided_tests_are_named(rows):
     assert findings(rows[0] | missing, TASK)[1] == [
         f"{PERMUTED} (only motifs that pass the other tests are compared)",
         f"{networks} (the model has one network)",
-        f"{WINDOW} (records differ in length or are short)",
+        f"{WINDOW} (records are short)",
         f"{STRAND} (the motif is palindromic)",
     ]
     assert [line.question for line in last["findings"]] == [ENRICHED]
