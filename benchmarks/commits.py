@@ -164,7 +164,11 @@ def task_seconds(checkout: Path) -> dict[str, list[float]]:
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         with open(f"{folder}/log", "w+") as log:
             code = subprocess.call(
-                shlex.split(command), cwd=clone, env=environment(clone, PATH=path), stderr=log
+                shlex.split(command),
+                cwd=clone,
+                env=environment(clone, PATH=path),
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
             wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
             if code:
