@@ -20,7 +20,7 @@ from selfattn_bio.config import MOTIF_DATABASES, NO_DATABASE
 from selfattn_bio.display import one_line
 from selfattn_bio.errors import ArgumentError, DatabaseError
 from selfattn_bio.log import LOG
-from selfattn_bio.motifs.residues import forms_of, matrix_of_form, read_patterns
+from selfattn_bio.motifs.residues import background, forms_of, matrix_of_form, read_patterns
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet
 
 _fail = DatabaseError.fail
@@ -220,14 +220,15 @@ def meme_text(
     num_sites
         Name -> number of sites the motif was built from.
     alphabet
-        Alphabet of the motifs; the background is uniform.
+        Alphabet of the motifs, with the background of `residues.background`.
     """
     size = len(alphabet.letters)
     blocks = ["MEME version 4\n", f"ALPHABET= {alphabet.letters}\n"]
     if "T" in alphabet.letters and alphabet.is_nucleic:
         blocks.append(f"strands: +{' -' * alphabet.has_complement}\n")
-    background = " ".join(f"{letter} {1 / size:g}" for letter in alphabet.letters)
-    blocks.append(f"Background letter frequencies\n{background}\n")
+    pairs = zip(alphabet.letters, background(alphabet), strict=True)
+    frequencies = " ".join(f"{letter} {frequency:g}" for letter, frequency in pairs)
+    blocks.append(f"Background letter frequencies\n{frequencies}\n")
     for name, ppm in ppms.items():
         rows = "\n".join(" ".join(f"{p:.10f}" for p in row) for row in ppm)
         blocks.append(

@@ -100,6 +100,7 @@ def test_protein_goes_as_meme_only(tmp_path):
     ppm = np.random.default_rng(0).dirichlet(np.ones(20), size=5)
     path = tmp_path / "p.meme"
     path.write_text(meme_text({"motif_01": ppm}, {"motif_01": 9}, PROTEIN))
+    assert "\nA 0.0825826 C 0.0138138 " in path.read_text()  # residues are not equally frequent
     np.testing.assert_allclose(read_motifs(path, PROTEIN)["motif_01"], ppm, atol=1e-5)
     with pytest.raises(DatabaseError, match="expected ALPHABET= ACGT, found 'ALPHABET= ACDEF"):
         read_meme(path)
