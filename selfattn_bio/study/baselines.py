@@ -28,7 +28,7 @@ from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer, tokenizer_of
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.study.evaluated import Candidate, EvaluationRecords
-from selfattn_bio.training.stacking import fit_stack
+from selfattn_bio.training.stacking import fit_part, fit_stack
 
 Array = NDArray[np.float64]
 Split = Mapping[str, Letters]  # by name of the split
@@ -179,9 +179,7 @@ def fit_suitable(
         start = time.monotonic()
         baseline = parts.get(name)
         if baseline is None or not baseline.fitted_as(setup):
-            baseline = kind(setup).fit(
-                letters["train"], targets["train"], letters["valid"], targets["valid"]
-            )
+            baseline = fit_part(setup, kind.name, letters, targets)
         outputs = {
             split: [of.of_records(baseline.read(letters[split]))] for split, of in examples.items()
         }
