@@ -277,12 +277,8 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
     """
     near = leaks["similarity"] >= similarity
     labelled = leaks["label"].notna()
-    other = (
-        near
-        & labelled
-        & leaks["neighbour_label"].notna()
-        & (leaks["label"] != leaks["neighbour_label"]).fillna(False)
-    )
+    differs = (leaks["label"] != leaks["neighbour_label"]).fillna(False)
+    other = near & labelled & leaks["neighbour_label"].notna() & differs
     columns = leaks["shared"].str.findall(r"(?:^|;)([^=;]+)=").explode().dropna()
     edges = [*EDGES, np.inf]
     counts, _ = np.histogram(leaks["similarity"], edges)

@@ -252,11 +252,8 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
 
     @property
     def rule(self) -> str:
-        return (
-            "a count of 0 or more"
-            if self.section.loss == "poisson"
-            else "a finite number below 1e30"
-        )
+        is_count = self.section.loss == "poisson"
+        return "a count of 0 or more" if is_count else "a finite number below 1e30"
 
     def is_valid(self, numbers: pd.Series) -> pd.Series:
         finite = numbers.abs() <= LARGEST
