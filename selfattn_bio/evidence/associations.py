@@ -370,7 +370,7 @@ def position_profile(
     possible = int(np.median(lengths)) - width + 1
     if possible <= PEAK:
         return found
-    shown, random, expected = (
+    shown, random, of_nulls = (
         _in_windows(starts, possible, total - width + 1 if np.ptp(lengths) else None)
         for starts, total in (
             (start[None], length[None]),
@@ -378,10 +378,10 @@ def position_profile(
             (null_start[None], null_length[None]),
         )
     )
-    number, fullest = possible - PEAK + 1, int(shown.argmax())
-    from_end = 0 if fullest < number else number + possible + width - 1
+    fullest, from_start = int(shown.argmax()), possible - PEAK + 1
+    from_end = 0 if fullest < from_start else from_start + possible + width - 1
     first, most = fullest - from_end + width // 2, int(shown.max())
-    share = float(expected[0, fullest]) / len(nulls)
+    share = float(of_nulls[0, fullest]) / len(nulls)
     p = float(1 + (random.max(axis=1) >= most).sum()) / (DRAWS + 1)
     values = (first, first + PEAK, most, len(start) * share, p)
     return found | dict(zip(WINDOW, values, strict=True))
