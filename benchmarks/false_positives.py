@@ -193,7 +193,9 @@ def model(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
         hit_p = 1e-3 if null == "composition" else 5e-5
         hits = find_hits(ppms, sites, sequences, hit_p, DNA)
         held_out = held_out_records(output, sequences, output.truth(targets), DNA)
-        table = weigh_evidence(ppms, sites, hits, Scored(held_out, score), hit_p=hit_p)
+        table = weigh_evidence(
+            ppms, sites, hits, Scored(held_out, score), dict.fromkeys(ppms, hit_p)
+        )
         for row in table.to_dict("records"):
             if null == "decoys":
                 yield f"{name}, {null}: sufficiency", row["sufficiency_p"]

@@ -148,7 +148,8 @@ class Interpret(Section):
         q-value below which enrichment and effect are significant
     hit_p
         p-value below which a motif match is a hit on test; by default 2.5e-4 (a perfect match
-        of 6 bp has 2.44e-4), and less in records of more than 300 letters
+        of 6 bp has 2.44e-4), less in records of more than 300 letters, and for a short motif the
+        p-value of its best match
     window
         [start, end) of a record where the centres of hits are expected; 0-based, or negative
         from the record's end, such as [-31, -25]; by default the 10 bp with most hits are

@@ -378,8 +378,8 @@ def position_profile(
             (null_start[None], null_length[None]),
         )
     )
-    number, fullest = possible - PEAK + 1, int(shown.argmax())
-    from_end = 0 if fullest < number else number + possible + width - 1
+    fullest, from_start = int(shown.argmax()), possible - PEAK + 1
+    from_end = 0 if fullest < from_start else from_start + possible + width - 1
     first, most = fullest - from_end + width // 2, int(shown.max())
     share = float(of_nulls[0, fullest]) / len(nulls)
     p = float(1 + (random.max(axis=1) >= most).sum()) / (DRAWS + 1)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -31,7 +30,7 @@ from selfattn_bio.evidence.records import HeldOut, Scored, ScoreMembers, held_ou
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
-from selfattn_bio.motifs.matching import HIT_P, default_hit_p, find_hits, used_hits
+from selfattn_bio.motifs.matching import best_p, default_hit_p, find_hits, used_hits
 from selfattn_bio.motifs.patterns import one_per_site
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
@@ -234,7 +233,7 @@ def add_evidence(
     groups
         Records with equal values, (n,), are not independent; single records by default.
     hit_p
-        As for `matching.find_hits`; `matching.default_hit_p` if not given.
+        As for `hit_limits`.
     window, significance, seed
         As for `weigh_evidence`.
 
@@ -268,15 +267,16 @@ def add_evidence(
         )
         names = motifs.table["name"][motifs.table["target"] == target]
         ppms = {name: motifs[name].ppm for name in names}
-        threshold = _hit_p_of(ppms, held_out) if hit_p is None else hit_p
-        hits = find_hits(ppms, motifs.num_sites, letters, threshold, alphabet)
+        limits = hit_limits(ppms, motifs.num_sites, held_out, hit_p)
+        hits = find_hits(ppms, motifs.num_sites, letters, max(limits.values()), alphabet)
+        hits = hits[hits["p_value"] < hits["name"].map(limits)]
         scores = calibrated_scores(scorer, output, held_out)
         evidence = weigh_evidence(
             ppms,
             motifs.num_sites,
             hits,
             Scored(held_out, scores),
-            hit_p=threshold,
+            limits,
             window=window,
             significance=significance,
             seed=seed,
@@ -320,22 +320,33 @@ def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:
     return scorer.partner_tokenizer.alphabet
 
 
-def _hit_p_of(ppms: Mapping[str, Floats], held_out: HeldOut) -> float:
-    """Return `matching.default_hit_p`.
+def hit_limits(
+    ppms: Mapping[str, Floats],
+    num_sites: Mapping[str, int],
+    held_out: HeldOut,
+    hit_p: float | None = None,
+) -> dict[str, float]:
+    """Return the p-value below which a match of each motif is a hit.
 
-    Warn if motifs are too narrow to have a hit in long records.
+    It is `hit_p`. By default it is `matching.default_hit_p`, but a motif too short for that has its
+    best matches as hits if chance gives at most one per record. Warn of motifs that have none.
     """
-    lengths = [len(row) for row in held_out.sequences]
-    hit_p = default_hit_p(lengths)
-    least_width = math.ceil(math.log(1 / hit_p, len(held_out.alphabet.letters)))
-    narrow = [name for name, ppm in ppms.items() if len(ppm) < least_width]
-    if narrow and hit_p < HIT_P:
+    lengths, alphabet = [len(row) for row in held_out.sequences], held_out.alphabet
+    limit = default_hit_p(lengths) if hit_p is None else hit_p
+    windows = float(np.median(lengths)) * (1 + alphabet.has_complement)
+    best = {name: best_p(ppm, num_sites[name], alphabet) for name, ppm in ppms.items()}
+    limits = {
+        # the smallest limit with this p-value below it
+        name: float(np.nextafter(p, 1)) if hit_p is None and limit <= p <= 1 / windows else limit
+        for name, p in best.items()
+    }
+    if lost := [name for name, p in best.items() if p >= limits[name]]:
         LOG.warning(
-            f"{counted(len(narrow), 'motif')} of fewer than {least_width} positions cannot have a "
-            f"hit in records of {np.median(lengths):,.0f} positions (p < {hit_p:.1e}). Test the "
-            "evidence on shorter windows with MotifSet.with_evidence, or set [interpret] hit_p"
+            f"{counted(len(lost), 'motif')} cannot have a hit with p < {limit:.1e}, for example "
+            f"{lost[0]}, whose best match has p = {best[lost[0]]:.1e}. Raise [interpret] hit_p, or "
+            "test the evidence on shorter windows with MotifSet.with_evidence"
         )
-    return hit_p
+    return limits
 
 
 def importance_of(

@@ -86,7 +86,7 @@ def estimated(name: str) -> tuple[str, str, str]:
 COLUMNS = [  # order in motifs.tsv
     *tested("enrichment"),
     *("odds_ratio", "positives_with_hit", "negatives_with_hit", "positives", "negatives"),
-    *("difference", "records_with_hit", "records", "num_hits"),
+    *("difference", "records_with_hit", "records", "num_hits", "hit_p"),
     *("positives_with_consensus", "negatives_with_consensus", "records_with_consensus"),
     *estimated("effect"),
     *tested("effect"),
@@ -113,8 +113,8 @@ def weigh_evidence(
     num_sites: Mapping[str, int],
     hits: pd.DataFrame,
     scored: Scored,
+    limits: Mapping[str, float],
     *,
-    hit_p: float,
     window: tuple[int, int] | None = None,
     significance: float = 0.05,
     seed: int = 0,
@@ -123,11 +123,13 @@ def weigh_evidence(
 
     Parameters
     ----------
-    ppms, num_sites, hits, hit_p
+    ppms, num_sites, hits
         Arguments of `matching.find_hits` for the records, and its result.
     scored
         The records, and a function from inputs of the model to calibrated scores, up to a constant,
         in `HeldOut.unit`, such as `Scorer.log_odds`.
+    limits
+        p-value below which a match of each motif is a hit.
     window
         Expected positions of hits, as in `position_profile`; the fullest window if not given.
     significance
@@ -148,7 +150,7 @@ def weigh_evidence(
     rows = []
     for number, (name, ppm) in enumerate(ppms.items()):
         rng = np.random.default_rng((seed, number))
-        mine = hits[hits["name"] == name]
+        mine, hit_p = hits[hits["name"] == name], limits[name]
         nulls = null_hits(ppm, num_sites[name], mine, held_out, hit_p, rng)
         described, *nulls_described = (
             each[each["record"].isin(held_out.described) & (each["p_value"] < hit_p)]
@@ -158,6 +160,7 @@ def weigh_evidence(
             "name": name,
             "unit": held_out.unit,
             "min_effect": held_out.least,
+            "hit_p": hit_p,
             "num_hits": len(one_per_site(mine)),
             **held_out.associations(mine),
             **_exact_matches(ppm, held_out),

@@ -221,7 +221,8 @@ class MotifSet:
             all sequences are independent.
         hit_p
             A match of a motif is a hit if its p-value is below this, as in `hits`. By default
-            2.5e-4, and less for sequences of more than 300 letters.
+            2.5e-4, less for sequences of more than 300 letters, and for a short motif the p-value
+            of its best match.
         window
             [start, end) of a sequence where the centres of hits are expected; 0-based, or negative
             from its end, such as (-31, -25). By default the 10 positions with most hits are tested.

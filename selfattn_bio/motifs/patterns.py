@@ -124,7 +124,8 @@ def align(
     intervals
         Aligned intervals, at least one: record, start, end, strand. An interval may extend beyond
         its record. Positions outside are not counted, and intervals that still extend beyond their
-        record after trimming are left out.
+        record after trimming are left out. Positions that fewer than half of the intervals have are
+        no part of the pattern: at the start of records, the few others may be relatives.
     records
         ASCII letters, one array per record.
     alphabet
@@ -137,9 +138,10 @@ def align(
     """
     background = None
     if not alphabet.is_nucleic:
-        counts = one_hot(np.concatenate(records), alphabet).sum(axis=0) + 1
-        background = counts / counts.sum()
-    bits = information(count_letters(intervals, records, alphabet), background)
+        letters = one_hot(np.concatenate(records), alphabet).sum(axis=0) + 1
+        background = letters / letters.sum()
+    counts = count_letters(intervals, records, alphabet)
+    bits = information(counts, background) * (counts.sum(axis=1) >= len(intervals) / 2)
     start, end = informative_span(bits, len(alphabet.letters))
     if end - start < MIN_WIDTH[len(alphabet.letters)] or bits[start:end].sum() < MIN_TOTAL:
         return None

@@ -40,10 +40,6 @@ DESCRIPTIONS = {  # of headings that are not plain words
 NOT_SHOWN = ("calibration_", words.HALVES)  # beginnings of names
 MUTED = Markup('<span class="muted">{}</span>')
 VERDICT = Markup('<span class="verdict {0}">{0}</span>')
-MATCHES = (
-    "A match of the matrix counts if its p-value is below the limit of hits (2.5e-4, or less for "
-    "records above 300 letters), so it may differ from the consensus."
-)
 Q = "q\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 
 
@@ -319,9 +315,13 @@ def records_with(row: Mapping[Any, Any], what: str = "hit") -> str:
 def counted_matches(motif: Mapping[Any, Any]) -> str:
     """State which matches count as sites and, for proteins, count those of the consensus."""
     kind = "positives" if pd.isna(motif["records"]) else "records"
+    counts = (
+        f"A match of the matrix counts if its p-value is below {words.p_value(motif['hit_p'])}, so "
+        "it may differ from the consensus."
+    )
     if pd.isna(motif.get(f"{kind}_with_consensus")):
-        return MATCHES
-    return f"{MATCHES} The consensus matches {records_with(motif, 'consensus')}."
+        return counts
+    return f"{counts} The consensus matches {records_with(motif, 'consensus')}."
 
 
 def enrichment(motif: Mapping[Any, Any]) -> Cell:

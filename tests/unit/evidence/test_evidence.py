@@ -161,14 +161,14 @@ def test_few_hits_and_no_motif():
     scored = Scored(planted(60), counting(WORDS["used"], 1.0))
     few = pd.DataFrame({"name": "used", "record": [0, 1], "start": 0, "end": 8, "strand": "+"})
     few["p_value"] = 1e-6
-    table = weigh_evidence({"used": PPMS["used"]}, SITES, few, scored, hit_p=1e-4)
+    table = weigh_evidence({"used": PPMS["used"]}, SITES, few, scored, {"used": 1e-4})
     unknown = ["effect", "sufficiency", "stability", "position_p", "window_p", "strand_plus"]
     assert table[unknown].isna().all(axis=None)
     assert table["verdict"].tolist() == ["inconclusive"]
     assert table["lacks"].str.endswith("; effect not measured").all()
     assert table["effect_records"].tolist() == [2]
     assert list(table) == ["name", *verdicts.COLUMNS]
-    assert weigh_evidence({}, {}, few[:0], scored, hit_p=1e-4).empty
+    assert weigh_evidence({}, {}, few[:0], scored, {}).empty
 
 
 def test_matched_sites_are_near_and_apart():

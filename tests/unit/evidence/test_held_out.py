@@ -20,6 +20,7 @@ from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords
 from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.motifs import matching
+from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.objectives import objective_of
@@ -113,15 +114,36 @@ def test_used_hits_of_many_records_are_sampled(monkeypatch, caplog):
     assert caplog.messages == ["used sites are searched in 2 of 3 records"]
 
 
+def test_short_motifs_have_their_best_matches(caplog):
+    ppms = {
+        "SKL": one_hot(ascii_of("SKL"), PROTEIN),
+        "PKKKRKV": one_hot(ascii_of("PKKKRKV"), PROTEIN),
+    }
+    records = LabelledRecords([ascii_of("ASKLA" * 30), ascii_of("A" * 150)], np.ones(2), PROTEIN)
+    limits = held_out.hit_limits(ppms, dict.fromkeys(ppms, 100), records)
+    assert limits["PKKKRKV"] == HIT_P < limits["SKL"] < 1e-3
+    hits = find_hits(ppms, {}, records.sequences, limits["SKL"], PROTEIN)
+    assert len(hits) == 30
+    assert not caplog.text
+    given = held_out.hit_limits(ppms, dict.fromkeys(ppms, 100), records, 1e-4)
+    assert set(given.values()) == {1e-4}
+    assert "1 motif cannot have a hit with p < 1.0e-04, for example SKL" in caplog.text
+
+
 def test_narrow_motifs_in_long_records_are_counted(caplog):
     letters = [np.full(32_768, ord("A"), dtype=np.uint8)] * 3
     records = LabelledRecords(letters, np.array([0, 1, 1]))
-    ppms = {"narrow": np.full((9, 4), 0.25), "wide": np.full((10, 4), 0.25)}
-    assert held_out._hit_p_of(ppms, records) == pytest.approx(2.5e-4 * 300 / 32_768)
-    assert "1 motif of fewer than 10 positions cannot have a hit in records of" in caplog.text
-    assert "32,768 positions (p < 2.3e-06)" in caplog.text
+    words = {"narrow": "ACGTACG", "wide": "ACGTACGTAC"}
+    ppms = {name: one_hot(ascii_of(word)) for name, word in words.items()}
+    limits = held_out.hit_limits(ppms, dict.fromkeys(ppms, 100), records)
+    assert list(limits.values()) == pytest.approx([2.5e-4 * 300 / 32_768] * 2)
+    assert "1 motif cannot have a hit with p < 2.3e-06, for example narrow" in caplog.text
     caplog.clear()
-    held_out._hit_p_of(ppms, LabelledRecords([row[:300] for row in letters], records.truth))
+    held_out.hit_limits(
+        ppms,
+        dict.fromkeys(ppms, 100),
+        LabelledRecords([row[:300] for row in letters], records.truth),
+    )
     assert not caplog.text
 
 

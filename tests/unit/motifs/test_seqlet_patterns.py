@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from letters import ppm_of
+from letters import BASES, ascii_of, ppm_of
 
-from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns
+from selfattn_bio.motifs.patterns import SeqletPattern, align, refine_patterns
 
 WORD = ppm_of("CATATG")
 SPACER, WEAK = np.full((4, 4), 0.25), np.tile([0.65, 0.15, 0.1, 0.1], (5, 1))
@@ -43,3 +43,23 @@ def test_a_shorter_motif_at_the_end_of_a_longer_one_is_kept():
     long = pattern_of(np.vstack([WORD, SPACER, OTHER]), 60, 25, "+")
     short = pattern_of(np.vstack([OTHER[1:], WEAK]), 40, 36, "+")
     assert kept_of(short, long) == [long, short]
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+def test_columns_that_few_sites_have_are_no_part(at_end):
+    rng = np.random.default_rng(0)
+    records = list(rng.choice(BASES, (103, 40)))
+    starts = np.where(np.arange(103) < 100, rng.integers(0, 3, 103), 8)
+    for record, start in zip(records, starts, strict=True):
+        record[start : start + 6] = ascii_of("CATATG")
+        if start == 8:  # relatives: the same letters before the site
+            record[:8] = ascii_of("GATTACAG")
+    strand, first = "+", starts - 6
+    if at_end:
+        records = [BASES[3 - np.searchsorted(BASES, record)][::-1] for record in records]
+        strand, first = "-", 40 - starts - 12
+    sites = pd.DataFrame(
+        {"record": range(103), "start": first, "end": first + 18, "strand": strand}
+    )
+    found = align(sites, records)
+    np.testing.assert_array_equal(found.pfm, np.rint(WORD * 103))

@@ -57,6 +57,7 @@ MOTIFS = table_of(
     nan       nan           nan            nan
     """,
 ).assign(
+    hit_p=2.5e-4,
     match=["Dref (MA1456.2)", "", "Trl (MA0205.3)"],
     **{"consensus": "TATNC", "target": "positive", "unit": "log-odds", "min_effect": 0.1},
     **{"near_ties": 0, "positives": 40, "negatives": 40},

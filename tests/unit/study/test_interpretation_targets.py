@@ -107,7 +107,7 @@ def verdicts_of_words(target):
     sites = dict.fromkeys(ppms, 100)
     hits = find_hits(ppms, sites, letters, HIT_P, DNA)
     scored = Scored(records, calibrated_scores(scorer, output, records))
-    found = weigh_evidence(ppms, sites, hits, scored, hit_p=HIT_P)
+    found = weigh_evidence(ppms, sites, hits, scored, dict.fromkeys(ppms, HIT_P))
     return dict(zip(found["name"], found["verdict"], strict=True))
 
 
