@@ -222,12 +222,8 @@ def _shared(test: pd.DataFrame, others: Sequence[pd.DataFrame], groups: Iterable
     for column in groups:
         if column not in test:
             continue
-        theirs = {
-            value
-            for part in others
-            if column in part
-            for value in part[column].dropna().astype(str)
-        }
+        columns = [part[column] for part in others if column in part]
+        theirs = {value for each in columns for value in each.dropna().astype(str)}
         for row, value in enumerate(test[column].astype("str")):
             if value in theirs:
                 shared[row].append(f"{column}={value}")
