@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
+from listed_records import seen
 
 import selfattn_bio as sb
 from selfattn_bio.errors import CorpusError, LeakageError, ResultsError
-from selfattn_bio.evaluation.lineage import seen_table
+from selfattn_bio.evaluation.lineage import Lineage
 from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -167,8 +168,8 @@ def test_records_seen_by_grandparent_are_found(audit, here, texts, section):
     record = pd.DataFrame({"chrom": [None], "start": [None], "end": [None]})
     record = record.astype({"chrom": "str", "start": "Int64", "end": "Int64"})
     letters = [DNA.reverse_complement(letters_of(texts["p2"]))]
-    seen = seen_table(record, letters, DNA, "", None)
-    own = seen_table(record, [letters_of("ACGT" * 30)], DNA, "", seen)
+    grandparent = Lineage(here, seen(record, letters), [])
+    own = seen(record, [letters_of("ACGT" * 30)], parent=grandparent)
     (here / "parent").mkdir()
     own.to_parquet(here / "parent" / TRAINING_RECORDS)
     provenance = dict.fromkeys(("vocabulary_sha256", "weights_sha256"), "0" * 64)
