@@ -159,10 +159,19 @@ def group_metrics(
     entries, auroc = [], dict[str, float]()
     model = next(iter(predictions))
     for group in sorted(set(groups), key=_in_order):
-        entry = _entry(groups == group, labels, predictions, units, settings)
-        entries.append({"group": str(group), **entry})
-        if entry[model]:
+        inside = groups == group
+        own = labels[inside]
+        counts = {"group": str(group), "n": len(own), "positives": int(own.sum())}
+        entry: dict[str, Any] = counts | dict.fromkeys(predictions)
+        if 0 < own.sum() < len(own):
+            of_group = units.within(inside)
+            bootstrap = Bootstrap(own, settings.bootstraps, settings.seed, units=of_group.numbers)
+            entry |= of_group.entry() | {
+                name: intervals(bootstrap.metrics(p[inside], threshold), settings.confidence)
+                for name, (p, threshold) in predictions.items()
+            }
             auroc[str(group)] = entry[model]["auroc"]["value"]
+        entries.append(entry)
     if len(auroc) < 2:
         return {"groups": entries, "worst": None, "best": None, "gap": None}
     tested = np.isin(groups.astype(str), list(auroc))
@@ -289,26 +298,3 @@ def quantile_edges(values: ArrayLike, num_bins: int) -> NDArray[np.float64]:
     if len(inner) != 1:
         inner = np.unique(np.quantile(values, np.linspace(0, 1, num_bins + 1)[1:-1]))
     return np.r_[-np.inf, inner, np.inf]
-
-
-def _entry(
-    inside: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    predictions: Thresholded,
-    units: Units,
-    settings: EvaluationSection,
-) -> dict[str, Any]:
-    """Return counts, resampled units and the metrics of each classifier on some records.
-
-    Metrics are None, and units are left out, if the records lack a class.
-    """
-    labels = labels[inside]
-    entry = {"n": len(labels), "positives": int(labels.sum()), **dict.fromkeys(predictions)}
-    if 0 < labels.sum() < len(labels):
-        units = units.within(inside)
-        bootstrap = Bootstrap(labels, settings.bootstraps, settings.seed, units=units.numbers)
-        entry |= units.entry() | {
-            name: intervals(bootstrap.metrics(p[inside], threshold), settings.confidence)
-            for name, (p, threshold) in predictions.items()
-        }
-    return entry
