@@ -248,6 +248,6 @@ def _summary(study: Study) -> Iterator[str]:
         yield words.motif_sentence(motifs, study.task.split.enlarge, list(outputs))
         audit = study.read_optional(layout, "audit_counts") or {}
         if partners := audit.get("partners"):
-            yield f"partners also in train: {partners:,} of {audit['records']['test']:,} test records"
+            yield f"partners also in train: {partners:,} of {audit['records']['test']:,}"
         if alone := alone_sentence(motifs, study.task.interpret.significance):
             yield alone

@@ -311,7 +311,7 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
     pd.concat([records, records.assign(target="other")]).to_parquet(explained)
     assert "; none for other. The test split is too small " in lines_of(tmp_path)[2]
     edit(tmp_path / "audit.json", partners=79)
-    assert lines_of(tmp_path)[3] == "partners also in train: 79 of 80 test records"
+    assert lines_of(tmp_path)[3] == "partners also in train: 79 of 80"
     (tmp_path / "report.html").touch()
     report = f"Report: {tmp_path / 'report.html'}"
     assert list(final_lines(Study(TASK, tmp_path)))[-1] == report

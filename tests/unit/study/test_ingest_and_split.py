@@ -352,7 +352,7 @@ def test_split_keeps_shuffles_with_their_positives(here, letters, kind):
 
 
 def test_pairs_are_split_by_a_column_of_partners(here):
-    """Records with the same first input are in different splits, and only equal pairs are copies."""
+    """Pairs with the same first input are in different splits, and only equal pairs are copies."""
     rng = np.random.default_rng(0)
     first, second = ("".join(rng.choice(list("ACGT"), 40)) for _ in range(2)), range(30)
     rows = [
