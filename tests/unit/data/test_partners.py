@@ -76,8 +76,8 @@ def test_partners_with_other_ids_only_are_counted(folder):
 
 
 def test_hints_for_partners_name_their_section(folder):
-    data = 'sequences = "t.csv"\nlabel = "label"\ncolumns = { sequence = "dna" }'
-    table = "id,dna,peptide,label\na,ACGT,MKW,1\n"
+    data = 'sequences = "t.csv"\nlabel = "label"\ncolumns = { sequence = "bases" }'
+    table = "id,bases,peptide,label\na,ACGT,MKWLE,1\n"
     (folder / "t.csv").write_text(table)
     hint = r'Rename the column, or set column = "peptide" in \[partner\]$'
     refused(folder, PEPTIDE | {"column": "peptid"}, hint, data)
