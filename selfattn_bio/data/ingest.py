@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,11 +211,9 @@ def _check_protein(of_dna: Mapping[bool, str]) -> None:
 def _check_any_left(writer: CorpusWriter, files: Sequence[Mapping[str, Any]], read: int) -> None:
     if writer.num_records:
         return
-    lost = Counter(writer.dropped)
-    for file in files:
-        lost.update(file.get("counts", {}))
-    reasons = ", ".join(f"{count} {reason}" for reason, count in lost.items())
+    counts = [writer.dropped, *(file.get("counts", {}) for file in files)]
+    reasons = ", ".join(f"{count} {reason}" for of in counts for reason, count in of.items())
     message = f"no record is left of {read:,}: {reasons}"
-    is_length = any(reason.startswith(("shorter", "longer")) for reason in lost)
+    is_length = any(reason.startswith(("shorter", "longer")) for reason in writer.dropped)
     hint = "Change the length limits" if is_length else ""
     SequenceFileError.fail(message, ", ".join(file["path"] for file in files), hint)

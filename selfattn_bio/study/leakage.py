@@ -87,9 +87,8 @@ class Leakage(TableResult):
 
 def read_leaks(path: Path) -> pd.DataFrame:
     """Read the table that `Leakage.save` writes, with the types of `find_leaks`."""
-    integers = {"label": "Int8", "neighbour_label": "Int8", "overlap_letters": "Int64"}
-    others = {"similarity": "float64", "partner_shared": "boolean"}
-    return read_table(path, TEXTS).astype(integers | others)
+    types = {"similarity": "float64", "partner_shared": "boolean", "overlap_letters": "Int64"}
+    return read_table(path, TEXTS).astype({**types, "label": "Int8", "neighbour_label": "Int8"})
 
 
 def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
@@ -249,7 +248,7 @@ def warnings_of(summary: dict[str, Any]) -> list[str]:
         )
     near, other = summary["near"], summary["near_other_label"] or 0
     if near > other:
-        same = " of the same label" if other else _of_first(summary)
+        same = " of the same label" if other else ""
         warnings.append(
             f"test records with a near neighbour{same}: {near - other}; test metrics may be too "
             "optimistic"
@@ -270,11 +269,6 @@ def warnings_of(summary: dict[str, Any]) -> list[str]:
                 "negatives may differ for a technical reason"
             )
     return warnings
-
-
-def _of_first(summary: dict[str, Any]) -> str:
-    """Say that neighbours are those of the first input, if there are two."""
-    return "" if summary["partners"] is None else " of the first input"
 
 
 def worst_leaks(leaks: pd.DataFrame, most: int = 10) -> list[dict[str, Any]]:
@@ -299,15 +293,15 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
     lines = [
         f"compared {len(leaks):,} test records with {records}, by shared k-mers; "
         f"{missed_relatives(alphabet)}",
-        f"test records with a near neighbour{_of_first(summary)} (at least "
-        f"{summary['similarity']:g} of the k-mers shared): {summary['near']} ({fraction:.2%})"
+        f"test records with a near neighbour (at least {summary['similarity']:g} of the k-mers "
+        f"shared): {summary['near']} ({fraction:.2%})"
         + ("" if other is None else f", {other} of them with another label"),
         f"test records with the same sequence{alphabet.either_strand}: "
         f"{summary['duplicates']}, {overlaps}, "
         f"seen by a parent model: {summary['seen']}, {shared}",
     ]
     if (partners := summary["partners"]) is not None:
-        lines.append(f"partners also in train: {partners:,} of {len(leaks):,}")
+        lines.append(f"partners also in train: {partners:,} of {len(leaks):,} (near: first inputs)")
     for row in worst_leaks(leaks, 3):
         lines.append(
             f"most similar: {row['id']} shares {row['similarity']:.2f} of its k-mers with "
