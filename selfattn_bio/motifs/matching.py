@@ -226,10 +226,8 @@ def relevant_hits(hits: pd.DataFrame, attribution: Mapping[int, Scores]) -> pd.D
         record: np.concatenate(([0.0], np.cumsum(row, dtype=np.float64)))
         for record, row in attribution.items()
     }
-    ranks = np.empty(len(hits))
-    for i, (record, start, end) in enumerate(
-        hits[["record", "start", "end"]].itertuples(index=False)
-    ):
+    ranks, sites = np.empty(len(hits)), hits[["record", "start", "end"]]
+    for i, (record, start, end) in enumerate(sites.itertuples(index=False)):
         windows = sums[record][end - start :] - sums[record][: len(sums[record]) - (end - start)]
         # np.mean takes much longer for few numbers
         ranks[i] = np.count_nonzero(windows < windows[start]) / len(windows)
@@ -377,9 +375,9 @@ def _named(labels: Sequence[str], p: Floats) -> tuple[str, int]:
     """Return the families of the best matches of a motif, and the number of these matches.
 
     `labels` are those of similar database motifs, with ascending p-values (n,). The matches have
-    p-values at most TIE times the smallest. If these are one or two, and all but the best of those
-    up to RIVAL times the smallest share a family, which is not that of the best, the text is such
-    as `Bcl11B or Runt-related factors (Runx1, RUNX2)`.
+    p-values at most TIE times the smallest. If these are one or two, but the others with at most
+    RIVAL times the smallest share a family that the best is not of (`first_differs`), the text is
+    such as `Bcl11B or Runt-related factors (Runx1, RUNX2)`.
     """
     near, wide = (labels[: int(np.sum(p <= limit * p[:1]))] for limit in (TIE, RIVAL))
     if len(near) < 3 <= len(wide) and first_differs(wide):
