@@ -19,7 +19,6 @@ from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
 from selfattn_bio.evaluation.units import TOO_NARROW, Units
-from selfattn_bio.evidence.associations import is_palindromic
 from selfattn_bio.evidence.epistasis import ORDERS, mean_of_strands
 from selfattn_bio.evidence.held_out import (
     RECORD_COLUMNS,
@@ -35,6 +34,7 @@ from selfattn_bio.evidence.interactions import (
     relevant_sites,
 )
 from selfattn_bio.evidence.marginals import pair_curves
+from selfattn_bio.evidence.positions import is_palindromic
 from selfattn_bio.evidence.records import HeldOut, held_out_records
 from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.model.checkpoint import read_provenance
