@@ -14,7 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    FieldSerializationInfo,
+    field_serializer,
+    model_validator,
+)
 
 from selfattn_bio.config.genome import kind_of
 from selfattn_bio.config.model import AnyModel, PairedModel, Tokens
@@ -76,6 +83,26 @@ class VariantSection(Section):
     model: AnyModel | None = None
     training: Training = Training()
     transfer: Transfer | None = None
+
+    @field_serializer("model", "training", when_used="unless-none")
+    def _set_keys(self, section: Section, info: FieldSerializationInfo) -> dict[str, Any]:
+        """Leave out keys that are taken from the run, so that they still are when read again.
+
+        Keys that are set are written, also those that `left_out` omits from other tables.
+        """
+        values = dict(section) | section.model_dump(mode=info.mode, exclude_none=info.exclude_none)
+        left = values.keys() - inherited_keys(section)
+        return {key: values[key] for key in values if key in left and values[key] is not None}
+
+
+def inherited_keys(section: Section) -> set[str]:
+    """Return the keys that [training] or [model] of a variant takes from the run.
+
+    A model that does not set its members or strands has those of the run, because equal sizes make
+    the comparison fair.
+    """
+    keys = type(section).model_fields.keys() - section.model_fields_set
+    return keys if isinstance(section, Training) else keys & {"members", "strands"}
 
 
 def default_variants(objective: str, model: Any, is_private: bool) -> dict[str, Any]:
@@ -144,12 +171,8 @@ def apply_variant(run: RunFile, change: VariantSection) -> RunFile:
 
 
 def _sized(model: AnyModel, like: AnyModel) -> AnyModel:
-    """Copy members and strands of `like` to a variant's model unless the variant sets them.
-
-    Equal sizes make the comparison fair.
-    """
-    unset = type(model).model_fields.keys() - model.model_fields_set
-    copied = [name for name in ("members", "strands") if name in unset and hasattr(like, name)]
+    """Copy members and strands of `like` to a variant's model unless the variant sets them."""
+    copied = [name for name in inherited_keys(model) if hasattr(like, name)]
     return model.model_copy(update={name: getattr(like, name) for name in copied})
 
 
