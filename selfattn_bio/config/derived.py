@@ -14,14 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Field,
-    FieldSerializationInfo,
-    field_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, ConfigDict, Field, field_serializer, model_validator
 
 from selfattn_bio.config.genome import kind_of
 from selfattn_bio.config.model import AnyModel, PairedModel, Tokens
@@ -85,14 +78,15 @@ class VariantSection(Section):
     transfer: Transfer | None = None
 
     @field_serializer("model", "training", when_used="unless-none")
-    def _set_keys(self, section: Section, info: FieldSerializationInfo) -> dict[str, Any]:
+    def _set_keys(self, section: Section) -> dict[str, Any]:
         """Leave out keys that are taken from the run, so that they still are when read again.
 
         Keys that are set are written, also those that `left_out` omits from other tables.
         """
-        values = dict(section) | section.model_dump(mode=info.mode, exclude_none=info.exclude_none)
-        left = values.keys() - inherited_keys(section)
-        return {key: values[key] for key in values if key in left and values[key] is not None}
+        inherited = inherited_keys(section)
+        known = {key: value for key, value in section if value is not None}
+        values = known | section.model_dump(mode="json", exclude_none=True)
+        return {key: value for key, value in values.items() if key not in inherited}
 
 
 def inherited_keys(section: Section) -> set[str]:
