@@ -60,7 +60,7 @@ def interpretation(tested: Tested) -> list[Drawing]:
                 "attention",
                 title,
                 f"Attribution: how much the score depends on a position.{attended} Values are "
-                "means over the explained records, as multiples of the mean of all positions. "
+                "multiples of the mean of each record, averaged over the explained records. "
                 f"Positions count from the {side} of the records. Those that fewer than "
                 f"{percent(plots.MIN_REACHED)} of the records have are left out.",
                 limit,
@@ -109,7 +109,7 @@ def _changes(measured: pd.DataFrame) -> str:
 
 
 def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> tuple[str, str]:
-    """Find the tenth of the positions with the highest attribution in a sliding window.
+    """Find the twentieth of the positions with the highest attribution in a sliding window.
 
     Returns
     -------
@@ -122,14 +122,14 @@ def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> tuple[s
     found = []
     for from_end in (False, True)[: lengths.nunique()]:
         positions, means = plots.by_position(attribution, lengths, from_end=from_end)
-        width = max(1, round(len(means) / 10))
+        width = max(1, round(len(means) / 20))
         windows = np.convolve(means, np.ones(width) / width, "valid")
         best = int(windows.argmax())
         found.append((float(windows[best]), positions[best], positions[best + width - 1]))
     level, first, last = max(found)  # of equal ones, that from the start
     return "end" if first < 0 else "start", (
         f"Attribution is highest at {position_range(first, last)}: {words.figure(level, 2)} times "
-        "the mean of all positions."
+        "the mean of the record."
     )
 
 

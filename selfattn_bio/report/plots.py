@@ -323,7 +323,7 @@ def draw_position_profile(
 def by_position(
     values: ArrayLike, lengths: ArrayLike, *, from_end: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the mean over records at each position, as a multiple of that of all positions.
+    """Return the mean over records at each position, as multiples of the mean of each record.
 
     Parameters
     ----------
@@ -340,14 +340,14 @@ def by_position(
     the last one is -1 if they count from the end.
     """
     values, lengths = np.asarray(values, dtype=np.float64), np.asarray(lengths)[:, None]
-    width = values.shape[1]
+    means = values.sum(axis=1, keepdims=True) / lengths
+    values, width = values / np.where(means > 0, means, 1), values.shape[1]
     columns = np.arange(width) - from_end * (width - lengths)
     inside = (columns >= 0) & (columns < lengths)
-    reached = inside.sum(axis=0) >= MIN_REACHED * len(values)
-    means = np.take_along_axis(values, columns, axis=1).sum(axis=0)[reached]
-    means = means / inside.sum(axis=0)[reached]
+    counts, totals = inside.sum(axis=0), np.take_along_axis(values, columns, axis=1).sum(axis=0)
+    reached = counts >= MIN_REACHED * len(values)
     positions = np.arange(-width, 0) if from_end else np.arange(1, width + 1)
-    return positions[reached], means / (values.sum() / inside.sum() or 1.0)
+    return positions[reached], totals[reached] / counts[reached]
 
 
 def draw_along(

@@ -27,11 +27,11 @@ def test_peak_is_found_by_a_sliding_window():
     attribution = np.ones((2, 300))
     attribution[:, :30] = 3
     lengths = pd.Series([300, 300])
-    found = "Attribution is highest at positions 1 to 30: 2.50 times the mean of all positions."
+    found = "Attribution is highest at positions 1 to 15: 2.50 times the mean of the record."
     assert _peak(attribution, lengths) == ("start", found)
     across = np.ones((1, 60))
-    across[0, 28:32] = 9  # no multiple of a tenth
-    assert " at positions 27 to 32: 4.13 times" in _peak(across, pd.Series([60]))[1]
+    across[0, 28:31] = 9  # no multiple of a twentieth
+    assert " at positions 29 to 31: 6.43 times" in _peak(across, pd.Series([60]))[1]
     short = _peak(np.array([[1, 1, 5, 1]]), pd.Series([4]))
     assert " at position 3: 2.50 times" in short[1]
     for none in (np.zeros((2, 30)), np.zeros((2, 0))):
@@ -42,31 +42,32 @@ def test_peak_of_records_of_different_length():
     lengths = pd.Series([*range(100, 200), 400])
     attribution = (np.arange(400) < lengths.to_numpy()[:, None]).astype(float)
     assert " at positions 1 to " in _peak(attribution, lengths)[1]
-    attribution[:, 20:39] = 2
+    attribution[:, 20:30] = 2
     side, found = _peak(attribution, lengths)
     assert (side, found.partition(":")[0]) == (
         "start",
-        "Attribution is highest at positions 21 to 39",
+        "Attribution is highest at positions 21 to 30",
     )
     for row, length in zip(attribution, lengths, strict=True):
-        row[length - 19 : length] = 4
+        row[length - 10 : length] = 4
     side, found = _peak(attribution, lengths)
     assert (side, found.partition(":")[0]) == (
         "end",
-        "Attribution is highest at the last 19 positions",
+        "Attribution is highest at the last 10 positions",
     )
 
 
 def test_positions_that_few_records_have_are_left_out():
     lengths = np.array([*[20] * 19, 30])
     values = (np.arange(30) < lengths[:, None]) * 2.0
-    values[:, 4] = 4
+    values[:19, 4], values[-1] = 42, values[-1] * 100  # each record counts the same
     positions, means = plots.by_position(values, lengths)
     assert positions.tolist() == list(range(1, 21))
-    np.testing.assert_allclose(means / means[0], [1, 1, 1, 1, 2, *[1] * 15])
+    np.testing.assert_allclose(means[3:6], [1.05 / 2, (19 * 10.5 + 1) / 20, 1.05 / 2])
     positions, means = plots.by_position(values, lengths, from_end=True)
     assert positions.tolist() == list(range(-20, 0))
-    np.testing.assert_allclose(means[:5] / means[-1], [1, 1, 1, 1, 1 + 19 / 20])
+    np.testing.assert_allclose(means[3:6], [1.05 / 2, (19 * 10.5 + 1) / 20, 1.05 / 2])
+    np.testing.assert_equal(plots.by_position(values * 0, lengths)[1], 0)
 
 
 @pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
