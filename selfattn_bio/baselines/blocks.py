@@ -130,11 +130,9 @@ class KmerSlots:
         # (N, k), ignoring this letter
         others_known = (~known).sum(axis=1, keepdims=True) - ~known == 0
         there = (slots >= 0)[:, None]
-        old = np.where(
-            known.all(axis=1, keepdims=True) & there,
-            slots[:, None] * self.num_kmers + worth.sum(axis=1, keepdims=True),
-            -1,
-        )
+        is_feature = known.all(axis=1, keepdims=True) & there
+        feature = slots[:, None] * self.num_kmers + worth.sum(axis=1, keepdims=True)
+        old = np.where(is_feature, feature, -1)
         rest = worth.sum(axis=1, keepdims=True) - worth  # (N, k)
         new = (
             slots[:, None, None] * self.num_kmers

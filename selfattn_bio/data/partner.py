@@ -40,9 +40,8 @@ class Partners:
         if self.section.files:
             files = sequence_files(self.section.files, Fields())
         else:
-            columns = {str(name): column for name, column in self.data.columns.items()} | {
-                "sequence": self.section.column
-            }
+            columns = {str(name): column for name, column in self.data.columns.items()}
+            columns["sequence"] = self.section.column
             fields = Fields(columns=columns, numbered=self.data.ids == "numbered")
             files = sequence_files([path for path, _ in self.data.files], fields)
         wanted = set(records["id"])

@@ -233,12 +233,8 @@ class CorpusWriter:
 def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
     columns = list(zip(*rows, strict=True)) or [()] * len(TYPES)
     kinds = {"str": pa.large_string(), "Int8": pa.int8(), "Int64": pa.int64(), "int64": pa.int64()}
-    return pa.table(
-        {
-            name: pa.array(column, kinds[TYPES[name]])
-            for name, column in zip(TYPES, columns, strict=True)
-        }
-    )
+    schema = pa.schema({name: kinds[kind] for name, kind in TYPES.items()})
+    return pa.table(dict(zip(TYPES, columns, strict=True)), schema=schema)
 
 
 class Targets:
@@ -290,11 +286,8 @@ class Targets:
             joined = joined.join(others[others.columns.difference(joined.columns, sort=False)])
         unmatched = table.index[~table.index.isin(ids)].tolist()
         about = {"path": str(self._path), "sha256": sha256_of(str(self._path))}
-        return (
-            about
-            | self._write(folder, joined)
-            | {"unmatched": len(unmatched), "unmatched_such_as": unmatched[:1]}
-        )
+        counted = {"unmatched": len(unmatched), "unmatched_such_as": unmatched[:1]}
+        return about | self._write(folder, joined) | counted
 
     def _write(self, folder: Path, table: pd.DataFrame) -> dict[str, Any]:
         table.to_parquet(folder / TARGETS, index=False)

@@ -222,12 +222,8 @@ def _shared(test: pd.DataFrame, others: Sequence[pd.DataFrame], groups: Iterable
     for column in groups:
         if column not in test:
             continue
-        theirs = {
-            value
-            for part in others
-            if column in part
-            for value in part[column].dropna().astype(str)
-        }
+        columns = [part[column] for part in others if column in part]
+        theirs = {value for each in columns for value in each.dropna().astype(str)}
         for row, value in enumerate(test[column].astype("str")):
             if value in theirs:
                 shared[row].append(f"{column}={value}")
@@ -277,12 +273,8 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
     """
     near = leaks["similarity"] >= similarity
     labelled = leaks["label"].notna()
-    other = (
-        near
-        & labelled
-        & leaks["neighbour_label"].notna()
-        & (leaks["label"] != leaks["neighbour_label"]).fillna(False)
-    )
+    differs = (leaks["label"] != leaks["neighbour_label"]).fillna(False)
+    other = near & labelled & leaks["neighbour_label"].notna() & differs
     columns = leaks["shared"].str.findall(r"(?:^|;)([^=;]+)=").explode().dropna()
     edges = [*EDGES, np.inf]
     counts, _ = np.histogram(leaks["similarity"], edges)

@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers
+from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.leakage import record_keys, was_seen
 from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS, read_provenance
@@ -51,19 +53,14 @@ class Lineage:
     seen: pd.DataFrame
     parents: list[dict[str, Any]]
 
-    def check(
-        self,
-        records: pd.DataFrame,
-        letters: Iterable[NDArray[np.uint8]],
-        alphabet: Alphabet,
-        assembly: str,
-    ) -> None:
+    def check(self, corpus: Corpus, rows: Integers) -> None:
         """Refuse test records that this model or one of its parents saw.
 
         Training calls this first, because `evaluate` would refuse the trained model. Parameters and
         errors are those of `check_unseen`.
         """
-        seen = was_seen(records, record_keys(letters, alphabet), assembly, self.seen)
+        records, keys = corpus.records.iloc[rows], record_keys(corpus.each(rows), corpus.alphabet)
+        seen = was_seen(records, keys, corpus.assembly, self.seen)
         if seen.any():
             first = records["id"].iloc[int(np.argmax(seen))]
             ModelFolderError.fail(
@@ -152,13 +149,7 @@ def keys_of_seen(folder: Path) -> set[str]:
     return set(_read(folder)["key"])
 
 
-def check_unseen(
-    folder: Path,
-    records: pd.DataFrame,
-    letters: Iterable[NDArray[np.uint8]],
-    alphabet: Alphabet,
-    assembly: str,
-) -> None:
+def check_unseen(folder: Path, corpus: Corpus, rows: Integers) -> None:
     """Refuse test records that a parent of the model saw.
 
     A record was seen if a seen record has the same sequence on either strand, or overlaps it on the
@@ -168,12 +159,10 @@ def check_unseen(
     ----------
     folder
         Model folder.
-    records
-        Test records with the columns id, chrom, start and end.
-    letters
-        Their sequences, ASCII.
-    alphabet, assembly
-        Alphabet of the sequences, and assembly of the coordinates ([data] assembly) or "".
+    corpus
+        The corpus of the test records.
+    rows
+        Row of each of them.
 
     Raises
     ------
@@ -182,7 +171,7 @@ def check_unseen(
     """
     if read_provenance(folder).get("parents"):
         seen = _read(folder)
-        Lineage(folder, seen[seen["by_parent"]], []).check(records, letters, alphabet, assembly)
+        Lineage(folder, seen[seen["by_parent"]], []).check(corpus, rows)
 
 
 def _read(folder: Path) -> pd.DataFrame:

@@ -201,26 +201,14 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         self, ids: Sequence[str], outputs: Sequence[NDArray], flags: dict[str, list[str]]
     ) -> pd.DataFrame:
         """Return one row per bin, from log rates (bins, 2) of each record."""
-        counts, size = [len(rows) for rows in outputs], self.section.bin
-        rates = np.concatenate([np.empty((0, 2)), *outputs])
-        start = np.concatenate(
-            [np.empty(0, np.int64), *(size * np.arange(count) for count in counts)]
-        )
+        rates, size = np.concatenate([np.empty((0, 2)), *outputs]), self.section.bin
+        row = np.repeat(np.arange(len(ids)), [len(rows) for rows in outputs])
+        columns = {name: np.array(of, object) for name, of in {"id": ids, **flags}.items()}
+        records = pd.DataFrame(columns).iloc[row].reset_index(drop=True)
+        start = size * records.groupby(row).cumcount()
         strands = {f"probability_{strand}": chance(rates[:, [i]]) for i, strand in enumerate("+-")}
-        of_records = {
-            name: np.repeat(np.array(values, object), counts)
-            for name, values in {"id": ids, **flags}.items()
-        }
-        table = pd.DataFrame(
-            {
-                "id": of_records.pop("id"),
-                "start": start,
-                "end": start + size,
-                "probability": chance(rates),
-                **strands,
-            }
-        )
-        return table.assign(**of_records)
+        bins = {"start": start, "end": start + size, "probability": chance(rates), **strands}
+        return pd.concat([records[["id"]], pd.DataFrame(bins), records[list(flags)]], axis=1)
 
 
 class BinsLoss(Loss):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
 from selfattn_bio.display import position_range
-from selfattn_bio.evidence.associations import MIN_SITES
+from selfattn_bio.evidence.positions import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.evidence.verdicts import NULL_P, acts_alone, shortfall
 from selfattn_bio.motifs import logos, open_database

@@ -141,12 +141,7 @@ def embed_batches(
 
 
 def embed_file(
-    model: Models,
-    sequences: Inputs,
-    output: str | Path,
-    *,
-    per_token: bool = False,
-    genome: str | Path | None = None,
+    model: Models, sequences: Inputs, output: str | Path, *, per_token: bool = False
 ) -> tuple[int, int]:
     """Embed sequences and write their vectors.
 
@@ -155,7 +150,7 @@ def embed_file(
 
     Parameters
     ----------
-    model, sequences, per_token, genome
+    model, sequences, per_token
         As for `embed`.
     output
         .parquet or .npz to write, in the form of `Embeddings.save`.
@@ -173,7 +168,7 @@ def embed_file(
     """
     output = check_ending(output, *ENDINGS)
     check_output_file(output, sequences)
-    parts = embed_batches(model, sequences, per_token, genome)
+    parts = embed_batches(model, sequences, per_token)
     if output.suffix == ".npz":
         found = _joined(parts)
         found.save(output)

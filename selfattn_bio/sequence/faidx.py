@@ -153,16 +153,12 @@ def _fits_headers(path: Path, rows: list[_FaiLine]) -> bool:
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as text:
         for row in rows:
             header = text[text.rfind(b"\n", 0, max(row.offset - 1, 0)) + 1 : row.offset]
-            if not header.endswith(b"\n") or header[1:].split(maxsplit=1)[:1] != [
-                row.name.encode()
-            ]:
+            name = header[1:].split(maxsplit=1)[:1]
+            if not header.endswith(b"\n") or name != [row.name.encode()]:
                 return False
         last = rows[-1]
-        end = (
-            last.offset
-            + last.length
-            + (last.length - 1) // max(last.letters, 1) * (last.bytes - last.letters)
-        )
+        newlines = (last.length - 1) // max(last.letters, 1) * (last.bytes - last.letters)
+        end = last.offset + last.length + newlines
         return end <= len(text) and not text[end:].strip()
 
 

@@ -281,13 +281,11 @@ def read_bedgraph(path: Path) -> IntervalTrack:
 def covered(intervals: pd.DataFrame) -> IntervalTrack:
     """Return intervals as a track: 1 inside, 0 elsewhere."""
     runs = Cover(intervals).runs
-    return IntervalTrack(
-        {
-            chrom: (starts, ends, np.ones(len(starts), np.float32))
-            for chrom, (starts, ends) in runs.items()
-        },
-        0,
-    )
+    values = {
+        chrom: (starts, ends, np.ones(len(starts), np.float32))
+        for chrom, (starts, ends) in runs.items()
+    }
+    return IntervalTrack(values, 0)
 
 
 def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:

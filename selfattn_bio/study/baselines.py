@@ -21,13 +21,14 @@ from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Examples
 from selfattn_bio.objectives.language import LanguageModel
 from selfattn_bio.objectives.numbers import Regression
+from selfattn_bio.scoring.reference import fit_chain, log_likelihoods
 from selfattn_bio.scoring.stack import baseline_setup
 from selfattn_bio.scoring.table import prediction_sets
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer, tokenizer_of
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.study.evaluated import Candidate, EvaluationRecords
-from selfattn_bio.training.stacking import fit_stack
+from selfattn_bio.training.stacking import fit_part, fit_stack
 
 Array = NDArray[np.float64]
 Split = Mapping[str, Letters]  # by name of the split
@@ -178,9 +179,7 @@ def fit_suitable(
         start = time.monotonic()
         baseline = parts.get(name)
         if baseline is None or not baseline.fitted_as(setup):
-            baseline = kind(setup).fit(
-                letters["train"], targets["train"], letters["valid"], targets["valid"]
-            )
+            baseline = fit_part(setup, kind.name, letters, targets)
         outputs = {
             split: [of.of_records(baseline.read(letters[split]))] for split, of in examples.items()
         }
@@ -246,34 +245,15 @@ def markov_nats(alphabet: Alphabet, train: Letters, valid: Letters) -> Nats:
     The order is chosen on the validation split; 1 is added to each count. All orders are evaluated
     on the same letters, those preceded by MAX_ORDER known letters (2 in protein).
     """
-    size = len(alphabet.letters)
-    most = MAX_ORDER if size == 4 else 2
+    most = MAX_ORDER if alphabet.is_nucleic else 2
     found: list[tuple[float, Nats]] = []
     for order in range(most + 1):
-        counts = np.ones((size**order, size))
-        for row in train:
-            np.add.at(counts, _contexts(alphabet, row, order, order), 1)
-        logs = np.log(counts / counts.sum(axis=1, keepdims=True))
+        chain = fit_chain(alphabet, train, order)
 
-        def nats(letters: Letters, order: int = order, logs: Array = logs) -> tuple[Array, Array]:
-            each = [logs[_contexts(alphabet, row, order, most)] for row in letters]
-            return np.array([-of.sum() for of in each]), np.array([float(len(of)) for of in each])
+        def nats(letters: Letters, chain: Array = chain) -> tuple[Array, Array]:
+            total, number = log_likelihoods(alphabet, chain, letters, most)
+            return -total, number
 
         total, number = nats(valid)
         found.append((total.sum() / number.sum() if number.any() else np.inf, nats))
     return min(found, key=lambda each: each[0])[1]
-
-
-def _contexts(
-    alphabet: Alphabet, row: NDArray[np.uint8], order: int, longest: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the numbers of the preceding `order` letters and the codes of the letters, both (m,).
-
-    Only letters that are known and preceded by `longest` known letters are included.
-    """
-    size, codes = len(alphabet.letters), alphabet.codes(row).astype(np.int64)
-    if len(codes) <= longest:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(codes, longest + 1)
-    windows = windows[(windows < size).all(axis=1)][:, longest - order :]
-    return windows[:, :-1] @ (size ** np.arange(order)[::-1]), windows[:, -1]

@@ -382,7 +382,7 @@ class Trainer:
         }
         state = {
             "history": asdict(self.history),
-            "meter": self.meter.state(),
+            "meter": {"seconds": self.meter.seconds},
             "scaler": self.fabric.strategy.precision.state_dict(),
             "steps": self.steps.state(),
         }
@@ -407,7 +407,7 @@ class Trainer:
         # there is no optimizer state if float16 has skipped all steps so far
         restore_optimizer(self.optimizer, parts.pop("optimizer", {}))
         self.history = History(**state["history"])
-        self.meter.restore(state["meter"])
+        self.meter = Meter(**state["meter"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         self.steps.restore(state["steps"])
         self.best_weights = {

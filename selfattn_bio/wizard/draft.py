@@ -68,7 +68,10 @@ def draft(
     RunFileError
         If it is not clear which column to learn.
     """
-    split = None if "train" in request.files else _split(request, contents)
+    split = None
+    if "train" not in request.files:
+        columns = contents.every_column  # also those that are read as chrom or group
+        split = find_split(columns, request.place, request.split_column, request.columns)
     has_columns = not (request.has_classes or request.points)
     targets = _targets(request, contents, split) if has_columns else ()
     labels = _labels(request, contents, targets)
@@ -111,12 +114,6 @@ def draft(
     messages += contents.notes
     messages += _copies(contents, answers, _given_splits(request, contents, split))
     return text, [*messages, *_warnings(request, contents, targets)]
-
-
-def _split(request: Request, contents: Contents) -> SplitColumn | None:
-    """Find the column of the split, which may be the one read as chrom or group."""
-    columns = contents.every_column
-    return find_split(columns, request.place, request.split_column, request.columns)
 
 
 def _targets(

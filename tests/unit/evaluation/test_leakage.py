@@ -1,6 +1,7 @@
 """Planted leaks of each kind are found with their source, and records that parents saw refused."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -273,10 +274,17 @@ def test_records_without_coordinates_are_reported(child):
     assert read_lineage(folder_of(child.parent / "placed", placed)).coordinate_warning == ""
 
 
+def check(folder, table, letters, assembly="dm3"):
+    """Check all records of a corpus with this table and these letters."""
+    corpus = SimpleNamespace(records=table, alphabet=DNA, assembly=assembly)
+    corpus.each = lambda rows: [letters[row] for row in rows]
+    check_unseen(folder, corpus, np.arange(len(table)))
+
+
 def refused(folder, letters, *places, assembly="dm3"):
     """Return whether a record with these letters and interval is refused."""
     try:
-        check_unseen(folder, records(("t1", *places)), sequences(letters), DNA, assembly)
+        check(folder, records(("t1", *places)), sequences(letters), assembly)
     except ModelFolderError:
         return True
     return False
@@ -287,7 +295,7 @@ def test_sequences_seen_by_parent_are_refused(child, letters):
     table = records(("t1", "chr7", 0, 5), ("t2", "chr8", 0, 5))
     message = "1 of 2 test records were seen by a parent of the model, such as 't2'"
     with pytest.raises(ModelFolderError, match=message):
-        check_unseen(child, table, sequences("TTTTT", letters), DNA, "dm3")
+        check(child, table, sequences("TTTTT", letters))
 
 
 @pytest.mark.parametrize(
@@ -317,7 +325,7 @@ def test_child_without_seen_table_is_refused(child):
     (child / TRAINING_RECORDS).unlink()
     message = r"seen.parquet: cannot read the list .* \(FileNotFoundError\)"
     with pytest.raises(ModelFolderError, match=message):
-        check_unseen(child, records(), [], DNA, "dm3")
+        check(child, records(), [])
 
 
 def test_key_of_a_pair_contains_the_second_input():
