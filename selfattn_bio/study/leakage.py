@@ -105,7 +105,7 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
         message = f"the {empty[0]} split has no records"
         raise CorpusError(message, place=str(split), hint="Change [split] in the run file")
     others = [parts["train"], *(_pretraining(path, corpus) for path in pretraining)]
-    limits, seen = _limits(task), _seen(task.parents)
+    limits, seen = task.audit, _seen(task.parents)
     leaks = find_leaks(parts["test"], others, seen, corpus.alphabet, groups=groups, k=limits.k)
     similarity = limits.similarity or SIMILARITY[corpus.alphabet.family]
     tested = parts["test"].records
@@ -136,14 +136,6 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
         LOG.warning(warning)
     LOG.info(f"wrote {study.root.audit}")
     return leakage
-
-
-def _limits(task: RunFile) -> Audit:
-    """Return [audit]; duplicates are unlimited by default if [data] keeps them."""
-    limits = task.audit
-    if task.data.keep_duplicates and "max_duplicates" not in limits.model_fields_set:
-        limits = limits.model_copy(update={"max_duplicates": None})
-    return limits
 
 
 def _group_columns(task: RunFile) -> list[str]:
