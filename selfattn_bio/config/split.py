@@ -62,6 +62,8 @@ class FractionSplit(Section):
 class GroupSplit(FractionSplit):
     """Split complete groups at random with `seed`.
 
+    Groups that share a sequence stay together; with two inputs, only those that share a pair.
+
     Attributes
     ----------
     column

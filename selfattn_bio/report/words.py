@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import RunFile
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
@@ -391,9 +391,7 @@ def null_sentence(motifs: pd.DataFrame | None) -> str:
     )
 
 
-def agreement_sentence(
-    member_correlation: float | None, seed_correlations: NDArray[np.float64]
-) -> str:
+def agreement_sentence(member_correlation: float | None, seed_correlations: Floats) -> str:
     """State how similar the attributions of several networks are; empty if there is only one.
 
     Parameters

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pages import page_of, section_of
-from small_results import MOTIFS, TASK, make_results, table_of
+from small_results import MOTIFS, TASK, edit, make_results, table_of
 
 from selfattn_bio import Study
 from selfattn_bio.config.split import (
@@ -311,6 +311,8 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
     records = pd.read_parquet(explained)
     pd.concat([records, records.assign(target="other")]).to_parquet(explained)
     assert "; none for other. The test split is too small " in lines_of(tmp_path)[2]
+    edit(tmp_path / "audit.json", partners=79)
+    assert lines_of(tmp_path)[3] == "partners also in train: 79 of 80"
     (tmp_path / "report.html").touch()
     report = f"Report: {tmp_path / 'report.html'}"
     assert list(final_lines(Study(TASK, tmp_path)))[-1] == report
