@@ -247,8 +247,9 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
         "hits of permuted motifs"
     )
     if is_given:
-        expected = words.figure(row["window_expected"], 1)
-        compared = f"there, {expected} are expected from permuted motifs"
+        compared = (
+            f"there, {words.figure(row['window_expected'], 1)} are expected from permuted motifs"
+        )
     return [
         ("position_q", "Does it prefer a position?", lambda: (
             answer("position"),

@@ -36,12 +36,9 @@ def interpretation(tested: Tested) -> list[Drawing]:
     if (explained := results.explained) is not None:
         attribution, lengths = importance(explained.hypothetical), explained.records["length"]
         side, finding = _peak(attribution, lengths)
-        shown = {"attribution": attribution, "raw attention": explained.attention}
-        curves = {
-            name: plots.by_position(of, lengths, side) for name, of in shown.items() if of.any()
-        }
-        attended = ""
-        if "raw attention" in curves:  # models without attention weights have zeros
+        curves, attended = {"attribution": plots.by_position(attribution, lengths, side)}, ""
+        if explained.attention.any():  # models without attention weights have zeros
+            curves["raw attention"] = plots.by_position(explained.attention, lengths, side)
             network = " in the network, without the simple models" * bool(results.task.stack.parts)
             attended = (
                 f" Attention: how much attention a position receives{network}. Raw attention is "
