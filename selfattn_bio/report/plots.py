@@ -118,11 +118,7 @@ def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax:
 
 
 def draw_scores(
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    ax: Axes,
-    threshold: float | None = None,
-    bins: int = 40,
+    labels: ArrayLike, probabilities: ArrayLike, ax: Axes, threshold: float | None = None
 ) -> None:
     """Draw histograms of the predicted probabilities of negatives and positives.
 
@@ -132,12 +128,10 @@ def draw_scores(
         (n,), 0 or 1; and in [0, 1].
     threshold
         Position of a dotted line; records at or above it are called positive.
-    bins
-        Number of bins in [0, 1].
     """
     labels, p = np.asarray(labels), np.asarray(probabilities)
     for label, name, colour in ((0, "negatives", CONTROL), (1, "positives", MODEL)):
-        ax.hist(p[labels == label], bins=bins, range=(0, 1), color=colour, alpha=0.65, label=name)
+        ax.hist(p[labels == label], bins=40, range=(0, 1), color=colour, alpha=0.65, label=name)
     if threshold is not None:
         ax.axvline(threshold, color=INK, **DOTTED)
     ax.set(xlim=(0, 1), xlabel="predicted probability", ylabel="records")

@@ -87,8 +87,8 @@ class Leakage(TableResult):
 
 def read_leaks(path: Path) -> pd.DataFrame:
     """Read the table that `Leakage.save` writes, with the types of `find_leaks`."""
-    integers = {"label": "Int8", "neighbour_label": "Int8", "overlap_letters": "Int64"}
-    return read_table(path, TEXTS).astype({**integers, "similarity": "float64"})
+    types = {"similarity": "float64", "partner_shared": "boolean", "overlap_letters": "Int64"}
+    return read_table(path, TEXTS).astype({**types, "label": "Int8", "neighbour_label": "Int8"})
 
 
 def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
@@ -292,6 +292,8 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
         f"{summary['duplicates']}, {overlaps}, "
         f"seen by a parent model: {summary['seen']}, {shared}",
     ]
+    if (partners := summary["partners"]) is not None:
+        lines.append(f"partners also in train: {partners:,} of {len(leaks):,} (near: first inputs)")
     for row in worst_leaks(leaks, 3):
         lines.append(
             f"most similar: {row['id']} shares {row['similarity']:.2f} of its k-mers with "

@@ -134,8 +134,9 @@ def test_single_evaluation_is_plotted(names):
 
 
 def test_scores_are_counted_by_class(ax):
-    plots.draw_scores([0, 0, 0, 1], [0.05, 0.1, 0.6, 0.95], ax, threshold=0.5, bins=2)
-    assert [patch.get_height() for patch in ax.patches] == [2, 1, 0, 1]  # negatives, then positives
+    plots.draw_scores([0, 0, 0, 1], [0.05, 0.1, 0.6, 0.95], ax, threshold=0.5)
+    heights = np.array([patch.get_height() for patch in ax.patches]).reshape(2, 2, 20)
+    assert heights.sum(axis=2).tolist() == [[2, 1], [0, 1]]  # negatives, then positives
     assert ax.get_lines()[0].get_xdata()[0] == 0.5
 
 
