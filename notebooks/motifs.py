@@ -34,7 +34,7 @@ from IPython.display import Markdown, display
 
 from selfattn_bio import Study
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.motifs.families import match_label
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import plots, words
 

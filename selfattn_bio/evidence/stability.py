@@ -13,7 +13,8 @@ import pandas as pd
 from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.motifs.matching import SIMILAR, alignment, match_label
+from selfattn_bio.motifs.families import match_label
+from selfattn_bio.motifs.matching import SIMILAR, alignment
 from selfattn_bio.motifs.motif_set import Motif, MotifSet
 
 COLUMNS = ["run", "name", "consensus", "match", "runs", "found_in", "tested", "supported_in"]

@@ -1,13 +1,15 @@
-"""Families of transcription factors, for motifs that several factors match equally well."""
+"""Names of the matches of motifs, and families of factors that match equally well."""
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 NAMED = 3  # members of a family that are named
+MATCH_Q = 0.05  # a best match with a larger q is not reported: it would be misleading
 
 
 @cache
@@ -59,3 +61,19 @@ def first_differs(labels: Sequence[str]) -> bool:
     matrices = [label.rstrip(")").rpartition(" (")[2] for label in labels]
     first, *others = (set(_table().get(each, [each])[0].split("::")) for each in matrices)
     return bool(set.intersection(*others) - first)
+
+
+def match_label(row: Mapping[Hashable, Any]) -> str:
+    """Return the match of a row of motifs.tsv without its database id, such as `Dref`.
+
+    Matches that are nearly as good are named too: `BEAF-32 or Dref`. If there are more than two,
+    their families are named if they are few: `Ets-related (ELK1, FEV, ETV5, ...)`, or `Bcl11B or
+    Runt-related factors (Runx1, RUNX2)`. Empty if the q-value of the best is MATCH_Q or more.
+    """
+    if not row["match_q"] < MATCH_Q:
+        return ""
+    family = str(row.get("family", ""))
+    if family and family.count(" or ") < 2 and row["near_ties"] > 1:
+        return family
+    labels = [row["match"], *str(row["other_matches"]).split("; ")[: int(row["near_ties"])]]
+    return " or ".join(dict.fromkeys(label.partition(" (")[0] for label in labels))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.log import LOG
-from selfattn_bio.motifs.families import families_of, first_differs
+from selfattn_bio.motifs.families import MATCH_Q, families_of, first_differs
 from selfattn_bio.motifs.residues import background
 from selfattn_bio.motifs.tomtom import compare
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
@@ -297,25 +297,8 @@ def _touched(
 
 
 MAX_OTHERS = 5
-MATCH_Q = 0.05  # a best match with a larger q is not reported: it would be misleading
 TIE = 10  # matches with a p-value up to this factor above the smallest are named like the best
 RIVAL = 100  # up to this factor, a family that all of them but the best share is named as well
-
-
-def match_label(row: Mapping[Hashable, Any]) -> str:
-    """Return the match of a row of motifs.tsv without its database id, such as `Dref`.
-
-    Matches that are nearly as good are named too: `BEAF-32 or Dref`. If there are more than two,
-    their families are named if they are few: `Ets-related (ELK1, FEV, ETV5, ...)`, or `Bcl11B or
-    Runt-related factors (Runx1, RUNX2)`. Empty if the q-value of the best is MATCH_Q or more.
-    """
-    if not row["match_q"] < MATCH_Q:
-        return ""
-    family = str(row.get("family", ""))
-    if family and family.count(" or ") < 2 and row["near_ties"] > 1:
-        return family
-    labels = [row["match"], *str(row["other_matches"]).split("; ")[: int(row["near_ties"])]]
-    return " or ".join(dict.fromkeys(label.partition(" (")[0] for label in labels))
 
 
 def match_motifs(

@@ -26,8 +26,9 @@ from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import read_json, read_with, whole_file, whole_folder, write_text
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import alphabet_of, jaspar_text, meme_text, read_meme, transfac_text
+from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.logos import LetterPlot, logo
-from selfattn_bio.motifs.matching import match_label, match_motifs
+from selfattn_bio.motifs.matching import match_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.motifs.residues import consensus_of
 from selfattn_bio.sequence.alphabet import DNA, SSDNA, Alphabet

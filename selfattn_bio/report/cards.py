@@ -24,8 +24,9 @@ from selfattn_bio.evidence.positions import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.evidence.verdicts import NULL_P, acts_alone, shortfall
 from selfattn_bio.motifs import logos, open_database
+from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.logos import logo
-from selfattn_bio.motifs.matching import alignment, match_label, same_motifs
+from selfattn_bio.motifs.matching import alignment, same_motifs
 from selfattn_bio.report import figures, tables, words
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.sequence.alphabet import get_alphabet

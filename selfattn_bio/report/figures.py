@@ -18,7 +18,7 @@ from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_curves
 from selfattn_bio.evidence.verdicts import acts_alone
-from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import Results, site_positions

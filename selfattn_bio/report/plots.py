@@ -21,7 +21,7 @@ from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.display import short_name, short_names
 from selfattn_bio.evaluation.calibration import reliability
 from selfattn_bio.evaluation.metrics import title_of
-from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.motifs.families import match_label
 from selfattn_bio.report.words import of_row
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"

@@ -17,7 +17,7 @@ from selfattn_bio.evaluation.metrics import TITLES, title_of
 from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.model.checkpoint import StackWeights
-from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.motifs.families import match_label
 from selfattn_bio.objectives import Objective
 from selfattn_bio.report import words
 from selfattn_bio.sequence.alphabet import DNA, Alphabet

@@ -19,7 +19,7 @@ from selfattn_bio.evaluation.units import FEW_UNITS
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.model.checkpoint import StackWeights
-from selfattn_bio.motifs.matching import match_label
+from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.binary import Binary

@@ -5,8 +5,8 @@ import pytest
 from letters import ascii_of, ppm_of
 
 from selfattn_bio.motifs import open_database
-from selfattn_bio.motifs.families import families_of, first_differs
-from selfattn_bio.motifs.matching import match_label, match_motifs
+from selfattn_bio.motifs.families import families_of, first_differs, match_label
+from selfattn_bio.motifs.matching import match_motifs
 
 ETS, ZINC = "Ets-related", "More than 3 adjacent zinc fingers"
 RUNX = ("Runx1 (MA0002.3)", "RUNX2 (MA0511.2)")

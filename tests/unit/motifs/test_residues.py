@@ -7,7 +7,8 @@ import pytest
 
 from selfattn_bio.errors import ArgumentError, DatabaseError
 from selfattn_bio.motifs import database_of, matrix_of, open_database
-from selfattn_bio.motifs.matching import match_label, match_motifs
+from selfattn_bio.motifs.families import match_label
+from selfattn_bio.motifs.matching import match_motifs
 from selfattn_bio.motifs.residues import consensus_of, forms_of, matrix_of_form, read_patterns
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 

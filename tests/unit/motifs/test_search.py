@@ -15,6 +15,7 @@ from selfattn_bio.evidence.associations import enrichment
 from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.motifs.callers import Modisco
 from selfattn_bio.motifs.callers.modisco import LEIDEN_RUNS
+from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.matching import (
     HIT_P,
     TOGETHER,
@@ -22,7 +23,6 @@ from selfattn_bio.motifs.matching import (
     default_hit_p,
     find_hits,
     integer_scores,
-    match_label,
     match_motifs,
     one_hot,
     p_values,
