@@ -23,6 +23,7 @@ from selfattn_bio.evaluation.metrics import (
     RANGES,
     Bootstrap,
     ResampledMetric,
+    Sampled,
     calibration_line,
     differences,
     intervals,
@@ -38,7 +39,6 @@ COVERAGE = 0.9  # of the prediction intervals in the tables of predictions
 TRUE = "true."  # prefix of the columns with targets in the tables of predictions
 Role = Literal["model", "baseline", "control"]
 NameT = TypeVar("NameT", str, tuple[str, str])
-Sampled = dict[str, ResampledMetric]  # by metric
 
 
 @dataclass(frozen=True)

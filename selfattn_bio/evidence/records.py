@@ -25,13 +25,13 @@ from selfattn_bio.evaluation.calibration import platt_line
 from selfattn_bio.evaluation.units import FEW_UNITS, Units
 from selfattn_bio.evidence.associations import (
     CONFIDENCE,
-    best_hits,
     enrichment,
     matched_enrichment,
     matched_rank_shift,
     rank_shift,
     strata_of,
 )
+from selfattn_bio.evidence.positions import best_hits
 from selfattn_bio.objectives.outputs import LOG_ODDS, NumberOutput, Output
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 from selfattn_bio.sequence.intervals import counts_before, merge_intervals

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -121,7 +121,8 @@ def fit_baselines(
 ) -> dict[str, Fitted]:
     """Fit the baselines of an objective, and predict the validation and test splits.
 
-    They are fitted to the training split, and the validation split chooses their settings.
+    They are fitted to the training split, and the validation split chooses their settings. Those of
+    `parts` are not fitted again if their strands and database are those of the run file.
 
     Parameters
     ----------
@@ -134,62 +135,54 @@ def fit_baselines(
     examples
         What metrics count in the validation and test splits.
     """
-    letters, corpus, start = records.letters, records.corpus, time.monotonic()
     if isinstance(objective, LanguageModel):
-        name, predictions = language_predictions(objective, tokenizer_of(task), letters)
+        start, valid = time.monotonic(), examples["valid"].targets
+        name, predictions = language_predictions(objective, tokenizer_of(task), records.letters)
         LOG.info(f"baselines fitted in {time.monotonic() - start:.1f} s")
-        valid = examples["valid"].targets
         return {name: Fitted(Classifier.of_predictions(objective, "baseline", predictions, valid))}
-    same = targets, task, parts, examples
-    found = fit_suitable(objective, corpus.alphabet, letters, *same)
+    found: dict[str, Fitted] = {}
+    if not objective.answers(targets["train"]):
+        return found
+    for prefix, alphabet, letters in _inputs(records):
+        policy = replace(policy_of(task.data), alphabet=alphabet)
+        setup = baseline_setup(task, policy, objective.section, threads=0)
+        for kind, obstacle in suitable(setup, letters["train"]):
+            name, start = prefix + kind.name, time.monotonic()
+            if obstacle:
+                if not kind.is_special:
+                    LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
+                continue
+            baseline = parts.get(name)
+            if baseline is None or not baseline.fitted_as(setup):
+                baseline = fit_part(setup, kind.name, letters, targets)
+            found[name] = _predicted(objective, baseline, letters, examples)
+            LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
+    return found
+
+
+def _inputs(records: EvaluationRecords) -> Iterator[tuple[str, Alphabet, Split]]:
+    """Yield the prefix of baselines, alphabet and letters of the first input, then the partner."""
+    corpus = records.corpus
+    yield "", corpus.alphabet, records.letters
     if corpus.partner:
         of_partner = {
             split: [corpus.partner_letters(int(i)) for i in rows]
             for split, rows in records.rows.items()
         }
-        found |= fit_suitable(objective, corpus.partner.alphabet, of_partner, *same, prefix=PARTNER)
-    return found
+        yield PARTNER, corpus.partner.alphabet, of_partner
 
 
-def fit_suitable(
-    objective: Objective[Any],
-    alphabet: Alphabet,
-    letters: Split,
-    targets: Mapping[str, NDArray],
-    task: RunFile,
-    parts: Mapping[str, Baseline],
-    examples: Mapping[str, Examples],
-    *,
-    prefix: str = "",
-) -> dict[str, Fitted]:
-    """Fit the baselines that suit the objective and the records.
-
-    Those of the stack are not fitted again if their strands and database are those of the run file.
-    """
-    policy = replace(policy_of(task.data), alphabet=alphabet)
-    setup = baseline_setup(task, policy, objective.section, threads=0)
-    found: dict[str, Fitted] = {}
-    has_answers = bool(objective.answers(targets["train"]))
-    for kind, obstacle in suitable(setup, letters["train"]) if has_answers else ():
-        name = prefix + kind.name
-        if obstacle:
-            if not kind.is_special:
-                LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
-            continue
-        start = time.monotonic()
-        baseline = parts.get(name)
-        if baseline is None or not baseline.fitted_as(setup):
-            baseline = fit_part(setup, kind.name, letters, targets)
-        outputs = {
-            split: [of.of_records(baseline.read(letters[split]))] for split, of in examples.items()
-        }
-        classifier = Classifier.of_outputs(
-            objective, "baseline", outputs, examples["valid"].targets, baseline.calibration
-        )
-        chosen = classifier.chosen | baseline.chosen()
-        found[name] = Fitted(replace(classifier, chosen=chosen), baseline)
-        LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
-    return found
+def _predicted(
+    objective: Objective[Any], baseline: Baseline, letters: Split, examples: Mapping[str, Examples]
+) -> Fitted:
+    """Predict the validation and test splits with a fitted baseline."""
+    outputs = {
+        split: [of.of_records(baseline.read(letters[split]))] for split, of in examples.items()
+    }
+    classifier = Classifier.of_outputs(
+        objective, "baseline", outputs, examples["valid"].targets, baseline.calibration
+    )
+    return Fitted(replace(classifier, chosen=classifier.chosen | baseline.chosen()), baseline)
 
 
 def language_predictions(
