@@ -381,13 +381,13 @@ def training_lines(contents: Contents, objective: str, *, both_strands: bool) ->
     """Write [training].
 
     The steps are those of the task promoter, scaled by the square root of the number of records,
-    between 100 and 1,500. There are up to six evaluations. Long sequences get smaller batches,
-    whose gradients are accumulated to about `STEP_RECORDS` records per step. Profiles are read on
-    both strands or on the given one.
+    and twice as many for proteins, between 100 and 1,500. There are up to six evaluations. Long
+    sequences get smaller batches, whose gradients are accumulated to about `STEP_RECORDS` records
+    per step. Profiles are read on both strands or on the given one.
     """
-    steps = round(
-        min(PROMOTER_STEPS, max(100.0, PROMOTER_STEPS * (len(contents.lengths) / PROMOTERS) ** 0.5))
-    )
+    factor = 1 if contents.alphabet.is_nucleic else 2
+    scaled = factor * PROMOTER_STEPS * (len(contents.lengths) / PROMOTERS) ** 0.5
+    steps = round(min(PROMOTER_STEPS, max(100.0, scaled)))
     every = max(25, round(steps / 6))
     note = f"each of {STEP_RECORDS} records; scales with the square root of the number of records"
     lines = [

@@ -291,6 +291,8 @@ def test_unused_columns_and_small_classes_are_named(here, capsys):
 def test_steps_grow_with_root_of_records(here):
     steps = [made(both(number=number)).training.max_steps for number in (30, 90)]
     assert steps == [100, round(1500 * (180 / 16_754) ** 0.5)]
+    proteins = made(both(number=90, letters=PROTEIN)).training.max_steps
+    assert proteins == round(2 * 1500 * (180 / 16_754) ** 0.5)
 
 
 def test_propose_returns_what_init_writes(here, caplog):
