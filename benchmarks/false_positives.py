@@ -44,12 +44,11 @@ from selfattn_bio.evidence.associations import (
     enrichment,
     matched_enrichment,
     matched_rank_shift,
-    position_profile,
     rank_shift,
-    strand_bias,
 )
 from selfattn_bio.evidence.epistasis import spacing
 from selfattn_bio.evidence.interactions import evaluate_interactions
+from selfattn_bio.evidence.positions import position_profile, strand_bias
 from selfattn_bio.evidence.records import LabelledRecords, Scored, held_out_records, mean_effect
 from selfattn_bio.evidence.verdicts import null_hits, weigh_evidence
 from selfattn_bio.motifs import open_database

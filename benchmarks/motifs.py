@@ -199,10 +199,9 @@ class Run:
     def test(self) -> tuple[pd.DataFrame, list[Letters]]:
         """Return the test records and their sequences."""
         records = records_of(self.study)
-        corpus, letters = records.corpus, records.letters["test"]
-        test = corpus.records.iloc[records.rows["test"]]
-        check_unseen(self.study.files.model, test, letters, corpus.alphabet, corpus.assembly)
-        return test.reset_index(drop=True), letters
+        rows = records.rows["test"]
+        check_unseen(self.study.files.model, records.corpus, rows)
+        return records.table("test").reset_index(drop=True), records.letters["test"]
 
     @cached_property
     def logits(self) -> NDArray[np.float64]:

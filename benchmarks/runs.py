@@ -23,7 +23,6 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.files import sha256_of, whole_file
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.study.evaluated import EvaluationRecords
-from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.trainer import Trainer
 
 MEASURED = """
@@ -139,8 +138,7 @@ def train_all(studies: Iterable[Study], code: str = "") -> None:
 
 def trainer_of(study: Study, run: RunFile, folder: Path) -> Trainer:
     """Return a training of a study's records before its first step, with another run file."""
-    fabric = open_fabric(run.training.precision)
-    return Trainer(fabric, run, study.corpus, study.root.split, folder, "benchmark")
+    return Trainer(run, study.corpus, study.root.split, folder, "benchmark")
 
 
 def seconds_of(study: Study) -> float:

@@ -31,6 +31,13 @@ STANDARD_INPUT = "standard input"
 raise_sequence_error = SequenceFileError.fail
 
 
+def check_file(path: Path, error: type[SelfAttnBioError], hint: str = "") -> None:
+    """Raise an error with the hint if there is no such file, or it is a folder or a device."""
+    if not os.path.isfile(path):  # unlike Path.is_file, also for a text too long for a name
+        is_folder = os.path.isdir(path)
+        error.fail("this is a folder, not a file" if is_folder else "no such file", path, hint)
+
+
 @contextmanager
 def open_uncompressed(path: Path, error: type[SelfAttnBioError]) -> Iterator[io.BufferedReader]:
     """Open a file in a `with` statement and read its uncompressed bytes.
@@ -48,10 +55,7 @@ def open_uncompressed(path: Path, error: type[SelfAttnBioError]) -> Iterator[io.
         If the file is missing, cannot be read, or is truncated or damaged; the class is `error`.
         Damage is found only when it is read, so the error may come inside the `with` block.
     """
-    if not path.is_file():
-        raise error(
-            "this is a folder, not a file" if path.is_dir() else "no such file", place=str(path)
-        )
+    check_file(path, error)
     try:
         with path.open("rb") as handle:
             raw = iter(lambda: handle.read(BLOCK), b"")

@@ -134,12 +134,8 @@ def explain(
         method = AttnLRPCopies() if scorer.network.has_rules else Saturation()
     options: dict[str, Any] = {"method": method, "target": Target.of_name(target)}
     if partner_of:
-        return explain_pairs(
-            scorer,
-            [RecordPair(each.letters, partner_of(each)) for each in inputs],
-            records,
-            **options,
-        )
+        pairs = [RecordPair(each.letters, partner_of(each)) for each in inputs]
+        return explain_pairs(scorer, pairs, records, **options)
     return explain_letters(scorer, [each.letters for each in inputs], records, **options)
 
 

@@ -15,7 +15,7 @@ import scipy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from selfattn_bio.arrays import compiled
+from selfattn_bio.arrays import Floats, Integers, compiled
 from selfattn_bio.baselines.base import Setup, State
 from selfattn_bio.baselines.features import Array, Candidates, Features, FeatureSet
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
@@ -73,7 +73,7 @@ class KmerSlots:
         """Return the number of different k-mers."""
         return len(self.alphabet.letters) ** self.k
 
-    def slot_of(self, at: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def slot_of(self, at: Integers, windows: Integers) -> Integers:
         """Return the slot of windows `at` in records with `windows` windows; -1 for none."""
         match self.align:
             case "parts":
@@ -97,13 +97,13 @@ class KmerSlots:
             chunks.append(scipy.sparse.csr_matrix(entries, shape=(len(features), self.size)))
         return scipy.sparse.csr_matrix(scipy.sparse.vstack(chunks))
 
-    def features(self, letters: Letters) -> Iterator[NDArray[np.int64]]:
+    def features(self, letters: Letters) -> Iterator[Integers]:
         """Yield the feature of each window of records, -1 for none, (n, N), in chunks."""
         for kmers, windows in kmer_windows(letters, KmerTokenizer(self.alphabet, k=self.k)):
             slots = self.slot_of(np.arange(kmers.shape[1])[None], windows)
             yield np.where((kmers < 0) | (slots < 0), -1, slots * self.num_kmers + kmers)
 
-    def totals(self, letters: Letters, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def totals(self, letters: Letters, values: Floats) -> Floats:
         """Return the sum of `values` (size,) over the features of each record, and their squares.
 
         Returns
@@ -130,11 +130,9 @@ class KmerSlots:
         # (N, k), ignoring this letter
         others_known = (~known).sum(axis=1, keepdims=True) - ~known == 0
         there = (slots >= 0)[:, None]
-        old = np.where(
-            known.all(axis=1, keepdims=True) & there,
-            slots[:, None] * self.num_kmers + worth.sum(axis=1, keepdims=True),
-            -1,
-        )
+        is_feature = known.all(axis=1, keepdims=True) & there
+        feature = slots[:, None] * self.num_kmers + worth.sum(axis=1, keepdims=True)
+        old = np.where(is_feature, feature, -1)
         rest = worth.sum(axis=1, keepdims=True) - worth  # (N, k)
         new = (
             slots[:, None, None] * self.num_kmers
@@ -150,12 +148,7 @@ class KmerSlots:
         return FeatureChanges(removed[: len(record)], added[: len(record)])
 
 
-def _totals(
-    features: NDArray[np.int64],
-    values: NDArray[np.float64],
-    totals: NDArray[np.float64],
-    squares: NDArray[np.float64],
-) -> None:
+def _totals(features: Integers, values: Floats, totals: Floats, squares: Floats) -> None:
     """Add to `totals` and `squares` (n,) for features (n, N), -1 for none; compiled by numba."""
     counts = np.zeros(len(values), np.int64)
     for row in range(len(features)):
@@ -182,21 +175,21 @@ class FeatureChanges:
         New features for each position and new letter, (L, k, A).
     """
 
-    removed: NDArray[np.int64]
-    added: NDArray[np.int64]
+    removed: Integers
+    added: Integers
 
-    def total(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def total(self, values: Floats) -> Floats:
         """Sum `values` (size,) of the added features minus those of the removed ones, (L, A)."""
         padded = np.append(values, 0.0)  # feature -1 has the value 0
         return padded[self.added].sum(axis=1) - padded[self.removed].sum(axis=1)[:, None]
 
-    def squares(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    def squares(self, counts: Floats) -> Floats:
         """Return the change of the sum of squares of `counts` (size,), (L, A)."""
-        squared: NDArray[np.float64] = compiled(_squared_changes)(self.removed, self.added)
+        squared: Floats = compiled(_squared_changes)(self.removed, self.added)
         return 2 * self.total(counts) + squared
 
 
-def _squared_changes(removed: NDArray[np.int64], added: NDArray[np.int64]) -> NDArray[np.float64]:
+def _squared_changes(removed: Integers, added: Integers) -> Floats:
     """Return the sum of squared changes of the counts, (L, A), for the arrays of `FeatureChanges`.
 
     Compiled by numba.

@@ -40,9 +40,8 @@ class Partners:
         if self.section.files:
             files = sequence_files(self.section.files, Fields())
         else:
-            columns = {str(name): column for name, column in self.data.columns.items()} | {
-                "sequence": self.section.column
-            }
+            columns = {str(name): column for name, column in self.data.columns.items()}
+            columns["sequence"] = self.section.column
             fields = Fields(columns=columns, numbered=self.data.ids == "numbered")
             files = sequence_files([path for path, _ in self.data.files], fields)
         wanted = set(records["id"])
@@ -64,7 +63,7 @@ class SequencesOf:
             if record.id in self.wanted:
                 yield Record(record.id, record.letters)
             else:
-                self.counts["partners without a kept record, left out"] += 1
+                self.counts["partners with other ids than the kept records, left out"] += 1
 
     def about(self) -> dict[str, Any]:
         """Return the path, hash and number of unused records."""

@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
+from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
@@ -38,7 +39,7 @@ UNNAMED = "(none)"  # group of records without a value
 
 Names = NDArray[np.object_]
 # classifier -> probabilities (n,) and threshold
-Thresholded = dict[str, tuple[NDArray[np.float64], float]]
+Thresholded = dict[str, tuple[Floats, float]]
 
 
 def check_columns(groups: Sequence[str], corpus: Corpus) -> None:
@@ -55,7 +56,7 @@ def check_columns(groups: Sequence[str], corpus: Corpus) -> None:
 
 
 def groups_of(
-    by: str, corpus: Corpus, rows: dict[str, NDArray[np.int64]], num_bins: int
+    by: str, corpus: Corpus, rows: dict[str, Integers], num_bins: int
 ) -> dict[str, Names]:
     """Return the group of each record, by split.
 
@@ -101,13 +102,13 @@ def groups_of(
     return found
 
 
-def _values(by: str, corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def _values(by: str, corpus: Corpus, rows: Integers) -> Floats:
     if by == "length":
         return corpus.records["length"].to_numpy(dtype=np.float64)[rows]
     return gc_content(list(corpus.each(rows)))
 
 
-def _spans(edges: NDArray[np.float64]) -> Names:
+def _spans(edges: Floats) -> Names:
     """Return a name for each range between two edges; the outer edges are infinite."""
     shown = [f"{edge:,.0f}" if edge >= 100 else f"{edge:.3g}" for edge in edges[1:-1]]
     inner = [f"{first} to {last}" for first, last in pairwise(shown)]
@@ -125,7 +126,7 @@ def _in_order(name: str) -> tuple[bool, list[float | str]]:
 
 def group_metrics(
     groups: Names,
-    labels: NDArray[np.int64],
+    labels: Integers,
     predictions: Thresholded,
     units: Units,
     settings: EvaluationSection,
@@ -159,10 +160,19 @@ def group_metrics(
     entries, auroc = [], dict[str, float]()
     model = next(iter(predictions))
     for group in sorted(set(groups), key=_in_order):
-        entry = _entry(groups == group, labels, predictions, units, settings)
-        entries.append({"group": str(group), **entry})
-        if entry[model]:
+        inside = groups == group
+        own = labels[inside]
+        counts = {"group": str(group), "n": len(own), "positives": int(own.sum())}
+        entry: dict[str, Any] = counts | dict.fromkeys(predictions)
+        if 0 < own.sum() < len(own):
+            of_group = units.within(inside)
+            bootstrap = Bootstrap(own, settings.bootstraps, settings.seed, units=of_group.numbers)
+            entry |= of_group.entry() | {
+                name: intervals(bootstrap.metrics(p[inside], threshold), settings.confidence)
+                for name, (p, threshold) in predictions.items()
+            }
             auroc[str(group)] = entry[model]["auroc"]["value"]
+        entries.append(entry)
     if len(auroc) < 2:
         return {"groups": entries, "worst": None, "best": None, "gap": None}
     tested = np.isin(groups.astype(str), list(auroc))
@@ -176,8 +186,8 @@ def group_metrics(
 
 def group_gaps(
     groups: Names,
-    labels: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
+    labels: Integers,
+    probabilities: Floats,
     threshold: float,
     units: Units,
     settings: EvaluationSection,
@@ -241,11 +251,7 @@ def group_gaps(
 
 
 def _design_effects(
-    group: NDArray[np.int64],
-    positive: NDArray[np.bool_],
-    tied: NDArray[np.int64],
-    right: NDArray[np.bool_],
-    units: Units,
+    group: Integers, positive: Bools, tied: Integers, right: Bools, units: Units
 ) -> list[float]:
     """Return the design effects of the AUROC and the accuracy of groups.
 
@@ -262,19 +268,19 @@ def _design_effects(
     ]
 
 
-def _means(group: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.float64]:
+def _means(group: Integers, values: NDArray[Any]) -> Floats:
     """Return the mean value of each group."""
     return np.bincount(group, values) / np.bincount(group)
 
 
-def worst_auroc(groups: Names, labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
+def worst_auroc(groups: Names, labels: Integers, scores: Floats) -> float:
     """Return the lowest AUROC of the groups that have both labels; NaN if none has."""
     each = np.stack([groups == group for group in set(groups)]).astype(np.float32)
     found = curve_areas(scores, labels)(each)[0]
     return float(np.nanmin(found)) if np.isfinite(found).any() else float("nan")
 
 
-def quantile_edges(values: ArrayLike, num_bins: int) -> NDArray[np.float64]:
+def quantile_edges(values: ArrayLike, num_bins: int) -> Floats:
     """Return edges that divide `values` of the training split into ranges of equally many records.
 
     The outer edges are infinite, so that each test record is in a range. If there are only two
@@ -289,26 +295,3 @@ def quantile_edges(values: ArrayLike, num_bins: int) -> NDArray[np.float64]:
     if len(inner) != 1:
         inner = np.unique(np.quantile(values, np.linspace(0, 1, num_bins + 1)[1:-1]))
     return np.r_[-np.inf, inner, np.inf]
-
-
-def _entry(
-    inside: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    predictions: Thresholded,
-    units: Units,
-    settings: EvaluationSection,
-) -> dict[str, Any]:
-    """Return counts, resampled units and the metrics of each classifier on some records.
-
-    Metrics are None, and units are left out, if the records lack a class.
-    """
-    labels = labels[inside]
-    entry = {"n": len(labels), "positives": int(labels.sum()), **dict.fromkeys(predictions)}
-    if 0 < labels.sum() < len(labels):
-        units = units.within(inside)
-        bootstrap = Bootstrap(labels, settings.bootstraps, settings.seed, units=units.numbers)
-        entry |= units.entry() | {
-            name: intervals(bootstrap.metrics(p[inside], threshold), settings.confidence)
-            for name, (p, threshold) in predictions.items()
-        }
-    return entry

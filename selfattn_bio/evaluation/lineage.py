@@ -7,19 +7,19 @@ private model lists only the records that it was selected on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Integers
+from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.leakage import record_keys, was_seen
 from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS, read_provenance
-from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.intervals import LOCUS
 from selfattn_bio.sequence.tables import read_parquet
 
@@ -51,19 +51,14 @@ class Lineage:
     seen: pd.DataFrame
     parents: list[dict[str, Any]]
 
-    def check(
-        self,
-        records: pd.DataFrame,
-        letters: Iterable[NDArray[np.uint8]],
-        alphabet: Alphabet,
-        assembly: str,
-    ) -> None:
+    def check(self, corpus: Corpus, rows: Integers) -> None:
         """Refuse test records that this model or one of its parents saw.
 
         Training calls this first, because `evaluate` would refuse the trained model. Parameters and
         errors are those of `check_unseen`.
         """
-        seen = was_seen(records, record_keys(letters, alphabet), assembly, self.seen)
+        records, keys = corpus.records.iloc[rows], record_keys(corpus.each(rows), corpus.alphabet)
+        seen = was_seen(records, keys, corpus.assembly, self.seen)
         if seen.any():
             first = records["id"].iloc[int(np.argmax(seen))]
             ModelFolderError.fail(
@@ -106,25 +101,16 @@ def read_lineage(folder: Path) -> Lineage:
 
 
 def seen_table(
-    records: pd.DataFrame,
-    letters: Iterable[NDArray[np.uint8]],
-    alphabet: Alphabet,
-    assembly: str,
-    parents_saw: pd.DataFrame | None,
-    partners: Sequence[str] = (),
+    corpus: Corpus, rows: Integers, parent: Lineage | None, partners: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Tabulate the records that a model was trained or selected on, and those its parents saw.
 
     Parameters
     ----------
-    records
-        Training and validation records with the columns chrom, start and end.
-    letters
-        Their sequences, ASCII.
-    alphabet, assembly
-        Alphabet of the sequences, and assembly of the coordinates or "".
-    parents_saw
-        `seen` of the parent's lineage; None without a parent.
+    corpus, rows
+        The corpus, and the row of each training and validation record.
+    parent
+        Lineage of the parent, if there is one.
     partners
         SHA-256 of the second input of each record, if there are two; appended to the key.
 
@@ -133,12 +119,12 @@ def seen_table(
     One row per record: key (hash of the sequence, the same for both strands), assembly, chrom,
     start, end (0-based half-open; missing if unknown) and by_parent (whether a parent saw it).
     """
-    intervals = records[LOCUS].reset_index(drop=True)
-    keys = record_keys(letters, alphabet, partners)
-    own = intervals.assign(key=keys, assembly=assembly, by_parent=False)
-    if parents_saw is None:
+    intervals = corpus.records[LOCUS].iloc[rows].reset_index(drop=True)
+    keys = record_keys(corpus.each(rows), corpus.alphabet, partners)
+    own = intervals.assign(key=keys, assembly=corpus.assembly, by_parent=False)
+    if parent is None:
         return own
-    return pd.concat([own, parents_saw.assign(by_parent=True)], ignore_index=True)
+    return pd.concat([own, parent.seen.assign(by_parent=True)], ignore_index=True)
 
 
 def keys_of_seen(folder: Path) -> set[str]:
@@ -152,13 +138,7 @@ def keys_of_seen(folder: Path) -> set[str]:
     return set(_read(folder)["key"])
 
 
-def check_unseen(
-    folder: Path,
-    records: pd.DataFrame,
-    letters: Iterable[NDArray[np.uint8]],
-    alphabet: Alphabet,
-    assembly: str,
-) -> None:
+def check_unseen(folder: Path, corpus: Corpus, rows: Integers) -> None:
     """Refuse test records that a parent of the model saw.
 
     A record was seen if a seen record has the same sequence on either strand, or overlaps it on the
@@ -168,12 +148,10 @@ def check_unseen(
     ----------
     folder
         Model folder.
-    records
-        Test records with the columns id, chrom, start and end.
-    letters
-        Their sequences, ASCII.
-    alphabet, assembly
-        Alphabet of the sequences, and assembly of the coordinates ([data] assembly) or "".
+    corpus
+        The corpus of the test records.
+    rows
+        Row of each of them.
 
     Raises
     ------
@@ -182,7 +160,7 @@ def check_unseen(
     """
     if read_provenance(folder).get("parents"):
         seen = _read(folder)
-        Lineage(folder, seen[seen["by_parent"]], []).check(records, letters, alphabet, assembly)
+        Lineage(folder, seen[seen["by_parent"]], []).check(corpus, rows)
 
 
 def _read(folder: Path) -> pd.DataFrame:

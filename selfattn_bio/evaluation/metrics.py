@@ -146,6 +146,9 @@ class ResampledMetric:
         return {**difference, "p": min(1.0, 2 * (1 + beyond) / (len(draws) + 1))}
 
 
+Sampled = dict[str, ResampledMetric]  # by metric
+
+
 def resamples(
     units: NDArray[np.int64], draws: int, seed: int, labels: NDArray[np.int64] | None = None
 ) -> Iterator[NDArray[np.float32]]:
@@ -216,7 +219,7 @@ class Bootstrap:
         if (found := sorted(set(np.asarray(self.labels).tolist()))) != [0, 1]:
             raise ValueError(f"labels must contain both 0 and 1 and nothing else; found {found}")
 
-    def metrics(self, probabilities: ArrayLike, threshold: float) -> dict[str, ResampledMetric]:
+    def metrics(self, probabilities: ArrayLike, threshold: float) -> Sampled:
         """Compute every metric of one classifier on these records.
 
         Parameters
@@ -366,15 +369,11 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
-def intervals(
-    sampled: dict[str, ResampledMetric], confidence: float = 0.95
-) -> dict[str, dict[str, Any]]:
+def intervals(sampled: Sampled, confidence: float = 0.95) -> dict[str, dict[str, Any]]:
     """Return `{metric: {value, low, high}}`, the form of metrics.json."""
     return {name: metric.interval(confidence) for name, metric in sampled.items()}
 
 
-def differences(
-    model: dict[str, ResampledMetric], other: dict[str, ResampledMetric], confidence: float = 0.95
-) -> dict[str, dict[str, Any]]:
+def differences(model: Sampled, other: Sampled, confidence: float) -> dict[str, dict[str, Any]]:
     """Return `{metric: {value, low, high, p}}` of `model` minus `other` on the same records."""
     return {name: model[name].minus(other[name], confidence) for name in model}

@@ -23,6 +23,7 @@ from selfattn_bio.evaluation.metrics import (
     RANGES,
     Bootstrap,
     ResampledMetric,
+    Sampled,
     calibration_line,
     differences,
     intervals,
@@ -38,7 +39,6 @@ COVERAGE = 0.9  # of the prediction intervals in the tables of predictions
 TRUE = "true."  # prefix of the columns with targets in the tables of predictions
 Role = Literal["model", "baseline", "control"]
 NameT = TypeVar("NameT", str, tuple[str, str])
-Sampled = dict[str, ResampledMetric]  # by metric
 
 
 @dataclass(frozen=True)
@@ -314,9 +314,7 @@ class _Evaluator:
             else:
                 found[f"{classifier.role}s"][name] = entry
             if classifier.members:
-                found.setdefault("members", {})[name] = _members_entry(
-                    self.objective, classifier.members[split], self.targets[split]
-                )
+                found.setdefault("members", {})[name] = self.of_members(split, classifier)
         return found
 
     def entry(self, split: str, classifier: Classifier, sampled: Sampled) -> dict[str, Any]:
@@ -336,6 +334,28 @@ class _Evaluator:
             entry["calibrated"] = {metric: found[metric] for metric in ("brier", "ece")}
             entry["calibrated"] |= calibration_line(labels, after, self.units[split], confidence)
         return entry
+
+    def of_members(self, split: str, classifier: Classifier) -> dict[str, Any]:
+        """Return the main metric of each member alone, and how much the members differ.
+
+        The spread is the standard deviation over members, averaged over examples and outputs.
+        Undefined metrics are None.
+        """
+        members, targets = classifier.members[split], self.targets[split]
+        metric, rows = self.objective.main_metric, np.arange(len(targets))
+        each = [float(self.objective.measurer(of, targets)(rows)[metric]) for of in members]
+        known = [value for value in each if np.isfinite(value)]
+        scores = [
+            np.concatenate(of, axis=None) if isinstance(of, list) else np.ravel(of)
+            for of in members
+        ]
+        return {
+            "metric": metric,
+            "each": [value if np.isfinite(value) else None for value in each],
+            "min": min(known, default=None),
+            "max": max(known, default=None),
+            "spread": float(spread(np.stack(scores)).mean()),
+        }
 
     def by_output(self, classifier: Classifier) -> dict[str, dict[str, Any]]:
         """Return the test metrics of each output, `{output: {metric: {value, low, high}}}`.
@@ -357,29 +377,6 @@ class _Evaluator:
                 if isinstance(each, ClassOutput):
                     found[each.name]["positives"] = int((truth == 1).sum())
         return found
-
-
-def _members_entry(
-    objective: Objective[Any], members: Sequence[Predictions], targets: NDArray
-) -> dict[str, Any]:
-    """Return the main metric of each member alone, and how much the members differ.
-
-    The spread is the standard deviation over members, averaged over examples and outputs. Undefined
-    metrics are None.
-    """
-    metric, rows = objective.main_metric, np.arange(len(targets))
-    each = [float(objective.measurer(of, targets)(rows)[metric]) for of in members]
-    known = [value for value in each if np.isfinite(value)]
-    scores = np.stack(
-        [np.concatenate(of, axis=None) if isinstance(of, list) else np.ravel(of) for of in members]
-    )
-    return {
-        "metric": metric,
-        "each": [value if np.isfinite(value) else None for value in each],
-        "min": min(known, default=None),
-        "max": max(known, default=None),
-        "spread": float(spread(scores).mean()),
-    }
 
 
 def _best_baseline(objective: Objective[Any], sampled: Mapping[str, Sampled]) -> str | None:

@@ -329,9 +329,8 @@ def ablate(
     ]
     intact, shuffled = score(letters), score(changed).reshape(len(letters), shuffles).mean(axis=1)
     effects = intact - shuffled
-    table = pd.DataFrame(
-        {"id": ids, "start": starts, "end": ends, "score": intact, "shuffled": shuffled}
-    ).assign(effect=effects)
+    scores = {"score": intact, "shuffled": shuffled, "effect": effects}
+    table = pd.DataFrame({"id": ids, "start": starts, "end": ends, **scores})
     mean = mean_effect(effects, rng, "effect")
     return Ablation(table, mean["effect"], mean["effect_low"], mean["effect_high"], unit)
 

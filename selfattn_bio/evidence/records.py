@@ -25,13 +25,13 @@ from selfattn_bio.evaluation.calibration import platt_line
 from selfattn_bio.evaluation.units import FEW_UNITS, Units
 from selfattn_bio.evidence.associations import (
     CONFIDENCE,
-    best_hits,
     enrichment,
     matched_enrichment,
     matched_rank_shift,
     rank_shift,
     strata_of,
 )
+from selfattn_bio.evidence.positions import best_hits
 from selfattn_bio.objectives.outputs import LOG_ODDS, NumberOutput, Output
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
 from selfattn_bio.sequence.intervals import counts_before, merge_intervals
@@ -362,12 +362,12 @@ def mean_effect(
     keys are the columns NAME (mean), NAME_low, NAME_high and NAME_p; of one unit, only the mean is
     known.
     """
-    ends = "", "_low", "_high", "_p"
+    ends = "_low", "_high", "_p"
     code = np.arange(len(effects)) if units is None else pd.factorize(units)[0]
     number, effects = np.bincount(code), np.bincount(code, effects).astype(np.float64)
+    mean = float(effects.sum() / number.sum())
     if len(effects) == 1:
-        found = float(effects.sum() / number.sum()), *[float("nan")] * 3
-        return {f"{name}{end}": value for end, value in zip(ends, found, strict=True)}
+        return {name: mean, **dict.fromkeys((f"{name}{end}" for end in ends), float("nan"))}
     sampled = rng.integers(0, len(effects), (RESAMPLES, len(effects)))
     means = effects[sampled].sum(axis=1) / number[sampled].sum(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -379,8 +379,8 @@ def mean_effect(
         n_resamples=RESAMPLES,
         rng=rng,
     )
-    found = effects.sum() / number.sum(), low, high, flips.pvalue
-    return {f"{name}{end}": float(value) for end, value in zip(ends, found, strict=True)}
+    found = zip(ends, (low, high, flips.pvalue), strict=True)
+    return {name: mean, **{f"{name}{end}": float(value) for end, value in found}}
 
 
 def matched_sites(

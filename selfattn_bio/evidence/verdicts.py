@@ -51,7 +51,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from selfattn_bio.arrays import Floats
-from selfattn_bio.evidence.associations import position_profile, strand_bias
+from selfattn_bio.evidence.positions import position_profile, strand_bias
 from selfattn_bio.evidence.records import (
     FEWER_RECORDS,
     HeldOut,

@@ -6,7 +6,7 @@ built matters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.nn.utils.parametrize import register_parametrization
@@ -68,9 +68,7 @@ def build_members(
     """
     if isinstance(section, config.CnnModel):
         return [Cnn(section, num_outputs) for _ in range(section.members)]
-    kinds: dict[str, Callable[..., Body]] = {
-        **{"attention": AttentionBody, "paired": PairedBody, "dilated": Dilated}
-    }
+    kinds: Any = {"attention": AttentionBody, "paired": PairedBody, "dilated": Dilated}
     return [kinds[section.kind](section, num_outputs, objective) for _ in range(section.members)]
 
 

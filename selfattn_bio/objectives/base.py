@@ -7,7 +7,7 @@ new file of this package. The class is registered by its `kind=`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -420,3 +420,12 @@ class Objective(ABC, Generic[SectionT]):
 def objective_of(section: AnyObjective | ObjectiveSection) -> Objective[Any]:
     """Return the objective that a section [objective] describes."""
     return OBJECTIVES[section.kind](section)
+
+
+def measurer_of_each(measurers: Mapping[str, Measurer]) -> OutputMeasurer:
+    """Return the measurer of several outputs, from that of each by name."""
+    return lambda rows: {
+        (name, metric): value
+        for name, measured in measurers.items()
+        for metric, value in measured(rows).items()
+    }

@@ -104,11 +104,8 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
         return [Answer("label", without_unknown(targets))]
 
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> BinaryLoss:
-        kind = (
-            WeightedBinaryLoss
-            if isinstance(run.training.balance, config.ReweightBalance)
-            else BinaryLoss
-        )
+        is_weighted = isinstance(run.training.balance, config.ReweightBalance)
+        kind = WeightedBinaryLoss if is_weighted else BinaryLoss
         return kind(self, run.training, targets)
 
     def examples_of(self, targets: NDArray, records: pd.DataFrame) -> Examples:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -151,29 +151,22 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         ArgumentError
             If a sequence is shorter than a bin.
         """
-        found: list[Array] = [np.empty((0, 2))] * len(inputs)
-        for rows, values in self.read_batches(scorer, inputs):
-            for row, value in zip(rows, values, strict=True):
-                found[row] = value
-        return found
-
-    def read_batches(
-        self, scorer: Scorer, inputs: Sequence[NDArray[np.uint8]]
-    ) -> Iterator[tuple[NDArray[np.int64], Sequence[Array]]]:
         size = self.section.bin
         if inputs and (shortest := min(map(len, inputs))) < size:
             raise ArgumentError(
                 f"a sequence has {shortest} bp, but the model needs at least one bin of {size} bp"
             )
         whole = [row[: len(row) // size * size] for row in inputs]
-        for rows in scorer.batches(whole):
-            forward = [whole[i] for i in rows]
+
+        def read(forward: list[NDArray[np.uint8]]) -> Any:
             reverse = [scorer.alphabet.reverse_complement(row) for row in forward]
             strands = zip(
                 self._log_rates(scorer, forward), self._log_rates(scorer, reverse), strict=True
             )
             values = [(one + other[::-1, ::-1]) / 2 for one, other in strands]
-            yield rows, scorer.stacked(values, forward)
+            return scorer.stacked(values, forward)
+
+        return scorer.in_batches(whole, read)
 
     @torch.inference_mode()
     def _log_rates(self, scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[Array]:
@@ -201,26 +194,14 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         self, ids: Sequence[str], outputs: Sequence[NDArray], flags: dict[str, list[str]]
     ) -> pd.DataFrame:
         """Return one row per bin, from log rates (bins, 2) of each record."""
-        counts, size = [len(rows) for rows in outputs], self.section.bin
-        rates = np.concatenate([np.empty((0, 2)), *outputs])
-        start = np.concatenate(
-            [np.empty(0, np.int64), *(size * np.arange(count) for count in counts)]
-        )
+        rates, size = np.concatenate([np.empty((0, 2)), *outputs]), self.section.bin
+        row = np.repeat(np.arange(len(ids)), [len(rows) for rows in outputs])
+        columns = {name: np.array(of, object) for name, of in {"id": ids, **flags}.items()}
+        records = pd.DataFrame(columns).iloc[row].reset_index(drop=True)
+        start = size * records.groupby(row).cumcount()
         strands = {f"probability_{strand}": chance(rates[:, [i]]) for i, strand in enumerate("+-")}
-        of_records = {
-            name: np.repeat(np.array(values, object), counts)
-            for name, values in {"id": ids, **flags}.items()
-        }
-        table = pd.DataFrame(
-            {
-                "id": of_records.pop("id"),
-                "start": start,
-                "end": start + size,
-                "probability": chance(rates),
-                **strands,
-            }
-        )
-        return table.assign(**of_records)
+        bins = {"start": start, "end": start + size, "probability": chance(rates), **strands}
+        return pd.concat([records[["id"]], pd.DataFrame(bins), records[list(flags)]], axis=1)
 
 
 class BinsLoss(Loss):

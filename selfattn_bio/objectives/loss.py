@@ -106,12 +106,10 @@ def cross_entropy_sum(
     flat = outputs.float().flatten(0, -2)
     repeated = targets[:, None].expand(outputs.shape[:-1]).flatten()
     known = repeated != UNKNOWN
-    return (
-        cross_entropy(
-            flat[known], repeated[known], weights, label_smoothing=smoothing, reduction="sum"
-        )
-        / members
+    total = cross_entropy(
+        flat[known], repeated[known], weights, label_smoothing=smoothing, reduction="sum"
     )
+    return total / members
 
 
 class ClassLoss(Loss):

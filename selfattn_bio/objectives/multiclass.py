@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from selfattn_bio import config
+from selfattn_bio.arrays import Integers
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import Answer, Array, OutputMeasurer, Predictions
@@ -113,9 +114,7 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
 class MulticlassLoss(ClassLoss):
     """Cross-entropy of the class of each record, with class weights."""
 
-    def __init__(
-        self, objective: Multiclass, training: config.Training, classes: NDArray[np.int64]
-    ) -> None:
+    def __init__(self, objective: Multiclass, training: config.Training, classes: Integers) -> None:
         super().__init__(objective, training)
         if training.class_weights == "balanced":
             counts = np.bincount(
@@ -129,12 +128,12 @@ class MulticlassLoss(ClassLoss):
         return Batch(tokens, torch.from_numpy(targets), int((targets != UNKNOWN).sum()))
 
 
-def _is_class(targets: NDArray[np.int64], column: int) -> Array:
+def _is_class(targets: Integers, column: int) -> Array:
     """Return 1.0 for records of a class, 0.0 for those of others, NaN if unknown, (n,)."""
     return np.where(targets == UNKNOWN, np.nan, targets == column)
 
 
-def confusion(predictions: Array, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+def confusion(predictions: Array, targets: Integers) -> Integers:
     """Count how often each true class (row) is predicted as each class (column).
 
     Maps predictions (n, C) and class indices (n,) to counts (C, C). Unknown targets are left out.
@@ -145,7 +144,7 @@ def confusion(predictions: Array, targets: NDArray[np.int64]) -> NDArray[np.int6
     ).reshape(size, size)
 
 
-def confusion_metrics(counts: NDArray[np.int64]) -> dict[str, float]:
+def confusion_metrics(counts: Integers) -> dict[str, float]:
     """Compute accuracy, macro_f1 and mcc from the counts (C, C) of `confusion`.
 
     Values are NaN if all counts are 0. macro_f1 averages over the classes that occur or are
@@ -167,9 +166,7 @@ def confusion_metrics(counts: NDArray[np.int64]) -> dict[str, float]:
     }
 
 
-def class_metrics(
-    counts: NDArray[np.int64], classes: Sequence[str]
-) -> dict[tuple[str, str], float]:
+def class_metrics(counts: Integers, classes: Sequence[str]) -> dict[tuple[str, str], float]:
     """Compute recall, precision and f1 of each class from the counts (C, C) of `confusion`.
 
     Values are NaN without a record of the class (recall), of the predicted class (precision), or

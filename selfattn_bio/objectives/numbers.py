@@ -35,6 +35,7 @@ from selfattn_bio.objectives.base import (
     Objective,
     OutputMeasurer,
     Predictions,
+    measurer_of_each,
 )
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.normalisation import quantiles, size_factors, to_quantiles
@@ -93,15 +94,11 @@ class Columns(Objective[ColumnsT]):
 
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         values = np.asarray(predictions)
-        columns = [
-            (name, self.measurer(values[:, [i]], targets[:, [i]]))
+        columns = {
+            name: self.measurer(values[:, [i]], targets[:, [i]])
             for i, name in enumerate(self.section.columns)
-        ]
-        return lambda rows: {
-            (name, metric): value
-            for name, measured in columns
-            for metric, value in measured(rows).items()
         }
+        return measurer_of_each(columns)
 
     def answers(self, targets: NDArray) -> list[Answer]:
         return [Answer(self.answer_kind, column) for column in self.output_targets(targets).T]
@@ -255,11 +252,8 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
 
     @property
     def rule(self) -> str:
-        return (
-            "a count of 0 or more"
-            if self.section.loss == "poisson"
-            else "a finite number below 1e30"
-        )
+        is_count = self.section.loss == "poisson"
+        return "a count of 0 or more" if is_count else "a finite number below 1e30"
 
     def is_valid(self, numbers: pd.Series) -> pd.Series:
         finite = numbers.abs() <= LARGEST

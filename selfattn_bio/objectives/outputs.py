@@ -100,11 +100,9 @@ class ClassOutput(Output):
         return np.linspace(0, number - 1, min(limit, number)).round().astype(int)
 
     def note(self, chosen: int, called: int, threshold: float) -> str:
-        return (
-            f"; the probability of {called} of them reaches the threshold {threshold:.3g}"
-            if called < chosen
-            else ""
-        )
+        if called >= chosen:
+            return ""
+        return f"; the probability of {called} of them reaches the threshold {threshold:.3g}"
 
 
 class NumberOutput(Output):

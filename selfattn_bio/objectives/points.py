@@ -197,16 +197,11 @@ class Bins:
     @classmethod
     def of(cls, records: NDArray[np.object_], size: int) -> Bins:
         """Merge the bins of records, each `size` bp long, counted from the record's start."""
-        counts = [each.length // size for each in records]
+        starts = [each.start + size * np.arange(each.length // size) for each in records]
         keys = pd.DataFrame(
             {
-                "chrom": np.repeat([each.chrom for each in records], counts),
-                "start": np.concatenate(
-                    [
-                        each.start + size * np.arange(count)
-                        for each, count in zip(records, counts, strict=True)
-                    ]
-                ),
+                "chrom": np.repeat([each.chrom for each in records], list(map(len, starts))),
+                "start": np.concatenate(starts),
                 "label": np.concatenate([each.labels(size).max(axis=1) for each in records]),
             }
         )

@@ -36,6 +36,7 @@ from selfattn_bio.objectives.base import (
     Objective,
     OutputMeasurer,
     Predictions,
+    measurer_of_each,
 )
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.numbers import mean_of_known
@@ -255,12 +256,8 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         return of_rows
 
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
-        measured = dict(zip(self.section.tracks, self._measured(predictions, targets), strict=True))
-        return lambda rows: {
-            (name, metric): value
-            for name, of_track in measured.items()
-            for metric, value in of_track(rows).items()
-        }
+        measured = self._measured(predictions, targets)
+        return measurer_of_each(dict(zip(self.section.tracks, measured, strict=True)))
 
     def _measured(self, predictions: Predictions, targets: NDArray) -> list[Measurer]:
         """Return the measurer of each track."""

@@ -80,13 +80,10 @@ class Several(Objective[config.SeveralObjective], kind="several"):
         return SeveralLoss(self, losses, targets)
 
     def predictions(self, outputs: Array) -> Array:
-        return np.concatenate(
-            [
-                part.predictions(outputs[..., self.slices[name]])
-                for name, part in self.parts.items()
-            ],
-            axis=-1,
-        )
+        found = [
+            part.predictions(outputs[..., self.slices[name]]) for name, part in self.parts.items()
+        ]
+        return np.concatenate(found, axis=-1)
 
     @property
     def exported(self) -> Exported:  # type: ignore[override]

@@ -112,15 +112,9 @@ def favour_sentence(
     objective
         The objective of the model, which knows the direction of its main metric.
     """
-    lower = [
-        title_of(name)
-        for name in metrics
-        if (
-            not objective.higher_is_better
-            if name == objective.main_metric
-            else name.rpartition(".")[2] in LOWER_IS_BETTER
-        )
-    ]
+    is_lower_better = {name: name.rpartition(".")[2] in LOWER_IS_BETTER for name in metrics}
+    is_lower_better[objective.main_metric] = not objective.higher_is_better
+    lower = [title_of(name) for name in metrics if is_lower_better[name]]
     if len(lower) == len(metrics):
         return "Negative values favour the model."
     exception = f" (negative values for {', '.join(lower)})" if lower else ""

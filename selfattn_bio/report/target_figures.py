@@ -19,6 +19,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.display import short_name, short_names
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.summary import COVERAGE
@@ -55,7 +56,7 @@ def multiclass_figures(objective: Multiclass, tested: Tested) -> list[Drawing]:
     ]
 
 
-def _confusion(tested: Tested, counts: NDArray[np.int64], names: list[str], unit: str) -> Drawing:
+def _confusion(tested: Tested, counts: Integers, names: list[str], unit: str) -> Drawing:
     if not counts.any():
         why = f"No class of the test {unit} is known."
         return tested.skip("confusion", "Confusion matrix", why)
@@ -86,9 +87,7 @@ def _confusion(tested: Tested, counts: NDArray[np.int64], names: list[str], unit
     )
 
 
-def _most_frequent(
-    counts: NDArray[np.int64], names: list[str]
-) -> tuple[NDArray[np.int64], list[str]]:
+def _most_frequent(counts: Integers, names: list[str]) -> tuple[Integers, list[str]]:
     """Merge all but the most frequent true classes if there are more than 20."""
     if len(names) <= MAX_CLASSES:
         return counts, names
@@ -100,9 +99,7 @@ def _most_frequent(
     return merged, [*(names[i] for i in kept), OTHERS]
 
 
-def _curves(
-    tested: Tested, predicted: NDArray[np.float64], truth: NDArray[np.int64], names: list[str]
-) -> list[Drawing]:
+def _curves(tested: Tested, predicted: Floats, truth: Integers, names: list[str]) -> list[Drawing]:
     """Draw ROC and precision-recall curves, each class against all others."""
     known = truth != UNKNOWN
     counts = np.bincount(truth[known], minlength=len(names))
@@ -181,7 +178,7 @@ def labels_figures(objective: Labels, tested: Tested) -> list[Drawing]:
     ]
 
 
-def _along(tested: Tested, along: dict[str, NDArray[np.float64]]) -> Drawing:
+def _along(tested: Tested, along: dict[str, Floats]) -> Drawing:
     """Draw accuracies (n, 10) of each classifier in the parts of each record."""
     of_model = along["model"]
     complete = of_model[np.isfinite(of_model).all(axis=1)]
@@ -199,12 +196,12 @@ def _along(tested: Tested, along: dict[str, NDArray[np.float64]]) -> Drawing:
         f"95 % intervals over records. Records of fewer than {plots.PARTS} positions are left out.",
         "Labels near the ends have context on one side only, so a lower accuracy there is "
         "expected.",
-        lambda ax: plots.draw_along(accuracies, ax, "accuracy", "position"),
+        lambda ax: plots.draw_along(accuracies, ax),
         finding=_ends(complete),
     )
 
 
-def _ends(accuracies: NDArray[np.float64]) -> str:
+def _ends(accuracies: Floats) -> str:
     """Compare accuracies (n, 10) at the ends of records with the middle, by a normal interval."""
     ends, middle = accuracies[:, [0, -1]].mean(axis=1), accuracies[:, 2:-2].mean(axis=1)
     (difference,), (half,) = plots.normal_intervals([ends - middle])
@@ -222,14 +219,14 @@ def _ends(accuracies: NDArray[np.float64]) -> str:
     )
 
 
-def _position_counts(truth: pd.Series, calls: pd.Series, classes: str) -> NDArray[np.int64]:
+def _position_counts(truth: pd.Series, calls: pd.Series, classes: str) -> Integers:
     """Count each true label (row) and predicted label (column) over all known positions."""
     known, codes = truth != "", list(classes.encode())
     true, called = (np.frombuffer("".join(of[known]).encode(), np.uint8) for of in (truth, calls))
     return pd.crosstab(true, called).reindex(index=codes, columns=codes, fill_value=0).to_numpy()
 
 
-def _accuracy_along(truth: pd.Series, calls: pd.Series) -> NDArray[np.float64]:
+def _accuracy_along(truth: pd.Series, calls: pd.Series) -> Floats:
     """Return the accuracy in each tenth of each record, (n, 10), missing without known labels.
 
     Ten parts of a record of 25 positions have two or three positions each. All parts are missing

@@ -259,23 +259,22 @@ def draw_pairs(
     ax.legend(**ABOVE, ncols=3, columnspacing=1.0)
 
 
-def draw_along(
-    accuracies: Mapping[str, Sequence[NDArray[Any]]], ax: Axes, label: str, unit: str
-) -> None:
-    """Draw the mean of a value in each tenth of the records, with its 95 % interval over records.
+def draw_along(accuracies: Mapping[str, Sequence[NDArray[Any]]], ax: Axes) -> None:
+    """Draw the accuracy in each tenth of the records, with its 95 % interval over records.
 
     Parameters
     ----------
     accuracies
         Name of the classifier, the model first -> one array of values over records for each part.
-    label, unit
-        Label of the vertical axis, and of the positions.
+    ax
+        Axes to draw into.
     """
     for i, (name, parts) in enumerate(accuracies.items()):
         means, halves = normal_intervals(parts)
         middles = (np.arange(len(parts)) + 0.5) / len(parts)
         ax.errorbar(middles, means, yerr=halves, color=PALETTE[i], label=name, **DOTS)
-    ax.set(xlim=(0, 1), xlabel=f"position in the record (0: first {unit}, 1: last)", ylabel=label)
+    ends = "0: first position, 1: last"
+    ax.set(xlim=(0, 1), xlabel=f"position in the record ({ends})", ylabel="accuracy")
     ax.legend(**ABOVE, ncols=2)
 
 

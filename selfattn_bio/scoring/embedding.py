@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -127,11 +128,7 @@ def embed_batches(
     inputs = read_inputs(scorer.policy, sequences, scorer.tokenizer.k, genome)
     for part in chunks(inputs, TableScorer(scorer, rc=False, coverage=None)):
         ids, letters = [each.id for each in part], [each.letters for each in part]
-        found: list[Scores] = [np.empty((0, 0), np.float32)] * len(letters)
-        for rows in scorer.batches(letters):
-            of_rows = _encoded(scorer, [letters[i] for i in rows])
-            for row, vectors in zip(rows, of_rows, strict=True):
-                found[row] = vectors if per_token else vectors.mean(axis=0, keepdims=True)
+        found = scorer.in_batches(letters, partial(_encoded, scorer, per_token))
         counts = [len(each) for each in found]
         positions = pd.DataFrame({"id": np.repeat(np.array(ids, dtype=object), counts)})
         if per_token:
@@ -141,12 +138,7 @@ def embed_batches(
 
 
 def embed_file(
-    model: Models,
-    sequences: Inputs,
-    output: str | Path,
-    *,
-    per_token: bool = False,
-    genome: str | Path | None = None,
+    model: Models, sequences: Inputs, output: str | Path, *, per_token: bool = False
 ) -> tuple[int, int]:
     """Embed sequences and write their vectors.
 
@@ -155,7 +147,7 @@ def embed_file(
 
     Parameters
     ----------
-    model, sequences, per_token, genome
+    model, sequences, per_token
         As for `embed`.
     output
         .parquet or .npz to write, in the form of `Embeddings.save`.
@@ -173,7 +165,7 @@ def embed_file(
     """
     output = check_ending(output, *ENDINGS)
     check_output_file(output, sequences)
-    parts = embed_batches(model, sequences, per_token, genome)
+    parts = embed_batches(model, sequences, per_token)
     if output.suffix == ".npz":
         found = _joined(parts)
         found.save(output)
@@ -195,12 +187,17 @@ def _joined(parts: Iterable[Embeddings]) -> Embeddings:
     )
 
 
-def _encoded(scorer: Scorer, letters: list[Ascii]) -> list[Scores]:
-    """Return `Network.encode` of each sequence, (M, D), without padding and head vectors."""
+def _encoded(scorer: Scorer, per_token: bool, letters: list[Ascii]) -> list[Scores]:
+    """Return `Network.encode` of each sequence, (M, D), or the mean of its positions, (1, D).
+
+    Padding and head vectors are left out.
+    """
     with torch.inference_mode():
         vectors, inside = scorer.network.encode(scorer.tokens_of(letters))
         counts = inside.sum(1).tolist()
-    return [row[:count] for row, count in zip(vectors.float().cpu().numpy(), counts, strict=True)]
+    pairs = zip(vectors.float().cpu().numpy(), counts, strict=True)
+    found = [row[:count] for row, count in pairs]
+    return found if per_token else [row.mean(axis=0, keepdims=True) for row in found]
 
 
 def _spans(scorer: Scorer, num_letters: int, num_positions: int) -> Integers:

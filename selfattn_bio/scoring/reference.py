@@ -70,8 +70,9 @@ class Reference:
         one that gives the validation records the highest likelihood.
         """
         train, valid = _some(train), _some(valid)
-        joined, held = _joined(alphabet, train), _joined(alphabet, valid)
-        chains = [_chain(alphabet, joined, order) for order in _orders(len(alphabet.letters))]
+        held = _joined(alphabet, valid)
+        orders = _orders(len(alphabet.letters))
+        chains = [fit_chain(alphabet, train, order).astype(np.float32) for order in orders]
         means = [
             found.mean() if (found := chain[_contexts(alphabet, held, order)[:2]]).size else -np.inf
             for order, chain in enumerate(chains)
@@ -93,12 +94,7 @@ class Reference:
         split is scaled so that it does not depend on the length.
         """
         order = round(math.log(len(self.chain), len(self.alphabet.letters)))
-        totals, counts = np.zeros(len(letters)), np.zeros(len(letters))
-        for first, rows, context, letter in _batches(self.alphabet, letters, order):
-            number = np.bincount(rows)
-            found = slice(first, first + len(number))
-            totals[found] += np.bincount(rows, self.chain[context, letter])
-            counts[found] += number
+        totals, counts = log_likelihoods(self.alphabet, self.chain, letters, order)
         return (totals / np.maximum(counts, 1) - self.center) * np.sqrt(counts)
 
     def out_of_distribution(self, letters: Sequences) -> list[str]:
@@ -194,13 +190,31 @@ def _joined(alphabet: Alphabet, letters: Sequences) -> Ascii:
     return np.concatenate([part for row in letters for part in (alphabet.codes(row), between)])
 
 
-def _chain(alphabet: Alphabet, codes: Ascii, order: int) -> Scores:
-    """Return log-probabilities (A^order, A), with a pseudocount of 1."""
+def fit_chain(alphabet: Alphabet, letters: Sequences, order: int) -> Floats:
+    """Return the log-probabilities (A^order, A) of a Markov chain, with a pseudocount of 1."""
     size = len(alphabet.letters)
-    context, letter, _ = _contexts(alphabet, codes, order)
-    pairs = np.bincount(context * size + letter, minlength=size ** (order + 1))
-    counts = 1.0 + pairs.reshape(-1, size)
-    return np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
+    counts = np.ones(size ** (order + 1))
+    for _, _, context, letter in _batches(alphabet, letters, order):
+        counts += np.bincount(context * size + letter, minlength=len(counts))
+    table = counts.reshape(-1, size)
+    return np.log(table / table.sum(axis=1, keepdims=True))
+
+
+def log_likelihoods(
+    alphabet: Alphabet, chain: Floats | Scores, letters: Sequences, order: int
+) -> tuple[Floats, Floats]:
+    """Return the sum of the log-probabilities of each record, and its number of symbols, both (n,).
+
+    Symbols count if they and the `order` symbols before them are not ambiguous. The chain may have
+    a lower order.
+    """
+    totals, counts = np.zeros((2, len(letters)))
+    for first, rows, context, letter in _batches(alphabet, letters, order):
+        number = np.bincount(rows)
+        found = slice(first, first + len(number))
+        totals[found] += np.bincount(rows, chain[context % len(chain), letter])
+        counts[found] += number
+    return totals, counts
 
 
 def _contexts(alphabet: Alphabet, codes: Ascii, order: int) -> tuple[Integers, Ascii, Bools]:
@@ -261,9 +275,7 @@ def _variety(alphabet: Alphabet, letters: Sequences) -> Floats:
 
 def _ambiguous(alphabet: Alphabet, letters: Sequences) -> Floats:
     """Return the fraction of ambiguous symbols of each record, (n,)."""
-    known = np.zeros(len(letters))
-    for first, rows, _, _ in _batches(alphabet, letters, 0):
-        number = np.bincount(rows)
-        known[first : first + len(number)] += number
+    every = np.zeros((1, len(alphabet.letters)))  # a chain of order 0
+    _, known = log_likelihoods(alphabet, every, letters, 0)
     lengths = np.maximum([len(row) for row in letters], 1)
     return (lengths - known) / lengths

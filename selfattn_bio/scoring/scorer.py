@@ -6,10 +6,10 @@ Takes care of batching, padding, the device and the calibration.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from selfattn_bio.sequence.policy import SequencePolicy, policy_of
 BATCH_LETTERS = 32_768
 # n upper-case ASCII sequences: an array (n, L) padded with 0 at the end, or n arrays
 Sequences = Ascii | Sequence[Ascii]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, as networks are
@@ -209,6 +210,13 @@ class Scorer:
             start += len(rows)
             yield rows
 
+    def in_batches(self, letters: Sequences, read: Callable[[list[Ascii]], Iterable[T]]) -> list[T]:
+        """Apply `read` to batches of sequences; return its value for each sequence, in order."""
+        found: dict[int, T] = {}
+        for rows in self.batches(letters):
+            found.update(zip(rows.tolist(), read([letters[i] for i in rows]), strict=True))
+        return [found[row] for row in range(len(letters))]
+
     def outputs(self, letters: Sequences) -> Floats:
         """Return the outputs (n, C) of sequences of any lengths, in the given order.
 
@@ -270,13 +278,12 @@ class Scorer:
         self, letters: Sequences, read: Callable[[torch.Tensor], torch.Tensor]
     ) -> list[Floats]:
         """Apply `read` to the tokens (B, N) of batches; return its row for each sequence."""
-        found: list[Floats] = [np.empty(0)] * len(letters)
+
+        def values(batch: list[Ascii]) -> Floats:
+            return read(self.tokens_of(batch)).double().cpu().numpy()
+
         with torch.inference_mode():
-            for rows in self.batches(letters):
-                values = read(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy()
-                for row, of_row in zip(rows, values, strict=True):
-                    found[row] = of_row
-        return found
+            return self.in_batches(letters, values)
 
     def _strands(self, letters: Sequences) -> list[Sequences]:
         """Return the strands whose outputs are averaged.

@@ -190,12 +190,9 @@ class _Shared:
 
     def _least(self, sizes: Integers, log_positions: Floats) -> Integers:
         enough = np.ceil(self.similarity * sizes - 1e-9)
-        run = (
-            (math.log(self.num_records * (1 + self.settings.canonical) / CHANCE) + log_positions)
-            / -math.log(self.match)
-            - self.settings.k
-            + 1
-        )
+        records = self.num_records * (1 + self.settings.canonical)  # with both strands of each
+        letters = (math.log(records / CHANCE) + log_positions) / -math.log(self.match)
+        run = letters - self.settings.k + 1
         by_chance = np.maximum(np.ceil(run), np.minimum(self.of_motif, sizes // 2))
         return np.maximum(np.maximum(enough, by_chance), 1).astype(np.int64)
 
@@ -203,14 +200,11 @@ class _Shared:
         """Yield pairs that may share enough k-mers, block by block of rows."""
         left = np.arange(self.num_records) if in_second is None else np.flatnonzero(~in_second)
         right = np.arange(self.num_records) if in_second is None else np.flatnonzero(in_second)
-        if not self.sizes.any():
+        known = self.sizes > 0
+        if not known.any():
             return
-        least = (
-            self._least(
-                self.sizes[self.sizes > 0].min(), 2 * self.log_lengths[self.sizes > 0].min()
-            )
-            - self.repeats.max()
-        )
+        fewest = self._least(self.sizes[known].min(), 2 * self.log_lengths[known].min())
+        least = fewest - self.repeats.max()
         ours, theirs = self.rare[left], csr_array(self.rare[right].T)
         work = np.cumsum(ours @ np.diff(theirs.indptr).astype(np.float64))
         inner = np.unique(
@@ -226,15 +220,9 @@ class _Shared:
             possible = shared + np.minimum(
                 self.repeats[first], self.repeats[second]
             ) >= self.needed(first, second)
-            yield self._kept(first, second, possible, in_second)
+            yield _kept(first[possible], second[possible], in_second)
         if self.repeats.any():
             yield self._neighbours(in_second)
-
-    def _kept(
-        self, first: Integers, second: Integers, wanted: Bools, in_second: Bools | None
-    ) -> tuple[Integers, Integers]:
-        wanted = wanted & (first < second) if in_second is None else wanted
-        return first[wanted].astype(np.int64), second[wanted].astype(np.int64)
 
     def _neighbours(self, in_second: Bools | None) -> tuple[Integers, Integers]:
         """Return pairs of records that may share only repeats.
@@ -256,12 +244,7 @@ class _Shared:
         one, other = np.unique(np.sort(np.concatenate(pairs, axis=1), axis=0), axis=1)
         if in_second is not None:
             one, other = np.where(in_second[one], other, one), np.where(in_second[one], one, other)
-        return self._kept(
-            one,
-            other,
-            np.ones(len(one), bool) if in_second is None else ~in_second[one] & in_second[other],
-            in_second,
-        )
+        return _kept(one, other, in_second)
 
     def exact(self, first: Integers, second: Integers) -> pd.DataFrame:
         """Count all shared k-mers of each pair and return the pairs that share enough."""
@@ -275,13 +258,14 @@ class _Shared:
                 )
         enough = found >= self.needed(first, second)
         first, second, found = first[enough], second[enough], found[enough]
-        return pd.DataFrame(
-            {
-                "first": first,
-                "second": second,
-                "similarity": found / np.minimum(self.sizes[first], self.sizes[second]),
-            }
-        )
+        similarity = found / np.minimum(self.sizes[first], self.sizes[second])
+        return pd.DataFrame({"first": first, "second": second, "similarity": similarity})
+
+
+def _kept(first: Integers, second: Integers, in_second: Bools | None) -> tuple[Integers, Integers]:
+    """Return each pair once, or the pairs with the second record, and only it, in `in_second`."""
+    kept = first < second if in_second is None else ~in_second[first] & in_second[second]
+    return first[kept].astype(np.int64), second[kept].astype(np.int64)
 
 
 def _columns(matrix: csr_array, wanted: Bools) -> csr_array:

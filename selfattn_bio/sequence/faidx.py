@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple, NoReturn
 import numpy as np
 import pysam
 
-from selfattn_bio.compression import is_compressed, open_uncompressed
+from selfattn_bio.compression import check_file, is_compressed, open_uncompressed
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG
@@ -83,10 +83,8 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _check_head(path: Path) -> bool:
     """Return whether the file is bgzip; raise if it is not FASTA that allows random access."""
-    if not os.path.isfile(path):  # also of a text that is too long for a name
-        hint = "Write a sequence to a FASTA file, and pass its path" if str(path).isalpha() else ""
-        is_folder = os.path.isdir(path)
-        _fail("this is a folder, not a FASTA file" if is_folder else "no such file", path, hint)
+    hint = "Write a sequence to a FASTA file, and pass its path" if str(path).isalpha() else ""
+    check_file(path, GenomeError, hint)
     with path.open("rb") as handle:
         zipped = (head := handle.read(4)) == _BGZF
         if zipped:
@@ -153,16 +151,12 @@ def _fits_headers(path: Path, rows: list[_FaiLine]) -> bool:
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as text:
         for row in rows:
             header = text[text.rfind(b"\n", 0, max(row.offset - 1, 0)) + 1 : row.offset]
-            if not header.endswith(b"\n") or header[1:].split(maxsplit=1)[:1] != [
-                row.name.encode()
-            ]:
+            name = header[1:].split(maxsplit=1)[:1]
+            if not header.endswith(b"\n") or name != [row.name.encode()]:
                 return False
         last = rows[-1]
-        end = (
-            last.offset
-            + last.length
-            + (last.length - 1) // max(last.letters, 1) * (last.bytes - last.letters)
-        )
+        newlines = (last.length - 1) // max(last.letters, 1) * (last.bytes - last.letters)
+        end = last.offset + last.length + newlines
         return end <= len(text) and not text[end:].strip()
 
 

@@ -331,13 +331,9 @@ def merge_intervals(starts: ArrayLike, ends: ArrayLike) -> tuple[Integers, Integ
 
     [4, 9), [2, 5) and [9, 12) become [2, 12).
     """
-    starts, ends = np.asarray(starts, np.int64), np.asarray(ends, np.int64)
-    numbers = run_numbers(starts, ends)
-    first = np.full(numbers.max(initial=-1) + 1, np.iinfo(np.int64).max)
-    last = np.full(len(first), np.iinfo(np.int64).min)
-    np.minimum.at(first, numbers, starts)
-    np.maximum.at(last, numbers, ends)
-    return first, last
+    intervals = {"start": np.asarray(starts, np.int64), "end": np.asarray(ends, np.int64)}
+    runs = pd.DataFrame(intervals).groupby(run_numbers(starts, ends))
+    return runs["start"].min().to_numpy(), runs["end"].max().to_numpy()
 
 
 def overlapping(starts: Integers, furthest: Integers, start: int, end: int) -> slice:

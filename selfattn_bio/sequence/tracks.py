@@ -21,7 +21,7 @@ import pyBigWig
 from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Integers
-from selfattn_bio.compression import lines_of
+from selfattn_bio.compression import check_file, lines_of
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import INTERVAL_FILES
 from selfattn_bio.sequence.genome import Genome, matching_name
@@ -218,8 +218,7 @@ class BigWig:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
-            _fail("this is a folder, not a file" if path.is_dir() else "no such file", path)
+        check_file(path, IntervalError)
         try:
             _check_bigwig(path)
             self._file = pyBigWig.open(str(path))
@@ -281,13 +280,11 @@ def read_bedgraph(path: Path) -> IntervalTrack:
 def covered(intervals: pd.DataFrame) -> IntervalTrack:
     """Return intervals as a track: 1 inside, 0 elsewhere."""
     runs = Cover(intervals).runs
-    return IntervalTrack(
-        {
-            chrom: (starts, ends, np.ones(len(starts), np.float32))
-            for chrom, (starts, ends) in runs.items()
-        },
-        0,
-    )
+    values = {
+        chrom: (starts, ends, np.ones(len(starts), np.float32))
+        for chrom, (starts, ends) in runs.items()
+    }
+    return IntervalTrack(values, 0)
 
 
 def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:

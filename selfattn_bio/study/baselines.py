@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -21,13 +21,14 @@ from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Examples
 from selfattn_bio.objectives.language import LanguageModel
 from selfattn_bio.objectives.numbers import Regression
+from selfattn_bio.scoring.reference import fit_chain, log_likelihoods
 from selfattn_bio.scoring.stack import baseline_setup
 from selfattn_bio.scoring.table import prediction_sets
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer, tokenizer_of
 from selfattn_bio.sequence.policy import policy_of
 from selfattn_bio.study.evaluated import Candidate, EvaluationRecords
-from selfattn_bio.training.stacking import fit_stack
+from selfattn_bio.training.stacking import fit_part, fit_stack
 
 Array = NDArray[np.float64]
 Split = Mapping[str, Letters]  # by name of the split
@@ -120,7 +121,8 @@ def fit_baselines(
 ) -> dict[str, Fitted]:
     """Fit the baselines of an objective, and predict the validation and test splits.
 
-    They are fitted to the training split, and the validation split chooses their settings.
+    They are fitted to the training split, and the validation split chooses their settings. Those of
+    `parts` are not fitted again if their strands and database are those of the run file.
 
     Parameters
     ----------
@@ -133,64 +135,54 @@ def fit_baselines(
     examples
         What metrics count in the validation and test splits.
     """
-    letters, corpus, start = records.letters, records.corpus, time.monotonic()
     if isinstance(objective, LanguageModel):
-        name, predictions = language_predictions(objective, tokenizer_of(task), letters)
+        start, valid = time.monotonic(), examples["valid"].targets
+        name, predictions = language_predictions(objective, tokenizer_of(task), records.letters)
         LOG.info(f"baselines fitted in {time.monotonic() - start:.1f} s")
-        valid = examples["valid"].targets
         return {name: Fitted(Classifier.of_predictions(objective, "baseline", predictions, valid))}
-    same = targets, task, parts, examples
-    found = fit_suitable(objective, corpus.alphabet, letters, *same)
+    found: dict[str, Fitted] = {}
+    if not objective.answers(targets["train"]):
+        return found
+    for prefix, alphabet, letters in _inputs(records):
+        policy = replace(policy_of(task.data), alphabet=alphabet)
+        setup = baseline_setup(task, policy, objective.section, threads=0)
+        for kind, obstacle in suitable(setup, letters["train"]):
+            name, start = prefix + kind.name, time.monotonic()
+            if obstacle:
+                if not kind.is_special:
+                    LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
+                continue
+            baseline = parts.get(name)
+            if baseline is None or not baseline.fitted_as(setup):
+                baseline = fit_part(setup, kind.name, letters, targets)
+            found[name] = _predicted(objective, baseline, letters, examples)
+            LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
+    return found
+
+
+def _inputs(records: EvaluationRecords) -> Iterator[tuple[str, Alphabet, Split]]:
+    """Yield the prefix of baselines, alphabet and letters of the first input, then the partner."""
+    corpus = records.corpus
+    yield "", corpus.alphabet, records.letters
     if corpus.partner:
         of_partner = {
             split: [corpus.partner_letters(int(i)) for i in rows]
             for split, rows in records.rows.items()
         }
-        found |= fit_suitable(objective, corpus.partner.alphabet, of_partner, *same, prefix=PARTNER)
-    return found
+        yield PARTNER, corpus.partner.alphabet, of_partner
 
 
-def fit_suitable(
-    objective: Objective[Any],
-    alphabet: Alphabet,
-    letters: Split,
-    targets: Mapping[str, NDArray],
-    task: RunFile,
-    parts: Mapping[str, Baseline],
-    examples: Mapping[str, Examples],
-    *,
-    prefix: str = "",
-) -> dict[str, Fitted]:
-    """Fit the baselines that suit the objective and the records.
-
-    Those of the stack are not fitted again if their strands and database are those of the run file.
-    """
-    policy = replace(policy_of(task.data), alphabet=alphabet)
-    setup = baseline_setup(task, policy, objective.section, threads=0)
-    found: dict[str, Fitted] = {}
-    has_answers = bool(objective.answers(targets["train"]))
-    for kind, obstacle in suitable(setup, letters["train"]) if has_answers else ():
-        name = prefix + kind.name
-        if obstacle:
-            if not kind.is_special:
-                LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
-            continue
-        start = time.monotonic()
-        baseline = parts.get(name)
-        if baseline is None or not baseline.fitted_as(setup):
-            baseline = kind(setup).fit(
-                letters["train"], targets["train"], letters["valid"], targets["valid"]
-            )
-        outputs = {
-            split: [of.of_records(baseline.read(letters[split]))] for split, of in examples.items()
-        }
-        classifier = Classifier.of_outputs(
-            objective, "baseline", outputs, examples["valid"].targets, baseline.calibration
-        )
-        chosen = classifier.chosen | baseline.chosen()
-        found[name] = Fitted(replace(classifier, chosen=chosen), baseline)
-        LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
-    return found
+def _predicted(
+    objective: Objective[Any], baseline: Baseline, letters: Split, examples: Mapping[str, Examples]
+) -> Fitted:
+    """Predict the validation and test splits with a fitted baseline."""
+    outputs = {
+        split: [of.of_records(baseline.read(letters[split]))] for split, of in examples.items()
+    }
+    classifier = Classifier.of_outputs(
+        objective, "baseline", outputs, examples["valid"].targets, baseline.calibration
+    )
+    return Fitted(replace(classifier, chosen=classifier.chosen | baseline.chosen()), baseline)
 
 
 def language_predictions(
@@ -246,34 +238,15 @@ def markov_nats(alphabet: Alphabet, train: Letters, valid: Letters) -> Nats:
     The order is chosen on the validation split; 1 is added to each count. All orders are evaluated
     on the same letters, those preceded by MAX_ORDER known letters (2 in protein).
     """
-    size = len(alphabet.letters)
-    most = MAX_ORDER if size == 4 else 2
+    most = MAX_ORDER if alphabet.is_nucleic else 2
     found: list[tuple[float, Nats]] = []
     for order in range(most + 1):
-        counts = np.ones((size**order, size))
-        for row in train:
-            np.add.at(counts, _contexts(alphabet, row, order, order), 1)
-        logs = np.log(counts / counts.sum(axis=1, keepdims=True))
+        chain = fit_chain(alphabet, train, order)
 
-        def nats(letters: Letters, order: int = order, logs: Array = logs) -> tuple[Array, Array]:
-            each = [logs[_contexts(alphabet, row, order, most)] for row in letters]
-            return np.array([-of.sum() for of in each]), np.array([float(len(of)) for of in each])
+        def nats(letters: Letters, chain: Array = chain) -> tuple[Array, Array]:
+            total, number = log_likelihoods(alphabet, chain, letters, most)
+            return -total, number
 
         total, number = nats(valid)
         found.append((total.sum() / number.sum() if number.any() else np.inf, nats))
     return min(found, key=lambda each: each[0])[1]
-
-
-def _contexts(
-    alphabet: Alphabet, row: NDArray[np.uint8], order: int, longest: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the numbers of the preceding `order` letters and the codes of the letters, both (m,).
-
-    Only letters that are known and preceded by `longest` known letters are included.
-    """
-    size, codes = len(alphabet.letters), alphabet.codes(row).astype(np.int64)
-    if len(codes) <= longest:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(codes, longest + 1)
-    windows = windows[(windows < size).all(axis=1)][:, longest - order :]
-    return windows[:, :-1] @ (size ** np.arange(order)[::-1]), windows[:, -1]

@@ -92,7 +92,7 @@ def check_candidates(
         If a model was trained on another corpus, split or objective, a parent of it saw a test
         record, or "model" reads other strands than the run file.
     """
-    corpus, test, split_sha256 = records.corpus, records.rows["test"], sha256_of(split)
+    corpus, split_sha256 = records.corpus, sha256_of(split)
     _check_strands(candidates["model"], task)
     for candidate in candidates.values():
         for folder in candidate.folders:
@@ -100,13 +100,7 @@ def check_candidates(
             own = read_run_file(folder / RUN).objective
             check_objective(own, task, folder)
             _check_targets(own, task, folder)
-            check_unseen(
-                folder,
-                corpus.records.iloc[test],
-                corpus.each(test),
-                corpus.alphabet,
-                corpus.assembly,
-            )
+            check_unseen(folder, corpus, records.rows["test"])
 
 
 def _check_strands(model: Candidate, task: RunFile) -> None:

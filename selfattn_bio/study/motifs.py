@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explanation
 from selfattn_bio.config import NO_DATABASE, Interpret
-from selfattn_bio.data.inputs import RecordPair, inputs_of
+from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
-from selfattn_bio.evaluation.units import Units
-from selfattn_bio.evidence.associations import is_palindromic
+from selfattn_bio.evaluation.units import TOO_NARROW, Units
 from selfattn_bio.evidence.epistasis import ORDERS, mean_of_strands
 from selfattn_bio.evidence.held_out import (
     RECORD_COLUMNS,
@@ -35,6 +34,7 @@ from selfattn_bio.evidence.interactions import (
     relevant_sites,
 )
 from selfattn_bio.evidence.marginals import pair_curves
+from selfattn_bio.evidence.positions import is_palindromic
 from selfattn_bio.evidence.records import HeldOut, held_out_records
 from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.model.checkpoint import read_provenance
@@ -67,20 +67,20 @@ def find_motifs(study: Study, input: str) -> MotifSet:
     _check_held_out(explained, test, place)
     settings, inputs = study.task.interpret, inputs_of(trained.scorer.run, trained.corpus)
     given = [inputs.of(row) for row in test.index]
-    letters = [each.first if isinstance(each, RecordPair) else each for each in given]
-    trained.check_unseen(test, letters)
-    motifs = _discover(explained, settings)
+    units, motifs = _units(study, trained, test), _discover(explained, settings)
     LOG.info(
         f"found {counted(len(motifs), 'motif')} in {time.monotonic() - start:.0f} s; testing the "
         f"evidence on {counted(len(test), 'test record')}"
     )
+    if units.name.endswith(TOO_NARROW):
+        LOG.warning(f"tests are over {units.name}. For more units, {study.task.split.enlarge}")
     motifs = add_evidence(
         motifs,
         trained.scorer,
         test.reset_index(drop=True).reindex(columns=RECORD_COLUMNS),
         given,
         trained.values[test.index.to_numpy()],
-        groups=_units(study, trained, test).numbers,
+        groups=units.numbers,
         hit_p=settings.hit_p,
         # its positions are those of the first input
         window=None if explained.input == PARTNER else settings.window,
@@ -150,7 +150,6 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         ppms = [{} if isinstance(motifs, MotifSet) else read_meme(motifs)] * len(outputs)
     test = trained.test_records(outputs)
     letters = dict(zip(test.index, trained.letters(test), strict=True))
-    trained.check_unseen(test, list(letters.values()))
     tables, curves = [], []
     for output, of_output in zip(outputs, ppms, strict=True):
         truth = trained.truth(output)[test.index].dropna()

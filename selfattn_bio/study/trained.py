@@ -151,19 +151,16 @@ class TrainedModel:
 
         Raises
         ------
-        CorpusError
-            If there are none.
+        CorpusError, ModelFolderError
+            If there are none, or a parent of the model saw one of them.
         """
         known = pd.concat([self.truth(output).notna() for output in outputs], axis=1).any(axis=1)
         test = self.records[(self.records["split"] == "test") & known]
         if test.empty:
             message = "test has no labelled record to test the evidence on"
             raise CorpusError(message, place=str(self.split), hint="Change [split]")
+        check_unseen(self.folder, self.corpus, test.index.to_numpy())
         return test
-
-    def check_unseen(self, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]]) -> None:
-        """Refuse test records that a parent of the model saw; see `lineage.check_unseen`."""
-        check_unseen(self.folder, records, letters, self.corpus.alphabet, self.corpus.assembly)
 
 
 def check_objective(own: AnyObjective, task: RunFile, folder: Path) -> None:

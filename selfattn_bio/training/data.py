@@ -228,10 +228,7 @@ class TrainingData:
         split = np.array(read_split(split_path, corpus.records["id"]))
         rows = {name: np.flatnonzero(split == name) for name in SPLITS}
         if lineage:  # check now: `evaluate` would refuse the trained model
-            test = rows["test"]
-            lineage.check(
-                corpus.records.iloc[test], corpus.each(test), corpus.alphabet, corpus.assembly
-            )
+            lineage.check(corpus, rows["test"])
         objective, targets = complete_targets(run, corpus, rows, split_path)
         train, valid = (SplitRecords(rows[name], targets[name]) for name in ("train", "valid"))
         run = run.model_copy(update={"objective": objective.section})

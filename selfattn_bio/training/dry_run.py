@@ -24,7 +24,7 @@ from selfattn_bio.training.data import Stream
 from selfattn_bio.training.memory import peak_mb, reset_peak
 from selfattn_bio.training.messages import report_start
 from selfattn_bio.training.resume import CheckpointFolder, checkpoints_of
-from selfattn_bio.training.trainer import Trainer, open_trainer
+from selfattn_bio.training.trainer import Trainer
 
 STEPS = 3
 
@@ -82,7 +82,7 @@ def take_dry_run(
     reset_peak()
     with TemporaryDirectory() as folder:
         output = Path(folder) / "model"
-        trainer = open_trainer(run, corpus, split_path, output, name)
+        trainer = Trainer(run, corpus, split_path, output, name)
         trainer.history.threads = choose_threads(trainer, threads)
         torch.set_num_threads(trainer.history.threads)
         report_start(trainer)

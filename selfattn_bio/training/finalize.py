@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
@@ -91,7 +90,9 @@ def write_model(
         "steps": trainer.history.step,
         "best_step": best_step,
     }
-    reference, seen = _reference(trainer, outputs), _seen(trainer)
+    reference, rows = _reference(trainer, outputs), _shown(trainer)
+    partners = np.array(data.corpus.partner_hashes)[rows].tolist() if data.run.partner else ()
+    seen = seen_table(data.corpus, rows, data.lineage, partners)
     with whole_folder(trainer.output) as folder:
         save_model(folder, data.run, _merged_weights(trainer, best_step), provenance)
         for step in trainer.best_weights.keys() - {best_step}:
@@ -203,19 +204,6 @@ def _reference(trainer: Trainer, outputs: Any) -> Reference:
     described = data.train if trainer.steps.shows_records else data.valid
     return Reference.of(
         data.corpus.alphabet, data.letters(described), data.letters(data.valid), conformal
-    )
-
-
-def _seen(trainer: Trainer) -> pd.DataFrame:
-    """List the records that the model and its parents saw."""
-    data, rows = trainer.data, _shown(trainer)
-    return seen_table(
-        data.corpus.records.iloc[rows],
-        data.corpus.each(rows),
-        data.corpus.alphabet,
-        data.corpus.assembly,
-        data.lineage.seen if data.lineage else None,
-        np.array(data.corpus.partner_hashes)[rows].tolist() if data.run.partner else (),
     )
 
 

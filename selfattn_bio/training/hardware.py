@@ -35,17 +35,6 @@ def seed_torch(*numbers: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
 
 
-def use_threads(threads: int) -> int:
-    """Let torch use `threads` threads, at most the available cores, and return the number used.
-
-    Processes of torchrun share the cores of their machine.
-    """
-    cores = available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    usable = max(1, min(threads, cores))
-    torch.set_num_threads(usable)
-    return usable
-
-
 def use_matmul(precision: str) -> None:
     """Set torch's float32 matrix precision for training.
 
@@ -74,12 +63,15 @@ def use_matmul(precision: str) -> None:
 def training_settings(threads: int, matmul: str) -> Iterator[int]:
     """Set torch's threads and matrix precision for a training, and restore them at the end.
 
-    Yields the number of threads. Scores after a training in Python then equal those of a command,
-    which runs in another process.
+    Yields the number of threads, at most that of the available cores, which processes of torchrun
+    share. Scores after a training in Python then equal those of a command, which runs in another
+    process.
     """
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    cores = available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    usable = max(1, min(threads, cores))
     try:
-        usable = use_threads(threads)
+        torch.set_num_threads(usable)
         use_matmul(matmul)
         yield usable
     finally:

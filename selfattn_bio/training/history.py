@@ -91,23 +91,21 @@ class History:
 
 
 class Meter:
-    """Measure the running time and speed of a training, over all its resumptions."""
+    """Measure the running time and speed of a training, over all its resumptions.
 
-    def __init__(self) -> None:
-        self._started = time.monotonic()
+    Parameters
+    ----------
+    seconds
+        Running time before the last resumption.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._started = time.monotonic() - seconds
 
     @property
     def seconds(self) -> float:
         """Return the running time."""
         return time.monotonic() - self._started
-
-    def state(self) -> dict[str, float]:
-        """Return the time so far, for a checkpoint."""
-        return {"seconds": self.seconds}
-
-    def restore(self, state: dict[str, float]) -> None:
-        """Continue from the state that `state` returned."""
-        self._started = time.monotonic() - state["seconds"]
 
     def speed(self, history: History, seconds: float) -> dict[str, float]:
         """Return the mean speed over the first `seconds` of the run, evaluations included.

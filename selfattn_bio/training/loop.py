@@ -28,7 +28,7 @@ from selfattn_bio.training.resume import (
     provenance_of,
 )
 from selfattn_bio.training.stacking import shared_parts
-from selfattn_bio.training.trainer import Trainer, open_trainer
+from selfattn_bio.training.trainer import Trainer
 
 
 def train(
@@ -86,7 +86,7 @@ def train(
     """
     check_model_output(output)
     chooses_precision = run.training.precision == "auto"
-    trainer = open_trainer(run, corpus, split_path, output, name)
+    trainer = Trainer(run, corpus, split_path, output, name)
     run, fabric = trainer.data.run, trainer.fabric
     split_sha256 = sha256_of(split_path)
     parts = (

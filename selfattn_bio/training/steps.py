@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio import config
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.data.batches import BalancedOrder
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
@@ -93,7 +93,7 @@ class Steps:
         epoch, rows = self.stream.batches(0)[0]
         return self.batch(epoch, _own_rows(rows, self.fabric)[0])[0]
 
-    def batch(self, epoch: int, rows: NDArray[np.int64]) -> tuple[Batch, int]:
+    def batch(self, epoch: int, rows: Integers) -> tuple[Batch, int]:
         """Return a batch of rows of the training split, and its number of letters."""
         inputs, targets = self.stream.examples(epoch, rows)
         batch = self.loss.batch(self.collate(inputs), targets)
@@ -151,7 +151,7 @@ class Steps:
         return {"num_positive": int(self.data.train.targets.sum())}
 
 
-def _own_rows(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], float]:
+def _own_rows(rows: Integers, fabric: Fabric) -> tuple[Integers, float]:
     """Return the rows of a batch that this process computes, and their weight in the loss.
 
     Processes take turns, and the weight is 1. A batch with fewer rows than processes is computed by
@@ -198,9 +198,7 @@ class BalancedSteps(Steps):
             )
         self.groups: list[str] = groups.tolist()
         self.valid_groups = found["valid"]
-        self.cells: NDArray[np.int64] = np.unique(
-            2 * numbers + data.train.targets, return_inverse=True
-        )[1]
+        self.cells: Integers = np.unique(2 * numbers + data.train.targets, return_inverse=True)[1]
 
     def _build_stream(self) -> Stream:
         data, training = self.data, self.data.run.training
@@ -215,7 +213,7 @@ class BalancedSteps(Steps):
     def main_metric(self) -> str:
         return "worst_auroc"
 
-    def metrics(self, predictions: NDArray[np.float64]) -> dict[str, float]:
+    def metrics(self, predictions: Floats) -> dict[str, float]:
         """Return loss and metrics, with the AUROC of the worst group."""
         worst = worst_auroc(self.valid_groups, self.data.valid.targets, predictions[:, 0])
         return {**super().metrics(predictions), "worst_auroc": worst}
@@ -232,7 +230,7 @@ class BalancedSteps(Steps):
         ]
 
 
-def weighted(train: SplitRecords, cells: NDArray[np.int64]) -> SplitRecords:
+def weighted(train: SplitRecords, cells: Integers) -> SplitRecords:
     """Return the training split with label and weight of each record as targets, (n, 2).
 
     All cells have the same total weight, and the mean weight is 1.

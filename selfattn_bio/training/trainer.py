@@ -116,13 +116,13 @@ class Validation:
         self, batches: Iterable[tuple[NDArray[np.int64], Iterable[Any]]], number: int
     ) -> list[Any] | None:
         """Return the values of `number` records, or None if any process was stopped meanwhile."""
-        found: list[Any] = [None] * number
+        found: dict[int, Any] = {}
         for rows, values in batches:
-            for row, value in zip(rows, values, strict=True):
-                found[row] = value
+            found.update(zip(rows.tolist(), values, strict=True))
             if self.signals.received:
                 break
-        return None if max_of_all(self.fabric, self.signals.received) else found
+        was_stopped = max_of_all(self.fabric, self.signals.received)
+        return None if was_stopped else [found[row] for row in range(number)]
 
 
 MAX_NAMED = 8  # records named in a message; longer lists are written to a file
@@ -134,13 +134,13 @@ class Trainer:
 
     Parameters
     ----------
-    fabric
-        Processes, device and precision of the run.
     run, corpus, split_path, output, name
         As in `training.loop.train`.
 
     Attributes
     ----------
+    fabric
+        Processes, device and precision of the run.
     data
         Completed run file, and the training and validation split.
     network
@@ -168,16 +168,12 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        fabric: Fabric,
-        run: RunFile,
-        corpus: Corpus,
-        split_path: Path,
-        output: Path,
-        name: str,
+        self, run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str
     ) -> None:
+        run = with_precision(run, checkpoints_of(output))
+        self.fabric = fabric = open_fabric(run.training.precision)
+        self.output, self.name = output, name
         torch.manual_seed(run.training.seed)
-        self.fabric, self.output, self.name = fabric, output, name
         self.data = data = TrainingData.read(run, corpus, split_path)
         run, training = data.run, data.run.training
         if run.stack.parts:
@@ -382,7 +378,7 @@ class Trainer:
         }
         state = {
             "history": asdict(self.history),
-            "meter": self.meter.state(),
+            "meter": {"seconds": self.meter.seconds},
             "scaler": self.fabric.strategy.precision.state_dict(),
             "steps": self.steps.state(),
         }
@@ -407,7 +403,7 @@ class Trainer:
         # there is no optimizer state if float16 has skipped all steps so far
         restore_optimizer(self.optimizer, parts.pop("optimizer", {}))
         self.history = History(**state["history"])
-        self.meter.restore(state["meter"])
+        self.meter = Meter(**state["meter"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         self.steps.restore(state["steps"])
         self.best_weights = {
@@ -419,15 +415,3 @@ class Trainer:
             if self.is_finished()
             else f"resuming from the checkpoint of step {step}"
         )
-
-
-def open_trainer(
-    run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str
-) -> Trainer:
-    """Open the devices and return a training before its first step.
-
-    Parameters are those of `loop.train`.
-    """
-    run = with_precision(run, checkpoints_of(output))
-    fabric = open_fabric(run.training.precision)
-    return Trainer(fabric, run, corpus, split_path, output, name)

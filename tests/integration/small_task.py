@@ -26,7 +26,6 @@ from selfattn_bio.errors import TrainingInterrupted
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.training import loop
-from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.trainer import Trainer
 
 # these differ from run to run
@@ -170,9 +169,9 @@ def fit(folder, run_file, output="model", *, threads=1):
 
 def trainer_of(folder, run_file, precision="32-true"):
     """Return a trainer that has taken no step."""
-    fabric, folder = open_fabric(precision), Path(folder)
-    split = folder / "split.tsv"
-    return Trainer(fabric, run_file, corpus_of(folder), split, folder / "none", "model")
+    training = run_file.training.model_copy(update={"precision": precision})
+    run_file, folder = run_file.model_copy(update={"training": training}), Path(folder)
+    return Trainer(run_file, corpus_of(folder), folder / "split.tsv", folder / "none", "model")
 
 
 def copy_task(task, folder, model=None):
@@ -282,16 +281,13 @@ def write_gradients(folder, environment, merged, output):
     """
     os.environ |= environment
     torch.set_num_threads(1)
-    fabric = open_fabric("32-true")
-    run_file = config.read_run_file(folder / "run.toml")
-    split, none = folder / "split.tsv", folder / "none"
-    trainer = Trainer(fabric, run_file, corpus_of(folder), split, none, "model")
+    trainer = trainer_of(folder, config.read_run_file(folder / "run.toml"))
     if merged:
         (epoch, first), (_, second) = trainer.steps.stream.batches(0)
         trainer.steps.stream.batches = lambda step: [(epoch, np.concatenate([first, second]))]
     trainer.steps.add_gradients(0)
     gradients = {name: parameter.grad for name, parameter in trainer.bare.named_parameters()}
-    if fabric.is_global_zero:
+    if trainer.fabric.is_global_zero:
         save_file(gradients, output)
 
 

@@ -26,7 +26,7 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import Stack, fitted_parts
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.study.baselines import fit_suitable, predict_networks
+from selfattn_bio.study.baselines import fit_baselines, predict_networks
 from selfattn_bio.training import finalize
 from selfattn_bio.training.stacking import fit_stack
 
@@ -216,11 +216,12 @@ def test_part_with_other_settings_is_fitted_again(task):
     fit_to = letters["train"], labels["train"], letters["valid"], labels["valid"]
     setups = (Setup(SequencePolicy(DNA), strands) for strands in ("given", "both"))
     given, both = (BASELINES["kmer6_logistic"](setup).fit(*fit_to) for setup in setups)
+    records = SimpleNamespace(letters=letters, corpus=SimpleNamespace(alphabet=DNA, partner=None))
     for part in (given, both):
         objective = objective_of(run.objective)
         examples = {split: Examples(None, labels[split]) for split in ("valid", "test")}
         parts = {"kmer6_logistic": part}
-        fitted = fit_suitable(objective, DNA, letters, labels, run, parts, examples)
+        fitted = fit_baselines(objective, records, run, labels, parts, examples)
         found = fitted["kmer6_logistic"].model
         assert found.setup.strands == "given"
         again, first = (each.logits(letters["test"]) for each in (found, given))

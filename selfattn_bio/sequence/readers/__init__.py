@@ -166,13 +166,9 @@ def sequence_files(
     return [SequenceFile(Path(path), label, fields, stem) for path, label, stem in each]
 
 
-def read_records(
-    path: str | Path, alphabet: Alphabet, summary: ReadSummary | None = None
-) -> Iterator[Record]:
+def read_records(path: str | Path, alphabet: Alphabet) -> Iterator[Record]:
     """Read a file of sequences in any format; see `SequenceFile.records`."""
-    return SequenceFile(Path(path)).records(
-        SequencePolicy(alphabet), summary if summary is not None else ReadSummary()
-    )
+    return SequenceFile(Path(path)).records(SequencePolicy(alphabet), ReadSummary())
 
 
 def kind_of(blocks: BlockReader, fields: Fields) -> str:

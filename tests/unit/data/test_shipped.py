@@ -28,7 +28,8 @@ from selfattn_bio.motifs import open_database
 from selfattn_bio.scoring.loading import folder_of, load
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.readers import read_records
+from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.readers import SequenceFile, read_records
 from selfattn_bio.sequence.records import ReadSummary
 
 ROOT = Path(__file__).parents[3]
@@ -50,7 +51,8 @@ def test_checksums():
 def test_fly_promoters_match_the_readme():
     summary, counts, seen = ReadSummary(), Counter(), set()
     for name in ("positives", "negatives"):
-        for record in read_records(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA, summary):
+        file = SequenceFile(ROOT / f"data/fly_promoters/{name}.fa.gz")
+        for record in file.records(SequencePolicy(DNA), summary):
             counts[SPLITS.get(record.chrom, "train"), name] += 1
             assert len(record.letters) == record.end - record.start == 300
             kind = "promoter" if name == "positives" else "distal"
@@ -184,7 +186,7 @@ def test_jaspar_is_read_from_the_package(group, tmp_path):
 
 def test_arm_2r_and_its_starts_match_the_readme():
     """Check the initiator, which begins two bp upstream of a start and is not in the promoters."""
-    letters = next(iter(read_records(ROOT / "data/fly_2R/chr2R.fa.gz", DNA, ReadSummary()))).letters
+    letters = next(iter(read_records(ROOT / "data/fly_2R/chr2R.fa.gz", DNA))).letters
     rows = [line.split("\t") for line in (ROOT / "data/fly_2R/tss.bed").read_text().splitlines()]
     starts = [(int(row[1]), row[5]) for row in rows if int(row[2]) == int(row[1]) + 1]
     assert (len(letters), len(starts), len(set(starts))) == (21146708, 3414, 3414)

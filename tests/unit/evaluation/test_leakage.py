@@ -1,14 +1,16 @@
 """Planted leaks of each kind are found with their source, and records that parents saw refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from listed_records import corpus_of, seen
 
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
-from selfattn_bio.evaluation.lineage import check_unseen, read_lineage, seen_table
+from selfattn_bio.evaluation.lineage import check_unseen, read_lineage
 from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -139,10 +141,10 @@ def test_leak_through_a_parent(rng, test, train):
     records.loc[0, ["chrom", "start", "end"]] = [None, None, None]
     records.loc[1, ["start", "end"]] = [9250, 9550]
     letters = [DNA.reverse_complement(test.letters[3]), random(rng)]
-    seen = {"parent": seen_table(records, letters, DNA, "dm3", None)}
+    by_parent = {"parent": seen(records, letters, "dm3")}
     # Coordinates of another assembly do not match, equal sequences do
     for assembly, rows in (("dm3", [3, 9]), ("dm6", [3])):
-        leaks = leaks_of(Part("test", test.records, test.letters, assembly), train, seen=seen)
+        leaks = leaks_of(Part("test", test.records, test.letters, assembly), train, seen=by_parent)
         assert leaks.index[leaks["seen_by"] == "parent"].tolist() == rows
         assert counts_of(leaks, 0.15)["seen"] == len(rows)
 
@@ -194,10 +196,12 @@ def test_counts():
     leaks = pd.DataFrame(labels).astype("Int8").assign(similarity=[1.0, 0.99, 0.3, 0.29, 0.0])
     sources = {"duplicate": ["a", *[""] * 4], "overlap": ["b", "b", *[""] * 3]}
     leaks["overlap_letters"] = [9, 9, 0, 0, 0]
-    leaks = leaks.assign(**sources, shared="", seen_by="")
+    leaks = leaks.assign(**sources, shared="", seen_by="", partner_shared=None)
     counts = counts_of(leaks, 0.3)
-    names = ("near", "near_other_label", "duplicates", "overlaps", "seen")
-    assert [counts[name] for name in names] == [3, 1, 1, 2, 0]
+    names = ("near", "near_other_label", "partners", "duplicates", "overlaps", "seen")
+    assert [counts[name] for name in names] == [3, 1, None, 1, 2, 0]
+    pairs = counts_of(leaks.assign(partner_shared=[True, False, True, False, False]), 0.3)
+    assert [pairs[name] for name in names] == [3, None, 2, 1, 2, 0]
     unplaced = leaks.assign(overlap="", overlap_letters=None)
     assert counts_of(unplaced, 0.3)["overlaps"] is None
     nearest = {row["from"]: row["count"] for row in counts["nearest"]}
@@ -218,17 +222,25 @@ def test_shifts_have_an_effect_and_a_test(rng, train, test):
     assert [row["what"] for row in shifts_of(long, short, PROTEIN)] == ["positives", "length"]
 
 
+def test_second_inputs_that_are_also_in_train(test, train):
+    assert leaks_of(test, train)["partner_shared"].isna().all()
+    of_train = replace(train, partners=["a", "b"] * (len(train.letters) // 2))
+    pairs = replace(test, partners=["b", *["c"] * (NUM - 1)])
+    found = leaks_of(pairs, of_train)["partner_shared"]
+    assert found.tolist() == [True, *[False] * (NUM - 1)]
+
+
 def test_pair_that_a_model_has_seen(rng, test, train):
     """A model with two inputs saw one pair, and one with one input the same first input."""
     partners = [f"{row:064x}" for row in range(NUM)]
     pairs = Part("test", test.records, test.letters, "dm3", partners)
     unplaced = test.records.iloc[[3, 9]].assign(chrom=None, start=None, end=None)
     letters = [test.letters[3], test.letters[9]]
-    seen = {
-        "both": seen_table(unplaced, letters, DNA, "dm3", None, [partners[3], "other"]),
-        "first": seen_table(unplaced, letters, DNA, "dm3", None),
+    by_model = {
+        "both": seen(unplaced, letters, "dm3", partners=[partners[3], "other"]),
+        "first": seen(unplaced, letters, "dm3"),
     }
-    found = leaks_of(pairs, train, seen=seen)["seen_by"]
+    found = leaks_of(pairs, train, seen=by_model)["seen_by"]
     assert found.tolist() == only({3: "both;first", 9: "first"})
 
 
@@ -257,10 +269,10 @@ def folder_of(path, table, parents=()):
 @pytest.fixture
 def child(tmp_path):
     """Write a model that saw GGGGA; its parent saw AACCG, and CCCCC at chr2:100-105."""
-    seen = records(("p1", None, None, None), ("p2", "chr2", 100, 105))
-    table = seen_table(seen, sequences("AACCG", "CCCCC"), DNA, "dm3", None)
-    of_parent = read_lineage(folder_of(tmp_path / "parent", table)).seen
-    own = seen_table(records(("c1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3", of_parent)
+    of_parent = records(("p1", None, None, None), ("p2", "chr2", 100, 105))
+    table = seen(of_parent, sequences("AACCG", "CCCCC"), "dm3")
+    parent = read_lineage(folder_of(tmp_path / "parent", table))
+    own = seen(records(("c1", "chr9", 5, 10)), sequences("GGGGA"), "dm3", parent)
     assert own["by_parent"].tolist() == [False, True, True]
     return folder_of(tmp_path / "child", own, [{"folder": "parent"}])
 
@@ -269,14 +281,19 @@ def test_records_without_coordinates_are_reported(child):
     assert read_lineage(child.parent / "parent").coordinate_warning.startswith(
         "1 of 2 training records of the parent have no coordinates; test records that"
     )
-    placed = seen_table(records(("p2", "chr2", 100, 105)), sequences("CCCCC"), DNA, "dm3", None)
+    placed = seen(records(("p2", "chr2", 100, 105)), sequences("CCCCC"), "dm3")
     assert read_lineage(folder_of(child.parent / "placed", placed)).coordinate_warning == ""
+
+
+def check(folder, table, letters, assembly="dm3"):
+    """Check all records of a corpus with this table and these letters."""
+    check_unseen(folder, corpus_of(table, letters, assembly), np.arange(len(table)))
 
 
 def refused(folder, letters, *places, assembly="dm3"):
     """Return whether a record with these letters and interval is refused."""
     try:
-        check_unseen(folder, records(("t1", *places)), sequences(letters), DNA, assembly)
+        check(folder, records(("t1", *places)), sequences(letters), assembly)
     except ModelFolderError:
         return True
     return False
@@ -287,7 +304,7 @@ def test_sequences_seen_by_parent_are_refused(child, letters):
     table = records(("t1", "chr7", 0, 5), ("t2", "chr8", 0, 5))
     message = "1 of 2 test records were seen by a parent of the model, such as 't2'"
     with pytest.raises(ModelFolderError, match=message):
-        check_unseen(child, table, sequences("TTTTT", letters), DNA, "dm3")
+        check(child, table, sequences("TTTTT", letters))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +316,7 @@ def test_intervals_seen_by_parent_are_refused(child, start, end, overlaps):
         assert refused(child, "TTTTT", chrom, start, end) == overlaps
         assert refused(child, "TTTTT", chrom, start, end, assembly="") == overlaps
         assert not refused(child, "TTTTT", chrom, start, end, assembly="dm6")
-    table = seen_table(records(("p2", "chr2", 100, 105)), sequences("CCCCC"), DNA, "", None)
+    table = seen(records(("p2", "chr2", 100, 105)), sequences("CCCCC"))
     parents = [{"folder": "parent"}]
     unnamed = folder_of(child.parent / "unnamed", table.assign(by_parent=True), parents)
     assert refused(unnamed, "TTTTT", "chr2", start, end) == overlaps
@@ -317,13 +334,13 @@ def test_child_without_seen_table_is_refused(child):
     (child / TRAINING_RECORDS).unlink()
     message = r"seen.parquet: cannot read the list .* \(FileNotFoundError\)"
     with pytest.raises(ModelFolderError, match=message):
-        check_unseen(child, records(), [], DNA, "dm3")
+        check(child, records(), [])
 
 
 def test_key_of_a_pair_contains_the_second_input():
     table = records(("r1", "chr1", 100, 105), ("r2", "chr1", 200, 205))
-    given = table, sequences("AACCG", "CCCCC"), DNA, "dm3", None
-    alone, pairs = seen_table(*given), seen_table(*given, ["ab", "cd"])
+    letters = sequences("AACCG", "CCCCC")
+    alone, pairs = seen(table, letters), seen(table, letters, partners=["ab", "cd"])
     assert pairs["key"].tolist() == [alone["key"][0] + "ab", alone["key"][1] + "cd"]
 
 

@@ -9,11 +9,11 @@ import pytest
 from learners import CONV, HEADS, SEQUENCES, SMALL
 from learners import scorer_of as model_of
 from letters import BASES, ascii_of
+from listed_records import seen
 from planted_motifs import plant
 
 from selfattn_bio.config import BinaryObjective, BinsObjective
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.evidence import held_out
 from selfattn_bio.evidence.marginals import COLUMNS as MARGINAL
 from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords
@@ -208,8 +208,8 @@ def test_sequences_of_the_training_are_refused(sequences, tmp_path):
     letters = [ascii_of(text) for text in texts]
     types = {"chrom": "str", "start": "Int64", "end": "Int64"}
     records = pd.DataFrame({name: [None] * 2 for name in types}).astype(types)
-    seen = seen_table(records, [DNA.reverse_complement(letters[3]), letters[5]], DNA, "", None)
-    seen.to_parquet(tmp_path / TRAINING_RECORDS)
+    table = seen(records, [DNA.reverse_complement(letters[3]), letters[5]])
+    table.to_parquet(tmp_path / TRAINING_RECORDS)
     scorer = replace(scorer_of(), folder=tmp_path)
     with pytest.raises(ArgumentError, match=r"selected on 2 of the 30 sequences, such as '3'"):
         motif_set().with_evidence(scorer, texts, labels, hit_p=1e-4)

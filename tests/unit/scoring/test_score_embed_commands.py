@@ -179,6 +179,15 @@ def test_embeddings_do_not_depend_on_batch(model):
     assert len(embed(model, [])) == 0
 
 
+def test_embeddings_of_intervals_of_a_genome(model):
+    chr1, chr2 = CHROMOSOMES["chr1"], CHROMOSOMES["chr2"]
+    reverse = chr1[10:40][::-1].translate(str.maketrans("ACGT", "TGCA"))
+    found = embed(model, "sites.bed", genome="genome.fa")
+    expected = embed(model, [chr1[:30], reverse, chr2[60:90]])
+    np.testing.assert_array_equal(found.vectors, expected.vectors)
+    assert found.positions["id"][1] == "chr1:10-40(-)"
+
+
 def test_embeddings_per_token_average_to_sequence(model):
     text = "ACGTTGCAAC" * 5
     found = embed(model, [text, "TTTT", "ACGTACGTACG"], per_token=True)

@@ -112,7 +112,7 @@ OTHERS = {
     "BED as a track": Odd(b"chr1\t2\t4\nchr1\t3\t6\n", COVERED, values, "odd.bed"),
     "empty genome": Odd(b"", "the file is empty", genome),
     "no genome": Odd(lambda path: None, "no such file", genome),
-    "a folder as genome": Odd(Path.mkdir, "this is a folder, not a FASTA file", genome),
+    "a folder as genome": Odd(Path.mkdir, "this is a folder, not a file", genome),
     "cut bgzip": Odd(
         compressed(GENOME, -30), "bgzip file is truncated" + AGAIN, genome, "odd.fa.gz"
     ),

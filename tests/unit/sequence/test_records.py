@@ -14,7 +14,7 @@ from odd_vcf import HEADER, LINE
 from selfattn_bio.errors import SelfAttnBioError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.sequence.readers import read_records
+from selfattn_bio.sequence.readers import SequenceFile, read_records
 from selfattn_bio.sequence.records import ReadSummary
 from selfattn_bio.sequence.vcf import VcfFile
 
@@ -93,11 +93,11 @@ def test_damaged_file_gives_records_or_known_error(table, tmp_path):
 def test_ids_are_unique_over_files_with_one_summary(tmp_path):
     for name in ("one.fa", "two.fa"):
         (tmp_path / name).write_text(">a\nACGT\n")
-    summary = ReadSummary()
-    list(read_records(tmp_path / "one.fa", DNA, summary))
+    summary, policy = ReadSummary(), SequencePolicy(DNA)
+    list(SequenceFile(tmp_path / "one.fa").records(policy, summary))
     message = r"two\.fa:1: record id 'a' is used twice \(first in .*one\.fa:1\)"
     with pytest.raises(SequenceFileError, match=message):
-        list(read_records(tmp_path / "two.fa", DNA, summary))
+        list(SequenceFile(tmp_path / "two.fa").records(policy, summary))
 
 
 def test_bases_of_a_string():

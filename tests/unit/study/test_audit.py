@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
+from listed_records import seen
 
 import selfattn_bio as sb
 from selfattn_bio.errors import CorpusError, LeakageError, ResultsError
-from selfattn_bio.evaluation.lineage import seen_table
+from selfattn_bio.evaluation.lineage import Lineage
 from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -167,8 +168,8 @@ def test_records_seen_by_grandparent_are_found(audit, here, texts, section):
     record = pd.DataFrame({"chrom": [None], "start": [None], "end": [None]})
     record = record.astype({"chrom": "str", "start": "Int64", "end": "Int64"})
     letters = [DNA.reverse_complement(letters_of(texts["p2"]))]
-    seen = seen_table(record, letters, DNA, "", None)
-    own = seen_table(record, [letters_of("ACGT" * 30)], DNA, "", seen)
+    grandparent = Lineage(here, seen(record, letters), [])
+    own = seen(record, [letters_of("ACGT" * 30)], parent=grandparent)
     (here / "parent").mkdir()
     own.to_parquet(here / "parent" / TRAINING_RECORDS)
     provenance = dict.fromkeys(("vocabulary_sha256", "weights_sha256"), "0" * 64)
@@ -195,6 +196,34 @@ def test_cluster_split_passes_where_random_fails(audit, texts, kind):
     split = ('"chromosome"\nvalid = ["c2"]\ntest = ["c3"]', f'"{kind}"')
     assert audit(replaced=split, **neighbours)[0] == 0
     assert (summary()["near"] == 0) == (kind == "cluster")
+
+
+def test_pairs_count_partners_of_train(here, capsys, texts):
+    """Each of 60 first inputs occurs with one of 6 partners, so both labels have all partners."""
+    partners = dict(zip("abcdef", list(texts.values()), strict=False))
+    table = pd.DataFrame({"sequence": list(texts.values()), "label": [0, 1] * 30})
+    table["split"] = ["train"] * 20 + ["valid"] * 20 + ["test"] * 20
+    table["partner"] = [partners["abcdef"[i // 2 % 6]] for i in range(60)]
+    table.loc[50, ["sequence", "partner"]] = table.loc[0, "sequence"], "ACGTTGCA" * 9
+    table.loc[51, "sequence"] = table.loc[0, "sequence"]
+    table.to_csv("t.csv", index=False)
+    (here / "run.toml").write_text(
+        '[data]\nsequences = "t.csv"\nlabel = "label"\n[split]\nkind = "column"\n'
+        '[partner]\nkind = "sequence"\ncolumn = "partner"\n[model]\nkind = "paired"\n'
+    )
+    run("ingest .")
+    run("split .")
+    capsys.readouterr()
+    run("audit .")
+    printed = capsys.readouterr()
+    assert "(at least 0.15 of the k-mers shared): 2 (10.00%)\n" in printed.out
+    assert "audit: partners also in train: 19 of 20 (near: first inputs)\n" in printed.out
+    (warning,) = printed.err.splitlines()
+    assert warning.endswith("with a near neighbour: 2; test metrics may be too optimistic")
+    counts = summary()
+    assert (counts["partners"], counts["near_other_label"]) == (19, None)
+    table = sb.Study(".").leakage.table
+    assert table["partner_shared"].tolist() == [True] * 10 + [False] + [True] * 9
 
 
 def test_audit_needs_test_records_and_complete_files(audit):

@@ -158,8 +158,7 @@ def test_evaluation_starts_a_new_mean_loss():
 
 
 def test_meter_resumes_time():
-    meter = Meter()
-    meter.restore({"seconds": 100.0})
+    meter = Meter(seconds=100.0)
     assert 100 <= meter.seconds < 110
     speed = meter.speed(History(letters=600, tokens=200), 200.0)
     assert speed == {"letters_per_second": 3.0, "tokens_per_second": 1.0}
