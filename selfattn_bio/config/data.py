@@ -23,7 +23,7 @@ from selfattn_bio.config.section import (
     left_out,
     stride_problems,
 )
-from selfattn_bio.files import INTERVAL_FILES
+from selfattn_bio.files import BED_FILES, GFF_FILES, INTERVAL_FILES
 from selfattn_bio.split_names import SPLITS
 
 RecordField = Literal["id", "sequence", "chrom", "start", "end", "strand", "group"]
@@ -84,7 +84,8 @@ class Data(Section):
     max_length
         longer records are dropped and counted
     genome
-        FASTA file (plain or bgzip) of the BED, narrowPeak, GFF and GTF files
+        FASTA file (plain or bgzip) of the BED, narrowPeak, GFF and GTF files, and of tables with
+        columns chrom, start and end
     windows
         how intervals become windows; kind = whole if not given
     tracks
@@ -147,12 +148,6 @@ class Data(Section):
         if intervals and not self.genome:
             yield (
                 f"{intervals[0]} contains intervals; set genome to the FASTA file of their genome"
-            )
-        if self.genome and len(intervals) < len(self.files):
-            other = next(path for path, _ in self.files if path not in intervals)
-            yield (
-                f"{other} is not an interval file; with genome, use BED, narrowPeak, broadPeak, "
-                "GFF or GTF"
             )
         if self.genome and self.alphabet == "protein":
             yield f"genome cannot be used with alphabet {self.alphabet!r}"
@@ -257,8 +252,9 @@ class Data(Section):
 
         This is decided by file names, because the files are not opened here.
         """
-        is_count_matrix = any(path.lower().endswith(".h5ad") for path in self.unlabelled)
-        return bool(self.tracks) or not self.genome or is_count_matrix
+        without = (*BED_FILES, *GFF_FILES)
+        has_others = any(not path.lower().endswith(without) for path in self.unlabelled)
+        return bool(self.tracks) or not self.genome or has_others
 
 
 class Partner(Section):

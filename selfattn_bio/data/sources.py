@@ -19,13 +19,12 @@ from selfattn_bio import config
 from selfattn_bio.arrays import Bools
 from selfattn_bio.config import AnySplit, ColumnSplit, Data, FilesSplit, NegativesSection
 from selfattn_bio.errors import IntervalError
-from selfattn_bio.files import H5AD, sha256_of
+from selfattn_bio.files import BED_FILES, GFF_FILES, sha256_of
 from selfattn_bio.sequence import negatives as made
 from selfattn_bio.sequence import windows
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.h5ad import numbers_of
-from selfattn_bio.sequence.intervals import Cover, read_intervals
+from selfattn_bio.sequence.intervals import Cover, columns_of, read_intervals
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems, sequence_files
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
@@ -213,15 +212,14 @@ def _cut(
         yield row, record
 
 
-def _excluded(paths: Iterable[str], genome: Genome, counts: Counter[str]) -> pd.DataFrame | None:
+def _excluded(paths: Sequence[str], genome: Genome, counts: Counter[str]) -> pd.DataFrame | None:
     """Return the excluded intervals with the chromosome names of the genome.
 
     Intervals on chromosomes that the genome lacks are counted and left out.
     """
-    tables = [read_intervals(path) for path in paths]
-    if not tables:
+    if not paths:
         return None
-    intervals = pd.concat(tables, ignore_index=True)
+    intervals = _read(paths, "")
     names = intervals["chrom"].map(
         {str(chrom): genome.name_of(str(chrom)) for chrom in intervals["chrom"].unique()}
     )
@@ -253,9 +251,9 @@ def _columns(
     """Return the windows to keep, and a function from a row and its record to its targets."""
     numbers, letters = pd.DataFrame(index=table.index), []
     of_files = [
-        numbers_of(str(path)).iloc[rows["line"] - 1].set_index(rows.index)
+        columns_of(str(path)).loc[rows["line"]].set_index(rows.index)
         for path, rows in table.groupby("path")
-        if str(path).lower().endswith(H5AD)
+        if not str(path).lower().endswith((*BED_FILES, *GFF_FILES))
     ]
     if of_files:
         numbers = pd.concat(of_files).reindex(table.index)
@@ -272,15 +270,21 @@ def _columns(
         counts["windows dropped because tracks do not differ (gini_std)"] += int((~keep).sum())
     names, values = list(map(str, numbers)), numbers[keep].to_numpy()
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        hint = "Rename a track, or obs of the .h5ad file"
+        hint = "Rename a track, a column of the table, or obs of the .h5ad file"
         _fail(f"two columns have the name {repeated[0]!r}", table["path"].iloc[0], hint)
 
     def targets(row: int, record: Record) -> dict[str, str | None]:
-        texts = [None if np.isnan(value) else f"{value:.9g}" for value in values[row]]
-        found: dict[str, str | None] = dict(zip(names, texts, strict=True))
+        found = dict(zip(names, map(_text, values[row]), strict=True))
         return found | {name: text for of in letters for name, text in of(record).items()}
 
     return table[keep].reset_index(drop=True), targets
+
+
+def _text(value: float | str) -> str | None:
+    """Return a number, or a cell of a table, as the text of a target; None if it is missing."""
+    if isinstance(value, str):
+        return value
+    return None if np.isnan(value) else f"{value:.9g}"
 
 
 def _numbers(

@@ -17,7 +17,7 @@ from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import Ascii
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.intervals import read_intervals
+from selfattn_bio.sequence.intervals import Interval, bed_interval, bed_rows, read_intervals
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
@@ -236,21 +236,6 @@ def interval_table(intervals: Inputs) -> pd.DataFrame:
     if missing := [name for name in ("chrom", "start", "end") if name not in intervals]:
         message = f"the table has no column {missing[0]!r}; intervals need chrom, start and end"
         raise ArgumentError(message)
-    defaults = {"strand": ".", "name": ""}
-    columns = {name: intervals.get(name, default) for name, default in defaults.items()}
-    columns["chrom"] = intervals["chrom"].astype(str)
-    for name in ("start", "end"):
-        numbers = pd.to_numeric(intervals[name], errors="coerce")
-        columns[name] = numbers.where(numbers % 1 == 0, -1).astype(int)
-    table = pd.DataFrame(columns, index=intervals.index).fillna(defaults).reset_index(names="line")
-    table["path"] = "table of intervals, row"
-    is_span = (table["start"] >= 0) & (table["end"] > table["start"])
-    is_wrong = ~(is_span & table["strand"].isin(["+", "-", "."])).to_numpy()
-    for _, row in intervals[is_wrong].assign(line=table["line"].to_numpy()[is_wrong]).iterrows():
-        message = (
-            f"invalid interval with start {row['start']}, end {row['end']} and strand "
-            f"{row.get('strand', '.')!r}; whole numbers with 0 <= start < end are required, and a "
-            "strand of +, - or ."
-        )
-        raise SequenceFileError(message, place=f"table of intervals, row {row['line']}")
-    return table
+    place = "table of intervals, row"
+    rows = [bed_interval(cells, row, f"{place} {row}") for row, cells in bed_rows(intervals)]
+    return pd.DataFrame(rows, columns=list(Interval._fields)).assign(path=place)

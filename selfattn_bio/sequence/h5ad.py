@@ -28,10 +28,11 @@ def region_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def numbers_of(path: str) -> pd.DataFrame:
-    """Return the numbers of each region, float32, one column per cell type."""
+    """Return the numbers of each region, from 1, as float32, one column per cell type."""
     data = _read(path)
     values = data.X.toarray() if hasattr(data.X, "toarray") else data.X
-    return pd.DataFrame(np.asarray(values, np.float32).T, columns=data.obs_names)
+    numbers = np.asarray(values, np.float32).T
+    return pd.DataFrame(numbers, range(1, len(numbers) + 1), data.obs_names)
 
 
 def write_predictions(path: Path, table: pd.DataFrame) -> None:

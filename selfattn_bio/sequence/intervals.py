@@ -1,9 +1,10 @@
-"""Read intervals from BED and GFF files; find overlapping intervals, merge and count them.
+"""Read intervals from BED, GFF and tables; find overlapping intervals, merge and count them.
 
 Coordinates are 0-based half-open. Supports BED3 to BED12, narrowPeak, broadPeak, GFF3 and GTF,
-plain or compressed. The package has its own parser because those of pandas, pysam and gffutils give
-no line numbers, or guess. `Cover` holds the intervals of several chromosomes. The other functions
-on intervals are for arrays of starts and ends on one chromosome or in one sequence.
+plain or compressed, and tables with columns chrom, start and end. The package has its own parser
+because those of pandas, pysam and gffutils give no line numbers, or guess. `Cover` holds the
+intervals of several chromosomes. The other functions on intervals are for arrays of starts and ends
+on one chromosome or in one sequence.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,15 +21,22 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from selfattn_bio.arrays import Bools, Integers
-from selfattn_bio.compression import lines_of
+from selfattn_bio.compression import lines_of, open_blocks
 from selfattn_bio.errors import IntervalError
-from selfattn_bio.files import GFF_FILES, H5AD, INTERVAL_FILES
+from selfattn_bio.files import BED_FILES, GFF_FILES, H5AD
 from selfattn_bio.sequence.alphabet import control_in
-from selfattn_bio.sequence.h5ad import region_lines
+from selfattn_bio.sequence.h5ad import numbers_of, region_lines
 
 _fail = IntervalError.fail
 
 LOCUS = ["chrom", "start", "end"]  # columns of an interval, 0-based half-open
+# fields by the usual names of their columns, without "#" and in lower case, most likely first
+COORDINATE_NAMES = {
+    **dict.fromkeys(("chrom", "chr", "chromosome", "seqnames", "seqname", "seqid"), "chrom"),
+    **dict.fromkeys(("start", "chromstart", "chrom_start"), "start"),
+    **dict.fromkeys(("end", "stop", "chromend", "chrom_end"), "end"),
+    "strand": "strand",
+}
 FAR = 1 << 40  # bp between the starts of chromosomes that are placed one after the other
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _STRANDS = {"+": "+", "-": "-", ".": ".", "?": ".", "*": "."}  # * is that of R's GRanges
@@ -71,7 +79,7 @@ class Interval(NamedTuple):
 
 
 def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
-    """Read a BED or GFF file, plain, gz or bgzip; the file name determines the format.
+    """Read a BED or GFF file, plain, gz or bgzip, or a table; the file name determines the format.
 
     The GFF3 line `chr2L . exon 8 11 . - .` is the interval [7, 11) on the reverse strand.
 
@@ -80,7 +88,8 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
     path
         `.bed` (3 to 12 columns, the first six are read), `.narrowPeak` (or `.bed` with 10 columns,
         as distributed by ENCODE), `.broadPeak`, `.gff3`, `.gff` or `.gtf`, each optionally with
-        `.gz` or `.bgz`; or `.h5ad` with regions as `var`.
+        `.gz` or `.bgz`; or `.h5ad` with regions as `var`. Any other name is that of a table with
+        columns of chrom, start and end (0-based half-open) and perhaps strand and name.
     feature
         Type of GFF lines to read, such as gene or exon. Optional if all lines have the same type.
 
@@ -96,7 +105,7 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
         about a line give `path:line`.
     """
     path = Path(path)
-    parse = _parser(path)
+    parse = gff_interval if path.name.lower().endswith(GFF_FILES) else bed_interval
     if feature and parse is not gff_interval:
         _fail(f"feature {feature!r} applies only to GFF and GTF files", str(path))
     rows: list[Interval] = []
@@ -115,7 +124,7 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
 
 
 def data_lines(path: Path, *, is_gff: bool) -> Iterator[tuple[list[str], int, str]]:
-    """Yield the columns, number and place (`path:line`) of each interval of a BED or GFF file.
+    """Yield the columns, number and place (`path:line`) of each interval of a file.
 
     Raises
     ------
@@ -123,8 +132,8 @@ def data_lines(path: Path, *, is_gff: bool) -> Iterator[tuple[list[str], int, st
         If the file cannot be read, or a line has another number of columns than the first one, or
         than GFF.
     """
-    columns, is_h5ad = 0, path.name.lower().endswith(H5AD)
-    for number, line in region_lines(path) if is_h5ad else lines_of(path, IntervalError):
+    columns = 0
+    for number, line in _bed_lines(path) if not is_gff else lines_of(path, IntervalError):
         if is_gff and line.startswith((">", "##FASTA")):
             break  # the rest of the file is sequences
         if not line.strip() or _NOT_DATA.match(line):
@@ -147,15 +156,61 @@ def whole_number(text: str, what: str, place: str) -> int:
     return int(text)
 
 
-def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:
+def _bed_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number and text of each line of a BED file, or what it is for another file."""
     name = path.name.lower()
-    if not name.endswith(INTERVAL_FILES):
-        _fail(
-            "unknown type of interval file (expected .bed, .narrowPeak, .broadPeak, .gff3, .gff or "
-            ".gtf, also with .gz)",
-            str(path),
-        )
-    return gff_interval if name.endswith(GFF_FILES) else bed_interval
+    if name.endswith(BED_FILES):
+        return lines_of(path, IntervalError)
+    if name.endswith(H5AD):
+        return region_lines(path)
+    return ((line, "\t".join(cells)) for line, cells in bed_rows(interval_table(path)))
+
+
+def bed_rows(table: pd.DataFrame) -> Iterator[tuple[int, list[str]]]:
+    """Yield the index of each row of a table, and its first six columns of BED, without a score."""
+    table = table.reindex(columns=[*LOCUS, "name", "score", "strand"]).assign(score=".")
+    for row, *cells in table.astype(object).fillna(".").itertuples(name=None):
+        yield row, [f"{cell:.15g}" if isinstance(cell, float) else str(cell) for cell in cells]
+
+
+def interval_table(path: Path) -> pd.DataFrame:
+    """Read a table of intervals as text, with the columns of `coordinates_in` under their fields.
+
+    The index has the line of each interval, or its row in a Parquet file.
+    """
+    # these modules import this one
+    from selfattn_bio.sequence.readers.table import rows_of
+    from selfattn_bio.sequence.tables import check_names
+
+    with open_blocks(path) as blocks:
+        rows = rows_of(blocks)
+        _, names = next(rows)
+        found = coordinates_in(map(str, names))
+        if not found.keys() >= {*LOCUS}:
+            hint = "Give BED, narrowPeak, broadPeak, GFF3, GTF, or a table with chrom, start, end"
+            _fail("unknown type of interval file", str(path), hint)
+        cells = {line or row: cells for row, (line, cells) in enumerate(rows, start=1)}
+    table = pd.DataFrame.from_dict(cells, "index", dtype="str", columns=names)
+    table = table.rename(columns={name: field for field, name in found.items()})
+    check_names(table.columns, str(path))
+    return table
+
+
+def coordinates_in(names: Iterable[str]) -> dict[str, str]:
+    """Return the columns of coordinates with usual names, by field: `{"chrom": "Chr"}`."""
+    usual = {name.strip().lstrip("#").lower(): name for name in names}
+    likely = reversed(COORDINATE_NAMES.items())
+    return {field: usual[name] for name, field in likely if name in usual}
+
+
+def columns_of(path: str) -> pd.DataFrame:
+    """Return the numbers of an AnnData file, or the other columns of a table of intervals as text.
+
+    The index has the line of each interval.
+    """
+    if path.lower().endswith(H5AD):
+        return numbers_of(path)
+    return interval_table(Path(path)).drop(columns=[*LOCUS, "strand"], errors="ignore")
 
 
 def bed_interval(fields: list[str], number: int, place: str) -> Interval:

@@ -156,9 +156,6 @@ def read_cells(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     if missing := [name for name in columns if name not in table]:
         message = f"column {missing[0]!r} is missing (expected {', '.join(columns)})"
         raise SequenceFileError(message, place=f"{path}:1")
-    if not table.columns.is_unique:
-        twice = table.columns[table.columns.duplicated()][0]
-        raise SequenceFileError(f"duplicate column {twice!r}", place=f"{path}:1")
     return table
 
 
@@ -186,11 +183,15 @@ def read_table(
 
 
 def check_names(names: Iterable[object], place: str) -> None:
-    """Raise `SequenceFileError` if the name of a column has a line break or control character.
+    """Raise `SequenceFileError` if a column name is repeated or has a control character.
 
-    `place` is that of the header.
+    Line breaks are control characters. `place` is that of the header.
     """
+    earlier = set[str]()
     for number, name in enumerate(map(str, names), start=1):
         if found := control_in(name):
             message = f"{found} in the name of column {number}, {name[:SHOWN]!r}"
             raise SequenceFileError(message, place=place, hint="Rename the column")
+        if name in earlier:
+            raise SequenceFileError(f"duplicate column {name!r}", place=place)
+        earlier.add(name)

@@ -63,7 +63,7 @@ def assign_records(task: RunFile, corpus: Corpus) -> pd.DataFrame:
         partners = map(str.encode, corpus.partner_hashes)
         keys = [key + partner for key, partner in zip(keys, partners, strict=True)]
     if isinstance(rule, ChromosomeSplit):
-        table = splits.split_by_chromosome(corpus.records, rule.valid, rule.test)
+        table = splits.split_by_chromosome(_with(task, corpus, "chrom"), rule.valid, rule.test)
     elif isinstance(rule, RegionSplit):
         table = splits.split_by_region(corpus.records, regions(rule.valid), regions(rule.test))
     elif isinstance(rule, ColumnSplit | FilesSplit):
@@ -170,14 +170,14 @@ def _check_all_copies(corpus: Corpus) -> None:
 
 
 def _with(task: RunFile, corpus: Corpus, column: str) -> pd.DataFrame:
-    """Return the records with this column of headers or targets; species may be missing.
+    """Return the records with this column of headers or targets; chrom and species may be missing.
 
     Records without targets, which are dropped later, need no value.
     """
-    without = column == "species" and column not in corpus.summary.get("targets", {}).get(
-        "columns", ()
-    )
-    records = corpus.records.assign(**{column: None if without else corpus.column(column)})
+    is_target = column in corpus.summary.get("targets", {}).get("columns", ())
+    may_lack = column in ("chrom", "species") and not is_target
+    values = corpus.records.get(column) if may_lack else corpus.column(column)
+    records = corpus.records.assign(**{column: values})
     if columns := task.objective.target_columns:
         has_no_target = corpus.targets(columns).isna().all(axis=1)
         records[column] = records[column].mask(has_no_target, records[column].fillna(NO_VALUE))

@@ -204,8 +204,9 @@ def _choose_recipe(study: Study) -> Recipe | None:
             )
     setup = baseline_setup(task, policy_of(task.data), objective.section, threads=0)
     recipe, trials = choose_recipe(letters, targets, setup)
+    mean = ", as the mean of the columns" if len(task.objective.target_columns) > 1 else ""
     for trial in trials:
-        LOG.info(f"{trial} on validation records")
+        LOG.info(f"{trial} on validation records{mean}")
     if learns_nothing(trials):
         negatives = task.data.negatives
         reason = (

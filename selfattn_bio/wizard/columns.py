@@ -33,7 +33,7 @@ NOT_LEARNT_NAMES = (
 # the sequence itself, and replicates
 AUXILIARY_NAMES = (
     re.compile(r"^(?:n|num|number)[_ ]|(?:^|[_ ])(?:counts?|reads)$", re.IGNORECASE),
-    re.compile(r"^(?:len|length|gc)\W*(?:bp|nt|aa|content)?\W*$", re.IGNORECASE),
+    re.compile(r"(?:^|[_ ])(?:len|length|width|gc)[\W_]*(?:bp|nt|aa|content)?\W*$", re.IGNORECASE),
     re.compile(r"(?:^|[_ .-])rep(?:licate)?[_ .-]?\d+$|[_ .-]r\d+$|replicate$", re.IGNORECASE),
 )
 POSITIVE_WORDS = (*LABEL_WORDS, "positives", "+")
@@ -52,6 +52,7 @@ SPLIT_HINT = (
 )
 # pairs of values that objective "multilabel" reads
 LABELS = [f"{positive} and {negative}" for positive, negative in LABEL_WORDS.items()]
+NEARLY = 0.95  # smallest fraction of records with their own length in a column of lengths
 REPEATED = 5  # records per value, on average, that whole numbers or words need to be classes
 
 
@@ -188,9 +189,15 @@ def split_of_file(name: str) -> str | None:
     return words.pop() if len(words) == 1 else None
 
 
-def is_auxiliary(name: str) -> bool:
-    """Return whether the name of a column is that of a replicate or a count."""
-    return any(pattern.search(name.strip()) for pattern in AUXILIARY_NAMES)
+def is_auxiliary(name: str, texts: Texts, lengths: Sequence[int]) -> bool:
+    """Return whether a column has the name of a replicate or a count, or the record lengths."""
+    is_named = any(pattern.search(name.strip()) for pattern in AUXILIARY_NAMES)
+    return is_named or _are_lengths(texts, lengths)
+
+
+def _are_lengths(texts: Texts, lengths: Sequence[int]) -> bool:
+    equal = sum(_number(text or "") == length for text, length in zip(texts, lengths, strict=True))
+    return equal >= NEARLY * len(lengths)
 
 
 def choose_targets(
@@ -224,14 +231,14 @@ def choose_targets(
         for name, target in found.items()
         if re.split(r"[ _]", name.strip().lower())[-1] not in NOT_LEARNT_NAMES
     ]
+    usual = [each for each in usual if not _are_lengths(columns[each.column], lengths)] or usual
     for pattern in AUXILIARY_NAMES:  # replicates are learned if there are only counts next to them
         others = [target for target in usual if not pattern.search(target.column.strip())]
         usual = others if any(target.kind == "regression" for target in others) else usual
     named = [target for target in usual if target.column.strip().lower() in LABEL_NAMES]
-    for candidates in (named, usual):
-        if len(candidates) == 1:
-            return (candidates[0],)
-    if usual and can_be_joined(usual):
+    if len(named) == 1:
+        return tuple(named)
+    if len(usual) == 1 or can_be_joined(usual):
         return _joined(usual, place)
     if usual:
         message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
@@ -378,10 +385,7 @@ def _labels(name: str, values: Iterable[str], alphabet: Alphabet) -> TargetColum
 def _numeric(
     name: str, values: Counter[str], numbers: Mapping[str, float], is_complete: bool
 ) -> TargetColumn | None:
-    """Recognise the target of a column of numbers; None for row numbers.
-
-    `is_complete` is whether no value is missing.
-    """
+    """Recognise a column of numbers, without gaps if `is_complete`; None for row numbers."""
     distinct, total = sorted(set(numbers.values())), values.total()
     tails = _heavy_tails(name, [numbers[text] for text in values.elements()])
     if not all(number.is_integer() for number in distinct):

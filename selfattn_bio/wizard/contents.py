@@ -24,6 +24,7 @@ from selfattn_bio.log import logging_from
 from selfattn_bio.objectives.points import points_of
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Letters, get_alphabet
 from selfattn_bio.sequence.clusters import SIMILARITY, suitable_clusters
+from selfattn_bio.sequence.intervals import columns_of, read_intervals
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, sequence_files
 from selfattn_bio.sequence.readers.table import targets_table
@@ -201,7 +202,7 @@ def _read_sequences(request: Request) -> Contents:
 
 
 def _join_targets(contents: Contents, request: Request) -> None:
-    """Add the columns of a table of targets; its ids may be accessions or names of UniProt ids."""
+    """Add the columns of a table of targets; its ids may be parts of those of the sequences."""
     path = Path(request.targets)
     if path.exists() and not (contents.is_table or request.id_column):
         contents.id_column = find_id_column(path, contents.ids)
@@ -212,12 +213,15 @@ def _join_targets(contents: Contents, request: Request) -> None:
     if not table.index.isin(contents.ids).any():
         pattern, ids = match_ids(table.index, contents.ids, str(path))
         contents.notes.append(f"ids: {ids[0]!r} of {contents.ids[0]!r} and others ([data] header)")
-        contents.header, contents.ids = pattern, ids
+        contents.header, contents.ids = pattern + contents.header.removeprefix("^"), ids
     if lacking := len({*contents.ids} - {*table.index}):
         contents.notes.append(f"{path}: no row for {counted(lacking, 'sequence')}")
     contents.targets = list(map(str, table))
     joined = table.reindex(contents.ids)
     contents.columns |= {str(name): texts_of(joined[name]) for name in joined}
+    if not any(contents.chromosomes) and contents.alphabet.is_nucleic and "chrom" in joined:
+        contents.chromosomes = contents.columns.pop("chrom")
+        contents.targets.remove("chrom")
 
 
 def _find_coordinates(contents: Contents) -> None:
@@ -390,9 +394,8 @@ def _header_pattern(headers: Sequence[str]) -> str:
 
 
 def _read_intervals(request: Request) -> Contents:
-    """Read BED or GFF files, but not their sequences."""
+    """Read intervals and the columns of tables of intervals, but not their sequences."""
     from selfattn_bio.sequence.genome import Genome
-    from selfattn_bio.sequence.intervals import read_intervals
 
     contents = Contents(get_alphabet(request.alphabet or "dna"), [], [], [], [], [])
     has_summits = True
@@ -415,6 +418,13 @@ def _read_intervals(request: Request) -> Contents:
         records = records.assign(id=records["name"], length=records["end"] - records["start"])
         if not any(len(each.at) for each in points_of(request.points, records)):
             RunFileError.fail("no point is in a window", request.points, "Is it the same assembly?")
+    if request.tables:
+        columns = pd.concat(map(columns_of, request.tables))
+        contents.columns = {str(name): texts_of(columns[name]) for name in columns}
+        contents.attributes, contents.is_table = contents.columns, True
+        contents.notes.append(
+            "starts are read as 0-based, as in BED; subtract 1 if they are 1-based"
+        )
     widths = sorted(contents.lengths)
     feature = {"feature": request.feature} if request.feature else {}
     if widths[0] != widths[-1] or request.profile:

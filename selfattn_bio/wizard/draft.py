@@ -123,10 +123,10 @@ def draft(
 def _targets(
     request: Request, contents: Contents, split: SplitColumn | None
 ) -> tuple[TargetColumn, ...]:
-    if request.genome:
-        if signal := request.profile or request.tracks:
-            text = f"signal of {', '.join(signal)}"
-            return (TargetColumn("", "profile" if request.profile else "regression", text),)
+    if signal := request.profile or request.tracks:
+        text = f"signal of {', '.join(signal)}"
+        return (TargetColumn("", "profile" if request.profile else "regression", text),)
+    if request.genome and not contents.is_table:
         names = numbers_of(next(iter(request.files.values()))[0])
         return tuple(TargetColumn(str(name), "regression", "numbers") for name in names)
     of_split, place = split and split.column, request.targets or request.place
@@ -149,7 +149,7 @@ def _targets(
             message = no_column(missing[0], "`columns`", contents.attributes)
         raise RunFileError(message, place=place, hint=hint)
     targets = choose_targets(columns, contents.lengths, contents.alphabet, request.columns, place)
-    if request.targets:  # their labels stay in `targets`, also for two classes
+    if request.targets or request.genome:  # labels stay columns, also for two classes
         return tuple(map(in_table, targets))
     return targets
 
@@ -186,7 +186,7 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
         found = f"regression on {column}"
     if targets[0].kind == "binary" and len(targets[0].positive) == 1:
         found += f"; {targets[0].positive[0]!r} is the positive class"
-    if len(targets) > 1 and not (request.columns or request.genome):
+    if len(targets) > 1 and contents.columns and not request.columns:
         found += "; choose others with `columns`"
     return f"{records}; {found}"
 
@@ -211,23 +211,24 @@ def _unused(
 ) -> Iterator[str]:
     """Name the columns that are not used, and those that could be learned too."""
     learned = [target.column for target in targets]
+    columns, lengths = contents.columns, contents.lengths
+    auxiliary = [name for name in unused if is_auxiliary(name, columns[name], lengths)]
     more = [
         name
         for name in unused
         if name in contents.learnable
-        and not (request.columns or is_auxiliary(name))
-        and (found := target_of(name, contents.columns[name], contents.lengths, contents.alphabet))
+        and not (request.columns or name in auxiliary)
+        and (found := target_of(name, columns[name], lengths, contents.alphabet))
         and can_be_joined([*targets, found])
     ]
     if unused:
         names = " ".join([*learned, *more])
         hint = f"; learn several columns with `columns` {names}" if more else ""
         yield f"not used: {', '.join(unused)}{hint}"
-    auxiliary = ", ".join(filter(is_auxiliary, unused))
     if auxiliary and not request.columns:
-        what = "replicates, counts or properties of the sequence, by their names"
-        yield f"{what}: {auxiliary}; learn them with `columns`"
-    causes = {name: cause_of(contents.columns[name]) for name in unused}
+        what = "replicates, counts or properties of the sequence, by their names or values"
+        yield f"{what}: {', '.join(auxiliary)}; learn them with `columns`"
+    causes = {name: cause_of(columns[name]) for name in unused}
     yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
 
 

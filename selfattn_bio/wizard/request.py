@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_bio.errors import RunFileError
-from selfattn_bio.files import H5AD, INTERVAL_FILES
+from selfattn_bio.files import BED_FILES, GFF_FILES, INTERVAL_FILES
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import split_of_file
 
@@ -23,7 +23,8 @@ DATABASES = {group: f"jaspar:{group}" for group in IN_JASPAR} | {"bacteria": "no
 SIGNAL = ("tracks", "profile")  # groups of files with signal of a genome
 WAYS = (
     "Give `positives` and `negatives`, or one table with `sequences` TABLE, or `train`, `valid` "
-    "and `test`, or `sequences` with `targets` TABLE, or `sequences` PEAKS, `genome` and `tracks`"
+    "and `test`, or `sequences` with `targets` TABLE, or `sequences` PEAKS, `genome` and `tracks`, "
+    "or `sequences` TABLE with chrom, start and end, and `genome`"
 )
 
 
@@ -105,22 +106,32 @@ class Request:
         if "-" in every:
             message = "init cannot read standard input (-), because it reads each file twice"
             raise RunFileError(message, hint="Save the data in a file")
-        _check_genome(given, made, request, has_signal=bool(tracks or profile))
+        request = replace(request, files=given, made=made, tracks=tracks, profile=profile)
+        _check_genome(request)
         if request.organism and request.organism not in DATABASES:
             message = f"unknown `organism` {request.organism!r}"
             raise RunFileError(message, hint=f"Choose from {', '.join(DATABASES)}")
         refused = ["sequence_column", "id_column"] if request.genome else []
-        refused += ["targets", "columns"] if "positives" in given or request.genome else []
+        if request.has_classes or request.genome:
+            refused += ["targets"] if request.tables else ["targets", "columns"]
         if wrong := [name for name in refused if getattr(request, name)]:
             other = "`genome`" if request.genome else "`positives` and `negatives`"
             raise RunFileError(f"`{wrong[0]}` cannot be used with {other}", hint=WAYS)
-        return replace(request, files=given, made=made, tracks=tracks, profile=profile)
+        return request
 
     @property
     def place(self) -> str:
         """Name the files for a message."""
         first, *others = [path for files in self.files.values() for path in files]
         return f"{first} and {len(others)} more" if len(others) > 1 else ", ".join([first, *others])
+
+    @property
+    def tables(self) -> list[str]:
+        """Return the tables of intervals whose columns may be learned."""
+        if not self.genome or self.has_classes or self.tracks or self.profile or self.points:
+            return []
+        paths = [path for files in self.files.values() for path in files]
+        return [] if any(path.lower().endswith(INTERVAL_FILES) for path in paths) else paths
 
     @property
     def has_classes(self) -> bool:
@@ -185,10 +196,9 @@ def _check_groups(groups: list[str], made: str) -> None:
         raise RunFileError(f"{options} {message}", hint=WAYS)
 
 
-def _check_genome(
-    given: dict[str, list[str]], made: str, request: Request, *, has_signal: bool
-) -> None:
-    genome = request.genome
+def _check_genome(request: Request) -> None:
+    given, genome, made = request.files, request.genome, request.made
+    has_others = bool(request.tracks or request.profile or request.points)
     if request.points and (list(given) != ["sequences"] or not genome):
         hint = "Give windows with `sequences` WINDOWS.bed and `genome` GENOME.fa"
         raise RunFileError("`points` needs windows of a genome", hint=hint)
@@ -200,13 +210,9 @@ def _check_genome(
             "`negatives`, matched ones are generated"
         )
         raise RunFileError("intervals need their genome", place=intervals[0], hint=hint)
-    if genome and (other := [path for path in paths if path not in intervals]):
-        message = "this file cannot be used with `genome`, because it has no intervals"
-        hint = "Give BED, narrowPeak, broadPeak, GFF or GTF files, or leave out `genome`"
-        RunFileError.fail(message, other[0], hint)
-    has_targets = has_signal or request.points or all(p.lower().endswith(H5AD) for p in paths)
-    if genome and "positives" not in given and not has_targets:
-        hint = "Or give `tracks`, `profile` or `points`. For labels by score see docs/data.md"
+    has_others |= not any(path.lower().endswith((*BED_FILES, *GFF_FILES)) for path in paths)
+    if genome and "positives" not in given and not has_others:
+        hint = "Or give `tracks` or `profile`, or a table with chrom, start and end (docs/data.md)"
         raise RunFileError("`genome` needs `positives`", hint=hint)
     if made in ("matched", "neighbours") and not genome:
         message = f"`negatives` {made} needs a genome to take windows from"

@@ -139,7 +139,7 @@ def split_lines(
     reasons = []
     known = list(itertools.compress(contents.chromosomes, is_known))
     chosen = choose_chromosomes(known, list(itertools.compress(labels, is_known)))
-    if chosen and None not in contents.chromosomes:
+    if chosen:
         note = 'all others are train; for a random split, write only kind = "random"'
         lines = [setting("kind", "chromosome", note)]
         sizes = []

@@ -14,9 +14,10 @@ from selfattn_bio.compression import open_blocks
 from selfattn_bio.display import short_name
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import PROTEIN
+from selfattn_bio.sequence.intervals import LOCUS, coordinates_in
 from selfattn_bio.sequence.policy import at
 from selfattn_bio.sequence.readers import kind_of
-from selfattn_bio.sequence.readers.table import SEQUENCE_NAMES, rows_of_parquet, rows_of_text
+from selfattn_bio.sequence.readers.table import SEQUENCE_NAMES, rows_of
 from selfattn_bio.sequence.records import Fields
 from selfattn_bio.sequence.tables import check_names
 from selfattn_bio.wizard.columns import Texts, no_column
@@ -26,19 +27,14 @@ SHORT = 8  # characters; a column whose median is shorter has no sequences
 WORD = 30  # characters; repeated texts whose median is shorter may be words
 LONG = 15  # characters; a longer column name may be a sequence of a table without column names
 HEAD = 1000  # records or rows read to recognise alphabet and columns
-# parts of the ids of UniProt, such as sp|P12345|NAME_HUMAN
+# parts of the ids of UniProt, such as sp|P12345|NAME_HUMAN, and of bedtools, NAME::chr1:139-339
 ACCESSION, NAME = r"^\w+\|(?P<id>[^|\s]+)\|", r"^\w+\|[^|\s]+\|(?P<id>[^|\s]+)"
+PEAK = r"^(?P<id>\S+?)::"
 # names of columns of groups, such as gene, Parent_ID or ensembl gene names
 GROUP_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
     r"(?:[\W_]*(?:stable|id|name|symbol|accession|version)s?)*$"
 )
-COORDINATE_NAMES = {  # of columns, without "#" and in lower case
-    "chrom": ("chrom", "chr", "chromosome", "seqnames", "seqname", "seqid"),
-    "start": ("start", "chromstart", "chrom_start"),
-    "end": ("end", "stop", "chromend", "chrom_end"),
-    "strand": ("strand",),
-}
 
 
 def table_head(path: Path) -> dict[str, list[str | None]] | None:
@@ -52,13 +48,10 @@ def table_head(path: Path) -> dict[str, list[str | None]] | None:
     """
     with open_blocks(path) as blocks:
         kind = kind_of(blocks, Fields())
-        if kind == "Parquet":
-            rows = rows_of_parquet(blocks)
-        elif kind == "table" or (kind == "FASTA" and not blocks.head.lstrip().startswith(b">")):
-            rows = rows_of_text(blocks, Fields())
-        else:
+        is_fasta = kind == "FASTA" and blocks.head.lstrip().startswith(b">")
+        if kind not in ("Parquet", "table", "FASTA") or is_fasta:
             return None
-        (line, header), *cells = itertools.islice(rows, HEAD + 1)
+        (line, header), *cells = itertools.islice(rows_of(blocks), HEAD + 1)
     if kind == "FASTA" and len(header) < 2:  # sequences without a header: the reader's error
         return None
     names = list(map(str, header))
@@ -150,11 +143,7 @@ def coordinate_columns(
         for name, texts in (tables[0] if tables else {}).items()
         if name not in targets and all(name in table for table in tables)
     }
-    usual = {name.strip().lstrip("#").lower(): name for name in columns}
-    found = {
-        field: next(filter(None, map(usual.get, names)), field)
-        for field, names in COORDINATE_NAMES.items()
-    }
+    found = {field: field for field in (*LOCUS, "strand")} | coordinates_in(columns)
     if not {found["chrom"], found["start"], found["end"]} <= columns.keys():
         return {}, ""
     rows = zip(columns[found["start"]], columns[found["end"]], columns[sequence], strict=True)
@@ -173,18 +162,18 @@ def coordinate_columns(
 def find_id_column(path: Path, ids: Sequence[str]) -> str:
     """Return the column `id` of a table, else the first one that has such ids or parts of them.
 
-    Its values are different. The parts of an id are separated by `|`. Without such a column, the
-    result is "id".
+    Its values are different. The parts of an id are separated by `|` or `::`. Without such a
+    column, the result is the first one with different values, or "id".
     """
-    known = {part for name in ids for part in (name, *name.split("|"))}
+    known = {part for name in ids for part in (name, *re.split(r"\||::", name))}
     columns = table_head(path) or {}
     different = [name for name, texts in columns.items() if len(set(texts)) == len(texts)]
     fit = [name for name in different if not known.isdisjoint(columns[name])]
-    return "id" if "id" in columns else next(iter(fit), "id")
+    return "id" if "id" in columns else next(iter(fit or different), "id")
 
 
 def match_ids(wanted: pd.Index, ids: Sequence[str], place: str) -> tuple[str, list[str]]:
-    """Return a pattern of headers that reads accessions or names of UniProt ids, and these.
+    """Return a pattern of headers that reads parts of ids, such as accessions, and these parts.
 
     Some of them are `wanted`.
 
@@ -193,7 +182,7 @@ def match_ids(wanted: pd.Index, ids: Sequence[str], place: str) -> tuple[str, li
     RunFileError
         If none is.
     """
-    for pattern in (ACCESSION, NAME):
+    for pattern in (ACCESSION, NAME, PEAK):
         found = [match["id"] for name in ids if (match := re.match(pattern, name))]
         if len(set(found)) == len(ids) and wanted.isin(found).any():
             return pattern, found

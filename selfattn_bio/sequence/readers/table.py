@@ -10,7 +10,6 @@ import csv
 import difflib
 import math
 import sys
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +71,12 @@ def read_parquet(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
         otherwise as in `read_table`.
     """
     return _records(rows_of_parquet(blocks), state)
+
+
+def rows_of(blocks: BlockReader) -> Iterator[Row]:
+    """Yield the rows of a table as text, the header first, by the content of the file."""
+    is_parquet = blocks.head.startswith(b"PAR1")
+    return rows_of_parquet(blocks) if is_parquet else rows_of_text(blocks, Fields())
 
 
 def rows_of_text(blocks: BlockReader, fields: Fields) -> Iterator[Row]:
@@ -146,7 +151,7 @@ def targets_table(path: Path, fields: Fields, named: Collection[str] = ()) -> pd
 
     Cells are separated by commas in a .csv file and by tabs in others. The ids are in the column
     that `fields` names, otherwise in the column id. A column of sequences is left out. If a table
-    has more than WIDE columns, only those of the ids and of `named` are read.
+    has more than WIDE columns, only those of the ids, of `named` and chrom are read.
 
     Raises
     ------
@@ -158,7 +163,7 @@ def targets_table(path: Path, fields: Fields, named: Collection[str] = ()) -> pd
         raise CorpusError("no such file for the targets", place=str(path))
     ids = fields.column("id")
     if named:
-        named = {*named, "id", ids}
+        named = {*named, "id", "chrom", ids}
     try:
         with open_blocks(path) as blocks:
             if blocks.head.startswith(b"PAR1"):
@@ -260,8 +265,6 @@ class _RowParser:
         for name in ["sequence", *fields.columns, *["id"] * bool(fields.header), *label]:
             if name not in self._unread and (name != "id" or fields.needs_id):
                 self._check(name, place)
-        if duplicates := [name for name, count in Counter(names).items() if count > 1]:
-            raise_sequence_error(f"duplicate column {duplicates[0]!r}", place)
         theirs = {fields.column(name): name for name in ("id", "sequence", *read)}
         self._fields = [theirs.get(name, name) for name in names]
         if "id" not in self._fields and not fields.numbered:

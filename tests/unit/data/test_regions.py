@@ -179,7 +179,6 @@ WORDS = {
 }
 CONTRADICTIONS = r"""
 positives = 'p.bed' / negatives = 'n.bed' => [data] p.bed contains intervals; set genome to the
-POSITIVES / negatives = 'n.fa' => [data] n.fa is not an interval file; with
 POSITIVES / negatives = 'n.bed' / alphabet = 'protein' => [data] genome cannot be used with alphabet
 POSITIVES / negatives = { kind = 'same' } => unknown kind 'same' in [data.negatives]; choose one of
 POSITIVES / negatives = { seed = 1 } => missing key 'kind' in [data.negatives]; choose one of

@@ -137,8 +137,8 @@ def test_annotate_variants_and_peaks(here, genes, capsys):
     [
         ("chrom\tstart\tend\nI\t1\t2\n", "genes.gtf: no genes on I, but on 1, 3. Use the chromo"),
         ("chrom\tstart\n1\t2\n", "the table has no column 'end'"),
-        ("chrom\tstart\tend\n1\t2\tx\n", "row 0: invalid interval with start 2, end x"),
-        ("chrom\tpos\tref\n1\t0\tA\n", "row 0: invalid interval with start -1, end 0"),
+        ("chrom\tstart\tend\n1\t2\tx\n", "row 0: invalid end 'x'"),
+        ("chrom\tpos\tref\n1\t0\tA\n", "row 0: invalid start '-1'"),
         ("chrom\tstart\tend\n1\t2\t3\t4\n", "t.tsv: cannot read this TSV table: "),
         ("chrom\tstart\tend\n1\t2\t3\t4\t5\n", "Expected 3 fields in line 2, saw 5"),
         ("chrom\tstart\tend\tend\n1\t2\t3\t4\n", "t.tsv:1: duplicate column 'end'"),

@@ -151,10 +151,14 @@ def test_intervals_of_bed_files_and_tables(genome, tmp_path):
     table = columns.assign(strand=["+", "-"], name=["a", None])
     assert texts(table, genome) == expected[:2]
     assert texts(columns, genome)[1] == ("chr1:10-40(+)", LETTERS[1])
+    table.to_csv(tmp_path / "sites.csv", index=False)
+    assert texts(tmp_path / "sites.csv", genome) == expected[:2]
+    floats = table.astype({"start": float, "chrom": "category"})
+    assert texts(floats, genome) == expected[:2]
     wrong = table.assign(end=[30, 5]).set_index(pd.Index([7, 8]))
     for intervals, message in (
-        (wrong, "table of intervals, row 8: invalid interval with start 10, end 5 and strand '-'"),
-        (table.assign(start=[0, 10.7]), "row 1: invalid interval with start 10.7, end 40 and"),
+        (wrong, "table of intervals, row 8: start is not before end in \\[10, 5\\)"),
+        (table.assign(start=[0, 10.7]), "row 1: invalid start '10.7'"),
         (TABLE, "no column 'start'; intervals need chrom, start and end"),
         (["ACGT"], "with a genome, pass a BED file or a table of intervals, not a list"),
     ):

@@ -156,8 +156,14 @@ chr1\t5\t10\tn\t1e2\t.\t5.1\t-1\t-1\n == [('chr1', 5, 10, 'n', 100)]
 [packed bed]
 chr1\t1\t2\n == [('chr1', 1, 2)]
 [txt]
- => unknown type of interval file (expected .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf, also
-    with .gz)
+ => unknown type of interval file<...>
+chr1\t1\t2\n => unknown type of interval file<...>
+Chr\tStart\tstop\tx\nchr1\t1\t2\t7\n\nchr1\t5\t10\t\n == [('chr1', 1, 2), ('chr1', 5, 10)]
+chr\tname\tstrand\tstart\tend\nchr1\tp q\t-\t5\t10\n == [('chr1', 5, 10, '-', 'p q')]
+chrom\tstart\tend\nchr1\t1\t2\nchr1\t1.5\t2\n => 3: invalid start '1.5'<...>
+chrom\tstart\tend\nchr1\t1\n => 2: row has 2 cells, but the table has 3 columns<...>
+chrom\tstart\tstart\tend\nchr1\t1\t2\t3\n => duplicate column 'start'
+chrom\tstart\tend\n => no intervals in the file
 [narrowPeak]
 chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t3\n == [('chr1', 1, 9, 'x', 0.0, 3)]
 chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t-1\n == [('chr1', 1, 9, 'x', 0.0)]

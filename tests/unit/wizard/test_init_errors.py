@@ -71,7 +71,7 @@ mine --positives p.fa --negatives a.fa
 mine --positives a.fa --negatives matched
     --negatives matched needs a genome to take windows from. Give it with --genome
 mine --positives a.fa --negatives b.fa --genome a.fa
-    a.fa: this file cannot be used with --genome, because it has no intervals. Give BED
+    a.fa: unknown type of interval file. Give BED, narrowPeak, broadPeak, GFF3, GTF, or a table
 mine --positives a.fa --negatives b.fa --points p.bed
     --points needs windows of a genome. Give windows with --sequences WINDOWS.bed and --genome
 mine --sequences a.bed --genome g.fa --points a.bed
@@ -79,7 +79,7 @@ mine --sequences a.bed --genome g.fa --points a.bed
 mine --sequences a.bed --genome g.fa --points far.bed
     far.bed: no point is in a window. Is it the same assembly?
 mine --sequences a.bed --genome a.fa
-    --genome needs --positives. Or give --tracks, --profile or --points. For labels by score see
+    --genome needs --positives. Or give --tracks or --profile, or a table with chrom, start and end
 mine --positives a.bed --genome a.fa --tracks b.bw
     --positives and --tracks cannot be combined. Give --positives
 mine --sequences a.bed --genome g.fa --profile b.bw
@@ -110,8 +110,7 @@ mine --sequences only.csv --column x
     only.csv: found no column 'x' (--column); the columns are id (such as a), sequence (such as \
 ACGTACGTACGTACGTACGT). Add a column
 mine --sequences a.fa --targets v.tsv
-    v.tsv: a table of targets needs the column id and another one; the columns are name, \
-x. Separate columns by tabs in a .tsv and by commas in a .csv, and name the column of the ids with
+    v.tsv: none of the ids in this table, such as 'z', is the id of a sequence, such as 'a0'
 mine --positives a.bed --negatives a.fa
     a.bed: intervals need their genome. Give it with --genome GENOME.fa
 there --positives a.fa --negatives b.fa

@@ -136,9 +136,9 @@ def test_find_groups(columns, found):
 def test_replicates_and_counts_are_not_learned(here, capsys):
     names = ("hl_rep1", "hl_rep2", "n_barcodes", "log2_half_life", "other")
     columns = {name: (lambda i, _, k=k: (i * k) % 97 / 7) for k, name in enumerate(names, 3)}
-    options = table(**columns, **dict.fromkeys(("GC%", "len"), columns["other"]))
+    options = table(**columns, **dict.fromkeys(("GC%", "utr_len"), columns["other"]))
     assert made(options).objective.columns == names[3:]
-    line = "by their names: hl_rep1, hl_rep2, n_barcodes, GC%, len; learn them with "
+    line = "by their names or values: hl_rep1, hl_rep2, n_barcodes, GC%, utr_len; learn them with "
     out = capsys.readouterr().out
     assert line in out
     assert "learn several" not in out
@@ -148,6 +148,20 @@ def test_replicates_and_counts_are_not_learned(here, capsys):
     del columns["other"], columns["log2_half_life"]
     assert made(table(**columns)).objective.columns == names[:2]
     wanted = ["a_r1", "rep2", "x.rep-3", "Replicate_1", "read_count", "num_reads", "counts"]
-    assert [
-        name for name in (*wanted, "r2", "report", "ncRNA", "account") if is_auxiliary(name)
-    ] == wanted
+    wanted += ["utr_len", "seq_length_nt", "width"]
+    others = ("r2", "report", "ncRNA", "account", "lengthening")
+    assert [name for name in (*wanted, *others) if is_auxiliary(name, ["1"], [9])] == wanted
+
+
+def test_lengths_are_not_learned_whatever_their_name(here, capsys):
+    options = table(number=200, load=lambda i, _: i / 7)
+    rows = pd.read_csv("all.csv")
+    rows["sequence"] = [row[: 20 + i % 20] for i, row in enumerate(rows["sequence"])]
+    size = rows["sequence"].str.len()
+    rows.assign(size=size.where(rows.index != 5, 7)).to_csv("all.csv", index=False)
+    assert made(options).objective.columns == ("load",)
+    assert "by their names or values: size; learn them with" in capsys.readouterr().out
+    rows.assign(size=size * 3).to_csv("all.csv", index=False)
+    assert made(options).objective.columns == ("load", "size")
+    out = capsys.readouterr().out
+    assert "on validation records, as the mean of the columns\n" in out

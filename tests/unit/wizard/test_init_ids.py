@@ -274,3 +274,25 @@ def test_shuffled_negatives_explain_chance(here, capsys):
     out = capsys.readouterr().out
     assert "Shuffled negatives have the same 2-mer counts as their positives" in out
     assert "nothing can be learned" not in out
+
+
+def test_names_before_coordinates_are_joined_with_targets(here):
+    options = write_targets("peak")
+    text = re.sub(r">s(\d+)", lambda m: f">s{m[1]}::{locus(int(m[1]))}", Path("s.fa").read_text())
+    Path("s.fa").write_text(text)
+    assert made(f"{options} --column y").split.kind == "chromosome"
+    records = ingested()[0]
+    assert records["id"].tolist()[:2] == ["s0", "s1"]
+    assert records["start"].tolist()[:2] == [0, 50]
+    assert Study("my_task").corpus.targets(["y"])["y"][7] == "1.0"
+
+
+def test_chromosomes_of_a_table_of_targets(here, capsys):
+    chrom = [f"chr{i % 5}" for i in range(120)]
+    options = write_targets("id", chrom=chrom)
+    rows = pd.read_csv("t.tsv", sep="\t")
+    rows[1:].to_csv("t.tsv", sep="\t", index=False)  # the first sequence has no row
+    split = made(options).split
+    assert "split: by chromosome (" in capsys.readouterr().out
+    counts = ingested()[1]
+    assert (counts["test"], counts["dropped"]) == (chrom[1:].count(split.test[0]), 1)
