@@ -62,9 +62,11 @@ display(Markdown(words.attention_sentence(len(readings) > 0)))
 figure = DisplayedFigure(figsize=(9, 2.4), layout="constrained")
 ax = figure.subplots()
 length = len(explanation.sequences[sequence])
-plots.draw_attention_and_attribution(
-    explanation.attention[[sequence], :length], explanation.attribution[sequence][None], ax
-)
+values = {
+    "attribution": explanation.attribution[sequence][None],
+    "raw attention": explanation.attention[[sequence], :length],
+}
+plots.draw_along({name: plots.by_position(of, [length]) for name, of in values.items()}, ax)
 ax.set_title(explanation.ids[sequence], loc="left", pad=18)
 display(figure)
 

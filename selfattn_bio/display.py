@@ -61,6 +61,20 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def position_range(first: float, last: float, beyond: int = 0) -> str:
+    """Name an interval of positions from 1, such as `positions 100 to 109`; both ends are included.
+
+    Negative positions count from the end, where -1 is the last: `positions 31 to 26 from the end`,
+    or `the last 31 positions` if no more than `beyond` positions follow.
+    """
+    if -1 - beyond <= last < 0 and first < last:
+        return f"the last {-first:.0f} positions"
+    side = " from the end" if first < 0 else ""
+    if first == last:
+        return f"position {abs(first):.0f}{side}"
+    return f"positions {abs(first):.0f} to {abs(last):.0f}{side}"
+
+
 def decimals(digits: int, *ends: float | None) -> int:
     """Return the digits to show an interval with: one or two more if an end is rounded to 0.
 

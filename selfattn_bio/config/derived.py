@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_serializer, model_validator
 
 from selfattn_bio.config.genome import kind_of
 from selfattn_bio.config.model import AnyModel, PairedModel, Tokens
@@ -76,6 +76,27 @@ class VariantSection(Section):
     model: AnyModel | None = None
     training: Training = Training()
     transfer: Transfer | None = None
+
+    @field_serializer("model", "training", when_used="unless-none")
+    def _set_keys(self, section: Section) -> dict[str, Any]:
+        """Leave out keys that are taken from the run, so that they still are when read again.
+
+        Keys that are set are written, also those that `left_out` omits from other tables.
+        """
+        inherited = inherited_keys(section)
+        known = {key: value for key, value in section if value is not None}
+        values = known | section.model_dump(mode="json", exclude_none=True)
+        return {key: value for key, value in values.items() if key not in inherited}
+
+
+def inherited_keys(section: Section) -> set[str]:
+    """Return the keys that [training] or [model] of a variant takes from the run.
+
+    A model that does not set its members or strands has those of the run, because equal sizes make
+    the comparison fair.
+    """
+    keys = type(section).model_fields.keys() - section.model_fields_set
+    return keys if isinstance(section, Training) else keys & {"members", "strands"}
 
 
 def default_variants(objective: str, model: Any, is_private: bool) -> dict[str, Any]:
@@ -144,12 +165,8 @@ def apply_variant(run: RunFile, change: VariantSection) -> RunFile:
 
 
 def _sized(model: AnyModel, like: AnyModel) -> AnyModel:
-    """Copy members and strands of `like` to a variant's model unless the variant sets them.
-
-    Equal sizes make the comparison fair.
-    """
-    unset = type(model).model_fields.keys() - model.model_fields_set
-    copied = [name for name in ("members", "strands") if name in unset and hasattr(like, name)]
+    """Copy members and strands of `like` to a variant's model unless the variant sets them."""
+    copied = [name for name in inherited_keys(model) if hasattr(like, name)]
     return model.model_copy(update={name: getattr(like, name) for name in copied})
 
 

@@ -111,21 +111,23 @@ class RunFile(Section):
     def _set_defaults(cls, values: Any) -> Any:
         """Set the defaults that depend on other sections.
 
-        Files of [data] train and test are the split. A pretrained model has its published
-        vocabulary, so single letters are read. A model whose layers have no rules of attribution is
-        explained by substitutions. The positions of a pretrained model are first ranked by
-        gradients.
+        Files of [data] train and test are the split. Duplicates that [data] keeps are allowed. A
+        pretrained model has its published vocabulary, so single letters are read. A model whose
+        layers have no rules of attribution is explained by substitutions. The positions of a
+        pretrained model are first ranked by gradients.
         """
         if not isinstance(values, dict):
             return values
         data, model = values.get("data"), values.get("model")
-        train = data.get("train") if isinstance(data, dict) else getattr(data, "train", None)
-        defaults: dict[str, Any] = {"split": {"kind": "files"}} if train else {}
+        given = data if isinstance(data, dict) else getattr(data, "__dict__", {})
+        defaults: dict[str, Any] = {"split": {"kind": "files"}} if given.get("train") else {}
+        if given.get("keep_duplicates"):
+            defaults["audit"] = {"max_duplicates": None}
         if method := {"module": "saturation", "pretrained": "guided"}.get(str(kind_of(model))):
             defaults["interpret"] = {"method": {"kind": method}}
         for name, section in defaults.items():
-            if isinstance(given := values.get(name, {}), dict):
-                values = values | {name: section | given}
+            if isinstance(own := values.get(name, {}), dict):
+                values = values | {name: section | own}
         if kind_of(model) == "pretrained":
             values = {"tokens": {"k": 1}} | values
         is_private, objective = values.get("privacy") is not None, kind_of(values.get("objective"))

@@ -14,6 +14,8 @@ from pydantic import Field
 
 from selfattn_bio.config.section import Column, Fraction, Listed, Names, Section, Seed
 
+SMALLER_BLOCK = ". If loci are closer than a block, a smaller [evaluation] block gives more units"
+
 
 class ChromosomeSplit(Section):
     """Split by chromosome: `chrom` of a header, table, id or BED; all not listed are train.
@@ -26,7 +28,7 @@ class ChromosomeSplit(Section):
         test chromosomes
     """
 
-    enlarge: ClassVar[str] = "list more chromosomes in [split] test"
+    enlarge: ClassVar[str] = f"list more chromosomes in [split] test{SMALLER_BLOCK}"
     kind: Literal["chromosome"] = "chromosome"
     valid: Listed[tuple[str, ...]] = Field(min_length=1)
     test: Listed[tuple[str, ...]] = Field(min_length=1)
@@ -59,6 +61,8 @@ class FractionSplit(Section):
 
 class GroupSplit(FractionSplit):
     """Split complete groups at random with `seed`.
+
+    Groups that share a sequence stay together; with two inputs, only those that share a pair.
 
     Attributes
     ----------
@@ -134,7 +138,7 @@ class RegionSplit(Section):
         test regions
     """
 
-    enlarge: ClassVar[str] = "widen the regions of [split] test"
+    enlarge: ClassVar[str] = f"widen the regions of [split] test{SMALLER_BLOCK}"
     kind: Literal["region"] = "region"
     valid: Listed[tuple[str, ...]] = Field(min_length=1)
     test: Listed[tuple[str, ...]] = Field(min_length=1)

@@ -103,7 +103,7 @@ def build_corpus(
                 ):
                     of_dna.setdefault(writer.looks_dna, files[-1]["path"])
         paths = ", ".join(file["path"] for file in files)
-        _check_any_left(writer, counted.read, paths)
+        _check_any_left(writer, files, counted.read)
         _check_protein(of_dna)
         records = pd.read_parquet(folder / RECORDS).astype(TYPES)
         formulas = records["id"][records["id"].str.match(r"[=+@-]")]
@@ -208,11 +208,12 @@ def _check_protein(of_dna: Mapping[bool, str]) -> None:
         raise SequenceFileError(message, place=of_dna[True], hint="Use one alphabet for all files")
 
 
-def _check_any_left(writer: CorpusWriter, read: int, paths: str) -> None:
+def _check_any_left(writer: CorpusWriter, files: Sequence[Mapping[str, Any]], read: int) -> None:
     if writer.num_records:
         return
-    if len(writer.dropped) == 1 and (reason := next(iter(writer.dropped))).startswith("only "):
-        raise SequenceFileError(f"no record is left of {read:,}: all contain {reason}", place=paths)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in writer.dropped.items())
+    counts = [writer.dropped, *(file.get("counts", {}) for file in files)]
+    reasons = ", ".join(f"{count} {reason}" for of in counts for reason, count in of.items())
     message = f"no record is left of {read:,}: {reasons}"
-    SequenceFileError.fail(message, paths, "Change the length limits")
+    is_length = any(reason.startswith(("shorter", "longer")) for reason in writer.dropped)
+    hint = "Change the length limits" if is_length else ""
+    SequenceFileError.fail(message, ", ".join(file["path"] for file in files), hint)

@@ -63,7 +63,7 @@ class SequencesOf:
             if record.id in self.wanted:
                 yield Record(record.id, record.letters)
             else:
-                self.counts["partners without a kept record, left out"] += 1
+                self.counts["partners with other ids than the kept records, left out"] += 1
 
     def about(self) -> dict[str, Any]:
         """Return the path, hash and number of unused records."""

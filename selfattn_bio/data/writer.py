@@ -68,8 +68,8 @@ class RecordRules:
     split_column
         The column with the split, which is stored with the targets but is none of them.
     place
-        Where the run file sets `learnt`, for errors; empty without a run file. With one, hints name
-        keys of [data].
+        Where the run file sets `learnt`, for errors, or "[partner]" for second inputs; empty
+        without a run file. With one, hints name keys of [data] or [partner].
     named
         All texts of the run file. Only these columns are kept of a table with more than WIDE.
 
@@ -112,9 +112,8 @@ class RecordRules:
     @property
     def policy(self) -> SequencePolicy:
         """Return how letters are read."""
-        return SequencePolicy(
-            self.alphabet, self.soft_mask, self.gaps, has_run_file=bool(self.place)
-        )
+        section = self.place if self.place in ("", "[partner]") else "[data]"
+        return SequencePolicy(self.alphabet, self.soft_mask, self.gaps, section=section)
 
 
 class CorpusWriter:
@@ -203,7 +202,7 @@ class CorpusWriter:
         if record.letters[0] == unknown and all(
             (record.letters[at : at + PIECE] == unknown).all() for at in range(0, length, PIECE)
         ):
-            return f"only {rules.alphabet.unknown}"
+            return f"with only {rules.alphabet.unknown}"
         if key in self._answers and rules.repeats != "keep":
             differs = (
                 ""

@@ -95,6 +95,7 @@ def find_leaks(
     - similarity: to the nearest of the other records; 0 if below `FLOOR` or explained by chance
     - neighbour, of, neighbour_label: id of the nearest record, name of its part, its label
     - strand: + or - of the test record compared with its neighbour; . in protein
+    - partner_shared: whether another record has the same second input; missing for one input
     - duplicate: id of a record with the same sequence, on either strand
     - overlap, overlap_letters: id of the record with the longest overlap, and its length in bp;
       the length is missing without coordinates to compare
@@ -125,6 +126,9 @@ def find_leaks(
         "" if other < 0 else _strand(test.letters[row], letters[other], alphabet, k)
         for row, other in enumerate(nearest.tolist())
     ]
+    known = {partner for part in others for partner in part.partners}
+    shared = [partner in known if partner else None for partner in test.partners]
+    table["partner_shared"] = pd.Series(shared or None, table.index, dtype="boolean")
     table["duplicate"] = names["id"].reindex(duplicates).to_numpy()
     table["overlap"], table["overlap_letters"] = _overlaps(test, others)
     table["shared"] = _shared(test.records, [part.records for part in others], groups)
@@ -267,20 +271,23 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
     Returns
     -------
     `near` (`similarity` or more), `near_other_label` (near, but with another label; None if the
-    records have no labels), `duplicates`, `overlaps` (None without coordinates), `shared` (by
-    column), `seen`, and `nearest` (`from`, `to` and `count` by similarity; the last bin contains
-    only 1).
+    records have no labels, or two inputs, because another partner may give another label),
+    `partners` (in which the second input is that of another record; None for one input),
+    `duplicates`, `overlaps` (None without coordinates), `shared` (by column), `seen`, and `nearest`
+    (`from`, `to` and `count` by similarity; the last bin contains only 1).
     """
     near = leaks["similarity"] >= similarity
     labelled = leaks["label"].notna()
     differs = (leaks["label"] != leaks["neighbour_label"]).fillna(False)
     other = near & labelled & leaks["neighbour_label"].notna() & differs
+    are_pairs = leaks["partner_shared"].notna().any()
     columns = leaks["shared"].str.findall(r"(?:^|;)([^=;]+)=").explode().dropna()
     edges = [*EDGES, np.inf]
     counts, _ = np.histogram(leaks["similarity"], edges)
     return {
         "near": int(near.sum()),
-        "near_other_label": int(other.sum()) if labelled.any() else None,
+        "near_other_label": int(other.sum()) if labelled.any() and not are_pairs else None,
+        "partners": int(leaks["partner_shared"].sum()) if are_pairs else None,
         "duplicates": int((leaks["duplicate"] != "").sum()),
         "overlaps": int((leaks["overlap"] != "").sum())
         if leaks["overlap_letters"].notna().any()

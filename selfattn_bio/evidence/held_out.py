@@ -268,7 +268,7 @@ def add_evidence(
         names = motifs.table["name"][motifs.table["target"] == target]
         ppms = {name: motifs[name].ppm for name in names}
         limits = hit_limits(ppms, motifs.num_sites, held_out, hit_p)
-        hits = find_hits(ppms, motifs.num_sites, letters, max(limits.values()), alphabet)
+        hits = find_hits(ppms, motifs.num_sites, letters, max(limits.values(), default=0), alphabet)
         hits = hits[hits["p_value"] < hits["name"].map(limits)]
         scores = calibrated_scores(scorer, output, held_out)
         evidence = weigh_evidence(

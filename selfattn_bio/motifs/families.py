@@ -49,3 +49,13 @@ def families_of(labels: Sequence[str]) -> str:
             if 2 * len(names) > len(known):
                 return texts[-1][-1]
     return " or ".join(texts[0])
+
+
+def first_differs(labels: Sequence[str]) -> bool:
+    """Return whether the factors of all matrices but the first share a family that it is not of.
+
+    There are at least two labels. Factors of other databases share no family.
+    """
+    matrices = [label.rstrip(")").rpartition(" (")[2] for label in labels]
+    first, *others = (set(_table().get(each, [each])[0].split("::")) for each in matrices)
+    return bool(set.intersection(*others) - first)

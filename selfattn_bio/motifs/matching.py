@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.log import LOG
-from selfattn_bio.motifs.families import families_of
+from selfattn_bio.motifs.families import families_of, first_differs
 from selfattn_bio.motifs.residues import background
 from selfattn_bio.motifs.tomtom import compare
 from selfattn_bio.sequence.alphabet import DNA, Alphabet, Ascii, Letters
@@ -226,10 +226,8 @@ def relevant_hits(hits: pd.DataFrame, attribution: Mapping[int, Scores]) -> pd.D
         record: np.concatenate(([0.0], np.cumsum(row, dtype=np.float64)))
         for record, row in attribution.items()
     }
-    ranks = np.empty(len(hits))
-    for i, (record, start, end) in enumerate(
-        hits[["record", "start", "end"]].itertuples(index=False)
-    ):
+    ranks, sites = np.empty(len(hits)), hits[["record", "start", "end"]]
+    for i, (record, start, end) in enumerate(sites.itertuples(index=False)):
         windows = sums[record][end - start :] - sums[record][: len(sums[record]) - (end - start)]
         # np.mean takes much longer for few numbers
         ranks[i] = np.count_nonzero(windows < windows[start]) / len(windows)
@@ -287,8 +285,6 @@ def _touched(
     ppms: Mapping[str, Floats], windows: Sequence[AlleleWindow], alphabet: Alphabet
 ) -> list[set[str]]:
     """Return, for each window, the motifs with a hit that overlaps the allele."""
-    if not windows:
-        return []
     width = max((len(ppm) for ppm in ppms.values()), default=0)
     cut = [letters[max(0, start - width + 1) : end + width - 1] for letters, start, end in windows]
     hits = find_hits(ppms, {}, cut, HIT_P, alphabet)
@@ -303,19 +299,20 @@ def _touched(
 MAX_OTHERS = 5
 MATCH_Q = 0.05  # a best match with a larger q is not reported: it would be misleading
 TIE = 10  # matches with a p-value up to this factor above the smallest are named like the best
+RIVAL = 100  # up to this factor, a family that all of them but the best share is named as well
 
 
 def match_label(row: Mapping[Hashable, Any]) -> str:
     """Return the match of a row of motifs.tsv without its database id, such as `Dref`.
 
-    Matches that are nearly as good are named too: `BEAF-32 or Dref`. If there are more than two
-    and most factors are of one family, it is named: `Ets-related (ELK1, FEV, ETV5, ...)`. Empty if
-    the q-value of the best is MATCH_Q or more.
+    Matches that are nearly as good are named too: `BEAF-32 or Dref`. If there are more than two,
+    their families are named if they are few: `Ets-related (ELK1, FEV, ETV5, ...)`, or `Bcl11B or
+    Runt-related factors (Runx1, RUNX2)`. Empty if the q-value of the best is MATCH_Q or more.
     """
     if not row["match_q"] < MATCH_Q:
         return ""
     family = str(row.get("family", ""))
-    if family and " or " not in family and row["near_ties"] > 1:
+    if family and family.count(" or ") < 2 and row["near_ties"] > 1:
         return family
     labels = [row["match"], *str(row["other_matches"]).split("; ")[: int(row["near_ties"])]]
     return " or ".join(dict.fromkeys(label.partition(" (")[0] for label in labels))
@@ -339,13 +336,11 @@ def match_motifs(
     Returns
     -------
     One row per motif, in the order of `ppms`: name, match (label of the best; empty unless its q is
-    below MATCH_Q), family (`families_of` all matches with q < MATCH_Q and a p-value at most TIE
-    times the smallest), match_p, match_q (of the best, Benjamini-Hochberg over all pairs of a motif
-    and a database entry), other_matches (up to MAX_OTHERS more labels with q < MATCH_Q, best first,
-    joined by "; ") and near_ties, how many of these have p-values at most TIE times the smallest.
+    below MATCH_Q), family (see `_named`), match_p, match_q (of the best, Benjamini-Hochberg over
+    all pairs of a motif and a database entry), other_matches (up to MAX_OTHERS more labels with
+    q < MATCH_Q, best first, joined by "; ") and near_ties, how many of these `family` is about.
     Factors of a family and factors that bind the same bases have similar matches (Trl and Clamp
-    both bind GAGA); the best match need not be
-    the factor that binds.
+    both bind GAGA); the best match need not be the factor that binds.
 
     References
     ----------
@@ -354,7 +349,7 @@ def match_motifs(
     if not ppms or not database:
         none = {"match": "", "family": "", **dict.fromkeys(("match_p", "match_q"), np.nan)}
         return pd.DataFrame({"name": list(ppms), **none, "other_matches": "", "near_ties": 0})
-    labels = list(database)
+    labels = np.array(list(database), dtype=object)
     queries, targets = ([ppm.T for ppm in each.values()] for each in (ppms, database))
     p = compare(queries, targets, alphabet.has_complement)[0]
     q = scipy.stats.false_discovery_control(p, axis=None).reshape(p.shape)
@@ -362,18 +357,32 @@ def match_motifs(
     rows, best = np.arange(len(p)), order[:, 0]
     similar = [more[q[row, more] < MATCH_Q] for row, more in enumerate(order)]
     others = [found[1 : 1 + MAX_OTHERS] for found in similar]
-    near = [found[p[row, found] <= TIE * p[row, best[row]]] for row, found in enumerate(similar)]
+    named = [_named(labels[found].tolist(), p[row, found]) for row, found in enumerate(similar)]
     return pd.DataFrame(
         {
             "name": list(ppms),
             "match": [labels[i] * bool(q[row, i] < MATCH_Q) for row, i in enumerate(best)],
-            "family": [families_of([labels[i] for i in found]) for found in near],
+            "family": [family for family, _ in named],
             "match_p": p[rows, best],
             "match_q": q[rows, best],
-            "other_matches": ["; ".join(labels[i] for i in found) for found in others],
-            "near_ties": [min(max(len(found) - 1, 0), MAX_OTHERS) for found in near],
+            "other_matches": ["; ".join(labels[found]) for found in others],
+            "near_ties": [min(max(number - 1, 0), MAX_OTHERS) for _, number in named],
         }
     )
+
+
+def _named(labels: Sequence[str], p: Floats) -> tuple[str, int]:
+    """Return the families of the best matches of a motif, and the number of these matches.
+
+    `labels` are those of similar database motifs, with ascending p-values (n,). The matches have
+    p-values at most TIE times the smallest. If these are one or two, but the others with at most
+    RIVAL times the smallest share a family that the best is not of (`first_differs`), the text is
+    such as `Bcl11B or Runt-related factors (Runx1, RUNX2)`.
+    """
+    near, wide = (labels[: int(np.sum(p <= limit * p[:1]))] for limit in (TIE, RIVAL))
+    if len(near) < 3 <= len(wide) and first_differs(wide):
+        return f"{wide[0].partition(' (')[0]} or {families_of(wide[1:])}", len(wide)
+    return families_of(near), len(near)
 
 
 # Cosine similarity from which two motifs are the same. 5 % of the motifs of JASPAR (insects) are as
@@ -415,15 +424,14 @@ def alignment(ppm: Floats, other: Floats, has_complement: bool = True) -> Alignm
     """
     size = ppm.shape[1]
     centred = ppm - 1 / size
-    strands = [other - 1 / size]
-    if has_complement:
-        strands.append(strands[0][::-1, ::-1])
+    forward = other - 1 / size
+    strands = [forward, forward[::-1, ::-1]][: 1 + has_complement]
     # Row i: the first row of the strand is at row i - (len(strand) - 1) of `ppm`
     products = np.stack(
         [scipy.signal.correlate2d(centred, strand, mode="full")[:, size - 1] for strand in strands]
     )
     best, row = np.unravel_index(products.argmax(), products.shape)
-    norm = np.linalg.norm(centred) * np.linalg.norm(strands[0])
+    norm = np.linalg.norm(centred) * np.linalg.norm(forward)
     similarity = float(products[best, row] / norm) if norm else 0.0
     return Alignment(similarity, int(row) - (len(other) - 1), bool(best))
 

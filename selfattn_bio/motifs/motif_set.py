@@ -218,11 +218,12 @@ class MotifSet:
             tests change only the input of the motifs (`input`).
         groups
             Sequences with equal values, (n,), such as loci, count as one observation; by default
-            all sequences are independent.
+            all sequences are independent, and if there are fewer than three groups.
         hit_p
             A match of a motif is a hit if its p-value is below this, as in `hits`. By default
             2.5e-4, less for sequences of more than 300 letters, and for a short motif the p-value
-            of its best match.
+            of its best match. The column `hit_p` of the table is not used. For motifs of a task
+            whose run file sets it, pass `study.task.interpret.hit_p`.
         window
             [start, end) of a sequence where the centres of hits are expected; 0-based, or negative
             from its end, such as (-31, -25). By default the 10 positions with most hits are tested.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
+from selfattn_bio.display import position_range
 from selfattn_bio.evidence.positions import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.evidence.verdicts import NULL_P, acts_alone, shortfall
@@ -126,7 +127,7 @@ def findings(
     lines: Lines = [
         *(_of_numbers if pd.notna(row["difference"]) else _of_labels)(row, matched, answer, q),
         *_of_use(row, letters, level, answer, q),
-        *_of_sites(row, answer, q),
+        *_of_sites(row, task.interpret.window is not None, answer, q),
     ]
     tested = [
         Finding(question, *make()) for column, question, make in lines if not pd.isna(row[column])
@@ -236,8 +237,17 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
     ]  # fmt: skip
 
 
-def _of_sites(row: Mapping[Any, Any], answer: Words, q: Words) -> Lines:
-    """Return the lines about position and strand of the sites of a motif."""
+def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -> Lines:
+    """Return the lines about position and strand of the sites of a motif.
+
+    The window is given in the run file, or it is the fullest one.
+    """
+    compared = (
+        f"there, {words.figure(row['window_expected'], 1)} are expected from permuted motifs"
+        if is_given
+        else "in this window, the fullest of all; it is compared with the fullest window of as "
+        "many hits of permuted motifs"
+    )
     return [
         ("position_q", "Does it prefer a position?", lambda: (
             answer("position"),
@@ -245,9 +255,7 @@ def _of_sites(row: Mapping[Any, Any], answer: Words, q: Words) -> Lines:
             f"{q('position')}.")),
         ("window_q", f"Is it enriched at {window_name(row)}?", lambda: (
             answer("window"),
-            f"{row['window_hits']:.0f} best hits are there, "
-            f"{words.figure(row['window_expected'], 1)} are expected from permuted motifs; "
-            f"{q('window')}.")),
+            f"{row['window_hits']:.0f} best hits are {compared}; {q('window')}.")),
         ("strand_q", "Does it prefer a strand?", lambda: (
             answer("strand"),
             f"{words.percent(row['strand_plus'])} of the best hits are on the + strand "
@@ -257,17 +265,16 @@ def _of_sites(row: Mapping[Any, Any], answer: Words, q: Words) -> Lines:
 
 
 def window_name(row: Mapping[Any, Any]) -> str:
-    """Name the tested window for readers, for example `positions 100 to 109`, counted from 1.
+    """Name the tested window for readers, as `position_range`; `one position` without a window.
 
-    Windows at the end are named like `31 to 25 positions before the end`. Without a window the
-    name is `one position`.
+    A window is at the end if no site can have its middle closer to the end.
     """
     start, end = row["window_start"], row["window_end"]
     if pd.isna(start):
         return "one position"
     if start < 0:
-        return f"{-start:.0f} to {abs(end):.0f} positions before the end"
-    return f"positions {start + 1:.0f} to {end:.0f}"
+        return position_range(start, end - 1, (len(row["consensus"]) - 1) // 2)
+    return position_range(start + 1, end)
 
 
 def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple[str, str]]:

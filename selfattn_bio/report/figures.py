@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, position_range
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
@@ -27,7 +27,6 @@ from selfattn_bio.report.words import percent
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 LOW = (3.6, 2.0)  # inches; of curves
-EVEN = 1.25  # attribution of a tenth of the positions, relative to even attribution, to name them
 
 
 def interpretation(tested: Tested) -> list[Drawing]:
@@ -35,21 +34,23 @@ def interpretation(tested: Tested) -> list[Drawing]:
     results, alphabet = tested.results, get_alphabet(tested.results.corpus["alphabet"])
     drawings = _effects(tested, f"{alphabet.letter}s")
     if (explained := results.explained) is not None:
-        attribution = importance(explained.hypothetical)
+        attribution, lengths = importance(explained.hypothetical), explained.records["length"]
+        side, finding = _peak(attribution, lengths)
+        curves = {
+            name: plots.by_position(values, lengths, from_end=side == "end")
+            for name, values in (
+                ("attribution", attribution),
+                ("raw attention", explained.attention),
+            )
+            if values.any()  # models without attention weights have zeros
+        }
         title = "Attribution by position"
-        means = (
-            "Attribution along the record, as a fraction of the total (mean over the explained "
-            "records): how much the score depends on a position."
-        )
+        attended = ""
         limit = "Motifs whose position varies between records are not visible in this mean."
-        if explained.attention.any():  # models without attention weights have zeros
+        if "raw attention" in curves:
             network = " in the network, without the simple models" * bool(results.task.stack.parts)
             title = "Raw attention and attribution"
-            means = (
-                "Attribution and attention along the record, as fractions of the total (means over "
-                "the explained records). Attribution: how much the score depends on a position. "
-                f"Attention: how much attention a position receives{network}."
-            )
+            attended = f" Attention: how much attention a position receives{network}."
             limit = (
                 "Raw attention is not an explanation: a model can attend to positions that do not "
                 "change its score. No motif or verdict is based on it."
@@ -58,12 +59,15 @@ def interpretation(tested: Tested) -> list[Drawing]:
             tested.show(
                 "attention",
                 title,
-                means,
+                f"Attribution: how much the score depends on a position.{attended} Values are "
+                "multiples of the mean of each record, averaged over the explained records. "
+                f"Positions count from the {side} of the records. Those that fewer than "
+                f"{percent(plots.MIN_REACHED)} of the records have are left out.",
                 limit,
-                lambda ax: plots.draw_attention_and_attribution(
-                    explained.attention, attribution, ax, alphabet.unit
+                lambda ax: plots.draw_along(
+                    curves, ax, f"position from the {side} ({alphabet.unit})"
                 ),
-                finding=_peak(attribution, explained.records["length"]),
+                finding=finding,
             )
         )
     return drawings
@@ -84,7 +88,7 @@ def _effects(tested: Tested, letters: str) -> list[Drawing]:
             "The effect describes this model, not a cell. An experiment must show whether the "
             "cell also uses the motif.",
             partial(plots.draw_evidence, own),
-            size=(SIZE[0], 1.0 + 0.16 * len(own)),
+            size=(SIZE[0], 1.0 + 0.16 * (len(own) + own["target"].nunique())),
             finding=_changes(own),
         )
         for number, (unit, own) in enumerate(measured.groupby("unit", sort=False))
@@ -104,51 +108,56 @@ def _changes(measured: pd.DataFrame) -> str:
     )
 
 
-def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> str:
-    """State where a tenth of the positions has the highest attribution, and its fraction.
+def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> tuple[str, str]:
+    """Find the twentieth of the positions with the highest attribution in a sliding window.
 
-    Positions are 1-based, and fewer records have the last ones. The result is empty without
-    attribution, as for methods based on attention.
+    Returns
+    -------
+    The side from which these positions count, and a sentence: "end" if records differ in length and
+    have a higher peak there, otherwise "start". The sentence is empty without attribution, as for
+    methods based on attention.
     """
-    mean = np.asarray(attribution, dtype=np.float64).mean(axis=0)
-    if not mean.any():
-        return ""
-    width = max(1, round(len(mean) / 10))
-    start = int(np.convolve(mean, np.ones(width), "valid").argmax())
-    best = slice(start, start + width)
-    even = (np.arange(len(mean)) < np.asarray(lengths)[:, None]).mean(axis=0)
-    where = f"positions {start + 1} to {start + width}" if width > 1 else f"position {start + 1}"
-    fraction, expected = mean[best].sum() / mean.sum(), even[best].sum() / even.sum()
-    level = "highest" if fraction >= EVEN * expected else "about even, and highest"
-    return (
-        f"Attribution is {level} at {where}: {percent(fraction)} of the total "
-        f"({percent(expected)} if it were even)."
+    if not attribution.any():
+        return "start", ""
+    found = []
+    for from_end in (False, True)[: lengths.nunique()]:
+        positions, means = plots.by_position(attribution, lengths, from_end=from_end)
+        width = max(1, round(len(means) / 20))
+        windows = np.convolve(means, np.ones(width) / width, "valid")
+        best = int(windows.argmax())
+        found.append((float(windows[best]), positions[best], positions[best + width - 1]))
+    level, first, last = max(found)  # of equal ones, that from the start
+    return "end" if first < 0 else "start", (
+        f"Attribution is highest at {position_range(first, last)}: {words.figure(level, 2)} times "
+        "the mean of the record."
     )
 
 
 def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
     """Draw the positions of the sites of each motif along the test records.
 
-    Positions are the middles of sites; the tested window is shaded. Motifs without a site are left
-    out.
+    Positions are the middles of sites; the tested window is shaded. They count from the end of the
+    records, as negative numbers, if the window does. Motifs without a site are left out.
 
     Parameters
     ----------
     motifs
-        Table with name, window_start and window_end. Negative values count from the end; they are
-        shaded only if all records have the same length.
+        Table with name, window_start and window_end.
     """
     test = results.records[results.records["split"] == "test"]
     found = site_positions(results.sites, test)
-    found = found.assign(middle=(found["position"] + found["end"]) // 2)
-    length = int(test["length"].max())
+    lengths = test["length"].to_numpy(dtype=int)
+    middle = (found["position"] + found["end"]) // 2
+    before_end = middle - lengths[found["record"].to_numpy(dtype=int)]
+    found = found.assign(middle=middle, before_end=before_end)
     windows = motifs.set_index("name")[["window_start", "window_end"]]
     drawings = {}
     for i, (name, group) in enumerate(found.groupby("name")):
-        window = windows.loc[name].to_numpy(dtype=float)
+        window = tuple(windows.loc[name].to_numpy(dtype=float))
+        middles, ends = group["middle"], (0, lengths.max())
         if window[0] < 0:
-            window = window + (length if (test["length"] == length).all() else np.nan)
-        paint = partial(plots.draw_position_profile, group["middle"], length, tuple(window))
+            middles, ends = group["before_end"], (-lengths.max(), 0)
+        paint = partial(plots.draw_position_profile, middles, ends, window)
         drawings[str(name)] = draw(f"profile_{i}", paint, size=(3.2, 1.0))
     return drawings
 

@@ -246,5 +246,8 @@ def _summary(study: Study) -> Iterator[str]:
         explained = study.read_optional(layout, "explained", pd.read_parquet)
         outputs = [] if explained is None else explained["target"].unique()
         yield words.motif_sentence(motifs, study.task.split.enlarge, list(outputs))
+        audit = study.read_optional(layout, "audit_counts") or {}
+        if partners := audit.get("partners"):
+            yield f"partners also in train: {partners:,} of {audit['records']['test']:,}"
         if alone := alone_sentence(motifs, study.task.interpret.significance):
             yield alone

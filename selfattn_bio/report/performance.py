@@ -35,6 +35,7 @@ from selfattn_bio.report.target_figures import (
 from selfattn_bio.report.tested import SIZE, Drawing, Tested
 from selfattn_bio.report.words import baseline_sentence, figure, percent, ranked
 
+LATE = 0.6  # of the training; if the best step is later, more steps may help
 CHANCE = {"auroc": 0.5, "mcc": 0.0, "pearson": 0.0}  # of the metrics that have one
 
 
@@ -146,8 +147,10 @@ def _learning(objective: Objective[Any], tested: Tested) -> Drawing:
     history = tested.results.history
     worst = "valid_worst_auroc" in history  # only in balanced runs
     metric = "worst_auroc" if worst else objective.main_metric
-    higher = objective.higher_is_better
-    best = "highest" if higher else "lowest"
+    highest = "highest" if objective.higher_is_better else "lowest"
+    values = history.set_index("step")[f"valid_{metric}"]
+    upward = values if objective.higher_is_better else -values
+    best: Any = upward.idxmax() if values.notna().any() else None
     limits = (
         "Training loss may include label smoothing and dropout, so it is not comparable with "
         "validation loss."
@@ -158,26 +161,23 @@ def _learning(objective: Objective[Any], tested: Tested) -> Drawing:
     return tested.show(
         "learning",
         "Learning curves",
-        f"Loss and {title_of(metric)} during training. Dotted line: step with the {best} "
+        f"Loss and {title_of(metric)} during training. Dotted line: step with the {highest} "
         "validation value, whose weights were kept.",
         f"{network}The test set is not used here. {limits}",
-        partial(plots.draw_learning_curves, history, metric=metric, higher_is_better=higher),
-        finding=_end_of_training(
-            history[f"valid_{metric}"], history["step"], title_of(metric), best
-        ),
+        partial(plots.draw_learning_curves, history, metric=metric, best=best),
+        finding=""
+        if best is None
+        else f"Validation {title_of(metric)} was {highest} ({figure(values[best])}) at step "
+        f"{best:,} of {values.index[-1]:,}. "
+        f"{_outlook(best / values.index[-1], tested.results.task.training.seeds)}",
     )
 
 
-def _end_of_training(values: Any, steps: Any, title: str, best: str) -> str:
-    """State whether the training was long enough."""
-    if values.isna().all():
-        return ""
-    at = values.idxmax() if best == "highest" else values.idxmin()
-    if at == values.index[-1]:
-        return (
-            f"Validation {title} was {best} at the last step, so a longer training may improve it."
-        )
-    return (
-        f"Validation {title} was {best} ({figure(values[at])}) at step {steps[at]:,} of "
-        f"{steps.iloc[-1]:,}: later steps did not improve it."
-    )
+def _outlook(progress: float, seeds: int) -> str:
+    """State what may improve a model whose best step is at this fraction of the training."""
+    hints = {
+        "with more steps ([training] max_steps)": progress > LATE,
+        "as the mean of several trainings ([training] seeds = 3)": seeds == 1,
+    }
+    advice = " or ".join(hint for hint, applies in hints.items() if applies)
+    return f"It may be better {advice}." if advice else "Later steps did not improve it."

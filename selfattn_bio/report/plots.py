@@ -32,6 +32,7 @@ DOTS: Any = {"marker": "o", "markersize": 3.5, "linewidth": 1.4}  # with interva
 # legend above the axes; a wide one has space above the names at their left
 ABOVE: Any = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0)}
 VERDICTS = {"supported": "#0072B2", "inconclusive": "#999999", "contradicted": "#D55E00"}
+MIN_REACHED = 0.1  # of the records, for a position whose mean is drawn
 PALETTE = (MODEL, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # the model is first
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -139,19 +140,19 @@ def draw_scores(
 
 
 def draw_learning_curves(
-    history: pd.DataFrame, ax: Axes, metric: str = "auroc", *, higher_is_better: bool = True
+    history: pd.DataFrame, ax: Axes, metric: str = "auroc", best: float | None = None
 ) -> None:
     """Draw training and validation loss (left axis) and a validation metric (right axis) by step.
-
-    A dotted line marks the step with the best value of the metric, whose weights were kept.
 
     Parameters
     ----------
     history
         One row per evaluation with the columns step, train_loss (missing in private runs),
         valid_loss and `valid_<metric>`.
-    metric, higher_is_better
-        Metric such as "auroc", "worst_auroc" or "perplexity", and its direction.
+    metric
+        Metric such as "auroc", "worst_auroc" or "perplexity".
+    best
+        Step with the best value of the metric, for a dotted line; None for no line.
     """
     values = history[f"valid_{metric}"].to_numpy(dtype=float)
     name = title_of(metric)
@@ -168,10 +169,7 @@ def draw_learning_curves(
     right.set_ylabel(name, color=MODEL)
     right.spines["right"].set_visible(True)
     right.grid(False)
-    if not np.isnan(values).all():
-        best = history["step"].to_numpy()[
-            (np.nanargmax if higher_is_better else np.nanargmin)(values)
-        ]
+    if best is not None:
         ax.axvline(best, color=MODEL, **DOTTED)
     ax.legend(lines, [str(line.get_label()) for line in lines], **ABOVE, ncols=2, columnspacing=1.0)
 
@@ -268,17 +266,23 @@ def _set_unit_axes(ax: Axes, x: str, y: str) -> None:
 def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     """Draw the effect of each motif with its interval, coloured by verdict.
 
+    Motifs of several outputs are below the name of their output.
+
     Parameters
     ----------
     motifs
-        Rows of motifs.tsv with the same unit: name, match, effect, effect_low, effect_high, unit
-        and verdict. Motifs without an effect are left out.
+        Rows of motifs.tsv with the same unit: name, target, match, effect, effect_low, effect_high,
+        unit and verdict. Motifs without an effect are left out.
     """
     measured = motifs[motifs["effect"].notna()]
-    rows = [
-        (f"{row['name']} {match_label(row)}", of_row(row, "effect"), VERDICTS[row["verdict"]])
-        for row in measured.to_dict("records")
-    ]
+    rows: list[tuple[str, dict[str, float], str]] = []
+    for target, own in measured.groupby("target", sort=False):
+        if len(own) < len(measured):
+            rows.append((f"{target}:", dict.fromkeys(("value", "low", "high"), np.nan), INK))
+        rows += [
+            (f"{row['name']} {match_label(row)}", of_row(row, "effect"), VERDICTS[row["verdict"]])
+            for row in own.to_dict("records")
+        ]
     draw_intervals(rows, ax, f"effect on {short_name(motifs['unit'].iloc[0])}", 0.0)
     if not rows:
         return
@@ -288,56 +292,76 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
 
 
 def draw_position_profile(
-    positions: ArrayLike, length: int, window: tuple[float, float], ax: Axes
+    positions: ArrayLike, ends: tuple[int, int], window: tuple[float, float], ax: Axes
 ) -> None:
     """Draw a small histogram of the middles of a motif's sites along the record.
 
     Parameters
     ----------
     positions
-        Middle of each site, 0-based, from 0 to `length`.
-    length
-        Length of the records.
+        Middle of each site, 0-based; negative if positions count from the end.
+    ends
+        Start and end of the longest record, such as (0, 200), or (-200, 0) from the end.
     window
         Start and end of the shaded interval; missing for none.
     """
-    ax.hist(np.asarray(positions), bins=min(30, length), range=(0, length), color=MODEL)
+    ax.hist(np.asarray(positions), bins=min(30, ends[1] - ends[0]), range=ends, color=MODEL)
     if not np.isnan(window).any():
         ax.axvspan(*window, color=BASELINE, alpha=0.35, linewidth=0, zorder=0)
-    ax.set(xlim=(0, length), xticks=[0, length], ylabel="sites")
+    ax.set(xlim=ends, xticks=ends, ylabel="sites")
     ax.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     ax.tick_params(labelsize=6, length=2)
     ax.grid(False)
 
 
-def draw_attention_and_attribution(
-    attention: ArrayLike, attribution: ArrayLike, ax: Axes, unit: str = ""
-) -> None:
-    """Draw mean raw attention received and mean attribution by position.
-
-    Each curve is scaled to sum to 1. The axis has 1-based positions.
+def by_position(
+    values: ArrayLike, lengths: ArrayLike, *, from_end: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the mean over records at each position, as multiples of the mean of each record.
 
     Parameters
     ----------
-    attention, attribution
-        (records, L), non-negative, 0 where a record is padded. The attention of models without
-        attention weights is 0 everywhere and is not drawn.
-    unit
-        Unit of the positions for the axis label, such as "bp".
+    values
+        (records, L), 0 where a record is padded.
+    lengths
+        (records,)
+    from_end
+        Whether records of different length are aligned at their end.
+
+    Returns
+    -------
+    Positions that at least a tenth of the records have, and their values. Positions are 1-based;
+    the last one is -1 if they count from the end.
     """
-    curves = [("attribution", attribution, MODEL), ("raw attention", attention, BASELINE)]
-    for name, values, colour in curves if np.any(attention) else curves[:1]:
-        mean = np.asarray(values, dtype=np.float64).mean(axis=0)
-        ax.plot(
-            np.arange(len(mean)) + 1,
-            mean / (mean.sum() or 1.0),
-            color=colour,
-            label=name,
-            linewidth=1.2,
-        )
-    ax.set_xlim(1, max(len(mean), 2))
+    values, lengths = np.asarray(values, dtype=np.float64), np.asarray(lengths)[:, None]
+    means = values.sum(axis=1, keepdims=True) / lengths
+    values, width = values / np.where(means > 0, means, 1), values.shape[1]
+    columns = np.arange(width) - from_end * (width - lengths)
+    inside = (columns >= 0) & (columns < lengths)
+    counts, totals = inside.sum(axis=0), np.take_along_axis(values, columns, axis=1).sum(axis=0)
+    reached = counts >= MIN_REACHED * len(values)
+    positions = np.arange(-width, 0) if from_end else np.arange(1, width + 1)
+    return positions[reached], totals[reached] / counts[reached]
+
+
+def draw_along(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]], ax: Axes, label: str = "position"
+) -> None:
+    """Draw attribution and raw attention along the record; the dotted line is their mean.
+
+    Parameters
+    ----------
+    curves
+        Name of each curve in the legend -> its positions and values, as returned by `by_position`.
+    label
+        Label of the horizontal axis.
+    """
+    for (name, curve), colour in zip(curves.items(), PALETTE, strict=False):
+        ax.plot(*curve, color=colour, label=name, linewidth=1.2)
+    ax.axhline(1, color=MUTED, **DOTTED)
+    ax.margins(x=0)
     ax.set_ylim(bottom=0)
-    ax.set(xlabel=f"position ({unit})" if unit else "position", ylabel="fraction of the total")
+    ax.set(xlabel=label, ylabel="multiple of the mean")
     ax.legend(**ABOVE, ncols=2)
 
 

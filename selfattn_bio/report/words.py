@@ -27,6 +27,7 @@ from selfattn_bio.objectives.binary import Binary
 ObjectiveOrClass = Objective[Any] | type[Objective[Any]]
 Sentence = tuple[str, str, str]  # beginning, finding (to be emphasised), and numbers
 MOST_LACKING = 5  # outputs without a supported motif that are named
+LEAST_RECORDS = MIN_RECORDS / 10  # with fewer, a test split ten times as large would be too small
 HALVES = "jsd_replicates"  # depends on the data only
 SIGNIFICANCE = 0.05  # p below which groups differ
 MISSING, MINUS, RHO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER RHO}"
@@ -84,15 +85,13 @@ def of_row(row: Mapping[Any, Any], name: str) -> dict[str, Any]:
 
 def calibration(entry: Mapping[str, Any]) -> str:
     """Describe the calibration of probabilities from an entry of metrics.json."""
-    ece, slope, intercept = (
-        entry[name] for name in ("ece", "calibration_slope", "calibration_intercept")
-    )
+    ece, slope = entry["ece"], entry["calibration_slope"]
     first = f"ECE {figure(ece['value'])} ({figure(ece['floor'])} if perfectly calibrated)"
     if slope["value"] is None:
         return f"{first}, calibration slope undefined, because scores separate the classes"
     return (
         f"{first}, calibration slope {estimate(slope, 2)}, intercept "
-        f"{estimate(intercept, 2, sign=True)}"
+        f"{estimate(entry['calibration_intercept'], 2, sign=True)}"
     )
 
 
@@ -359,9 +358,11 @@ def motif_sentence(motifs: pd.DataFrame | None, enlarge: str, outputs: Sequence[
 
 
 def unmeasured_sentence(motifs: pd.DataFrame, enlarge: str) -> str:
-    """Count the motifs whose effect more records could measure, and say how; empty without any."""
-    # more records do not help motifs whose sites leave no space for control sites
-    number = int((motifs["effect"].isna() & (motifs["effect_records"] > 0)).sum())
+    """Count the motifs whose effect more records could measure, and say how; empty without any.
+
+    Motifs with fewer than `LEAST_RECORDS` are not counted.
+    """
+    number = int((motifs["effect"].isna() & (motifs["effect_records"] >= LEAST_RECORDS)).sum())
     if not number:
         return ""
     return (
@@ -418,7 +419,8 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     """Explain why the effect of a motif, a row of motifs.tsv, was not measured.
 
     The number of test records that would be enough is an estimate: the fraction with a site is that
-    of these records. Records without a known target are not counted.
+    of these records. Records without a known target are not counted. There is none if fewer than
+    `LEAST_RECORDS` have a site.
     """
     found = int(row["effect_records"])
     if found >= MIN_RECORDS:
@@ -426,8 +428,10 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     records = row["positives"] + row["negatives"] if pd.isna(row["records"]) else row["records"]
     known = "test records with a known target"
     site = "a site and space for a control site"
-    enough = f", that is, about {records * MIN_RECORDS / found:,.0f} {known}" if found else ""
-    return f"{found} of {records:,.0f} {known} have {site}; {MIN_RECORDS} are needed{enough}"
+    reason = f"{found} of {records:,.0f} {known} have {site}; {MIN_RECORDS} are needed"
+    if found < LEAST_RECORDS:
+        return reason
+    return f"{reason}, that is, about {records * MIN_RECORDS / found:,.0f} {known}"
 
 
 def odds(row: Mapping[str, Any]) -> str:

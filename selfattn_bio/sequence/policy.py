@@ -42,8 +42,8 @@ class SequencePolicy:
         What to do with `-` and `.`: "refuse" or "remove" them.
     id_column, sequence_column
         Columns of tables with the ids and sequences.
-    has_run_file
-        Whether hints may name keys of [data].
+    section
+        Section of the run file, [data] or [partner], whose keys hints may name; empty without one.
     """
 
     alphabet: Alphabet
@@ -51,11 +51,11 @@ class SequencePolicy:
     gaps: Literal["refuse", "remove"] = "refuse"
     id_column: str = "id"
     sequence_column: str = "sequence"
-    has_run_file: bool = False
+    section: str = ""
 
-    def hint(self, text: str, key: str) -> str:
-        """Return a hint, with what a key of [data] could do if there is a run file."""
-        return f"{text}, or {key} in [data]" if self.has_run_file else text
+    def hint(self, text: str, key: str, section: str = "[data]") -> str:
+        """Return a hint, with what a key of a section could do if that section is read."""
+        return f"{text}, or {key} in {section}" if section and section == self.section else text
 
     def letters_of(self, text: str, name: str = "sequence") -> NDArray[np.uint8]:
         """Convert a string to ASCII letters, shape (L,); errors call it `name`.
@@ -269,7 +269,7 @@ def _hint(around: bytes, foreign: bytes, policy: SequencePolicy) -> str:
     looks_protein = raw.isalpha() and len(raw.translate(None, b"ACGTUN")) > 0.2 * len(raw)
     if policy.alphabet.is_nucleic and looks_protein:
         text = "It looks like protein: choose a model, or motifs, of protein"
-        return policy.hint(text, 'set alphabet = "protein" in [partner] or')
+        return policy.hint(text, 'set alphabet = "protein"', policy.section)
     return "Correct the sequence or remove the record"
 
 

@@ -87,8 +87,8 @@ class Leakage(TableResult):
 
 def read_leaks(path: Path) -> pd.DataFrame:
     """Read the table that `Leakage.save` writes, with the types of `find_leaks`."""
-    integers = {"label": "Int8", "neighbour_label": "Int8", "overlap_letters": "Int64"}
-    return read_table(path, TEXTS).astype({**integers, "similarity": "float64"})
+    types = {"similarity": "float64", "partner_shared": "boolean", "overlap_letters": "Int64"}
+    return read_table(path, TEXTS).astype({**types, "label": "Int8", "neighbour_label": "Int8"})
 
 
 def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
@@ -105,7 +105,7 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
         message = f"the {empty[0]} split has no records"
         raise CorpusError(message, place=str(split), hint="Change [split] in the run file")
     others = [parts["train"], *(_pretraining(path, corpus) for path in pretraining)]
-    limits, seen = _limits(task), _seen(task.parents)
+    limits, seen = task.audit, _seen(task.parents)
     leaks = find_leaks(parts["test"], others, seen, corpus.alphabet, groups=groups, k=limits.k)
     similarity = limits.similarity or SIMILARITY[corpus.alphabet.family]
     tested = parts["test"].records
@@ -136,14 +136,6 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
         LOG.warning(warning)
     LOG.info(f"wrote {study.root.audit}")
     return leakage
-
-
-def _limits(task: RunFile) -> Audit:
-    """Return [audit]; duplicates are unlimited by default if [data] keeps them."""
-    limits = task.audit
-    if task.data.keep_duplicates and "max_duplicates" not in limits.model_fields_set:
-        limits = limits.model_copy(update={"max_duplicates": None})
-    return limits
 
 
 def _group_columns(task: RunFile) -> list[str]:
@@ -300,6 +292,8 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
         f"{summary['duplicates']}, {overlaps}, "
         f"seen by a parent model: {summary['seen']}, {shared}",
     ]
+    if (partners := summary["partners"]) is not None:
+        lines.append(f"partners also in train: {partners:,} of {len(leaks):,} (near: first inputs)")
     for row in worst_leaks(leaks, 3):
         lines.append(
             f"most similar: {row['id']} shares {row['similarity']:.2f} of its k-mers with "

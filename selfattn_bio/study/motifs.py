@@ -18,7 +18,7 @@ from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
-from selfattn_bio.evaluation.units import Units
+from selfattn_bio.evaluation.units import TOO_NARROW, Units
 from selfattn_bio.evidence.epistasis import ORDERS, mean_of_strands
 from selfattn_bio.evidence.held_out import (
     RECORD_COLUMNS,
@@ -67,18 +67,20 @@ def find_motifs(study: Study, input: str) -> MotifSet:
     _check_held_out(explained, test, place)
     settings, inputs = study.task.interpret, inputs_of(trained.scorer.run, trained.corpus)
     given = [inputs.of(row) for row in test.index]
-    motifs = _discover(explained, settings)
+    units, motifs = _units(study, trained, test), _discover(explained, settings)
     LOG.info(
         f"found {counted(len(motifs), 'motif')} in {time.monotonic() - start:.0f} s; testing the "
         f"evidence on {counted(len(test), 'test record')}"
     )
+    if units.name.endswith(TOO_NARROW):
+        LOG.warning(f"tests are over {units.name}. For more units, {study.task.split.enlarge}")
     motifs = add_evidence(
         motifs,
         trained.scorer,
         test.reset_index(drop=True).reindex(columns=RECORD_COLUMNS),
         given,
         trained.values[test.index.to_numpy()],
-        groups=_units(study, trained, test).numbers,
+        groups=units.numbers,
         hit_p=settings.hit_p,
         # its positions are those of the first input
         window=None if explained.input == PARTNER else settings.window,

@@ -59,17 +59,15 @@ def assign_records(task: RunFile, corpus: Corpus) -> pd.DataFrame:
     """
     rule = task.split
     keys = strand_keys(corpus.each(range(len(corpus))), corpus.alphabet)
+    if isinstance(rule, ColumnSplit | FilesSplit | GroupSplit):  # copies are equal in both inputs
+        partners = map(str.encode, corpus.partner_hashes)
+        keys = [key + partner for key, partner in zip(keys, partners, strict=True)]
     if isinstance(rule, ChromosomeSplit):
         table = splits.split_by_chromosome(corpus.records, rule.valid, rule.test)
     elif isinstance(rule, RegionSplit):
         table = splits.split_by_region(corpus.records, regions(rule.valid), regions(rule.test))
     elif isinstance(rule, ColumnSplit | FilesSplit):
         _check_all_copies(corpus)
-        if corpus.partner:  # records are copies only if both inputs are
-            keys = [
-                key + partner.encode()
-                for key, partner in zip(keys, corpus.partner_hashes, strict=True)
-            ]
         table = _as_given(task, rule, corpus, keys)
     else:  # the random kinds keep copies together
         classes = corpus.targets(task.objective.class_columns)

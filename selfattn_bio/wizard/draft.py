@@ -43,6 +43,7 @@ from selfattn_bio.wizard.columns import (
 )
 from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.request import Request
+from selfattn_bio.wizard.tables import are_sequences
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
@@ -92,8 +93,10 @@ def draft(
         both = not recipe or recipe.training.get("reverse_complement", True)
         training = sections.training_lines(contents, objective, both_strands=both)
         chosen = [sections.model_lines(contents, objective), training, *chosen]
+    second = next((name for name, texts in unused.items() if are_sequences(texts)), "")
+    pairs = sections.pair_lines(contents, second) if second else []
     written = [
-        [*map(comment, head), setting("title", request.name)],
+        [*map(comment, head), setting("title", request.name), *map(comment, pairs)],
         sections.data_lines(request, contents, targets, split),
         split_text,
         sections.objective_lines(request, targets, recipe.objective if recipe else {}),
@@ -112,6 +115,7 @@ def draft(
     if request.columns and not (contents.is_table or request.genome):
         messages += _unquoted(request)
     messages += contents.notes
+    messages += pairs
     messages += _copies(contents, answers, _given_splits(request, contents, split))
     return text, [*messages, *_warnings(request, contents, targets)]
 

@@ -284,6 +284,19 @@ def choose_chromosomes(chromosomes: Texts, labels: Sequence[str]) -> dict[str, l
     return chosen
 
 
+def pair_lines(contents: Contents, column: str) -> list[str]:
+    """Write the top of a run file of pairs, whose second sequences are in this column."""
+    partner = {"kind": "sequence", "column": column, "alphabet": contents.alphabet.name, "k": 1}
+    stem = {"stem": UNPOOLED_STEM} if contents.alphabet.name == "protein" else {}
+    encoder = {"head": {"kind": "pooling", "parts": 1}, **stem}
+    return [
+        f"column {column!r} has sequences, too; for pairs, remove [model] from the run file and "
+        "write these two lines below its title (docs/two_inputs.md):",
+        setting("partner", partner),
+        setting("model", {"kind": "paired", "members": 1, "encoder": encoder}),
+    ]
+
+
 def objective_lines(
     request: Request, targets: Sequence[TargetColumn], settings: Mapping[str, Any]
 ) -> list[str]:

@@ -23,6 +23,7 @@ from selfattn_bio.wizard.columns import Texts, no_column
 from selfattn_bio.wizard.request import Request
 
 SHORT = 8  # characters; a column whose median is shorter has no sequences
+WORD = 30  # characters; repeated texts whose median is shorter may be words
 LONG = 15  # characters; a longer column name may be a sequence of a table without column names
 HEAD = 1000  # records or rows read to recognise alphabet and columns
 # parts of the ids of UniProt, such as sp|P12345|NAME_HUMAN
@@ -94,7 +95,7 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
     certain = [name for name in named if name in fit or "seq" in name.lower()]
     if certain or len(fit) == 1:
         return (certain or fit)[0]
-    hint = "Name the column of the sequences with `sequence_column`"
+    hint = "Name the column of the sequences, in pairs of the first ones, with `sequence_column`"
     if fit:
         RunFileError.fail(f"several columns hold sequences: {', '.join(fit)}", place, hint)
     # the reader names the line of a wrong letter
@@ -210,11 +211,17 @@ def texts_of(column: pd.Series) -> list[Any]:
 
 
 def are_sequences(texts: Texts) -> bool:
-    """Return whether most texts are different, have sequence letters only, and are long enough."""
+    """Return whether the texts have sequence letters only, are long enough, and differ.
+
+    Texts that are mostly repeated must be longer, because words such as `promoter` are repeated,
+    too. The sequences of baits in pairs are, for example.
+    """
     known = [text.strip() for text in texts if text and text.strip()]
-    if 2 * len(set(known)) <= len(known) or not _are_letters(known):
-        return False  # words such as `promoter` are repeated; sequences are not
-    return sorted(map(len, known))[len(known) // 2] >= SHORT
+    number = len(set(known))
+    if not _are_letters(known) or number == 1 < len(known):
+        return False
+    shortest = SHORT if 2 * number > len(known) else WORD
+    return sorted(map(len, known))[len(known) // 2] >= shortest
 
 
 def _are_letters(texts: Texts) -> bool:

@@ -289,13 +289,13 @@ class _RowParser:
             return
         known = {"sequence": SEQUENCE_NAMES, self._state.fields.label: LABEL_NAMES}.get(field, ())
         likely = likely_columns(self._names, (wanted, *known))
-        key = (
-            'Set label = "{}" in [data]'
-            if field == self._state.fields.label
-            else self._state.policy.hint(
-                "Rename the column", f'set columns = {{{{ {field} = "{{}}" }}}}'
-            )
+        key = self._state.policy.hint(
+            "Rename the column", f'set columns = {{{{ {field} = "{{}}" }}}}'
         )
+        if field == self._state.fields.label:
+            key = 'Set label = "{}" in [data]'
+        elif field == "sequence":
+            key = self._state.policy.hint(key, 'set column = "{}"', "[partner]")
         found = ", ".join(map(repr, self._names[:20])) or "none"
         hint = "Did you mean {}? ".format(" or ".join(map(repr, likely))) if likely else ""
         hint += key.format(likely[0] if likely else "NAME")

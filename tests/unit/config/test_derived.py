@@ -10,7 +10,18 @@ import tomli_w
 from commands import run as run_command
 from run_files import BINS, CLASS, DATA, PARTS, SEQUENCES, TABLE, THREE_FILES, read
 
-from selfattn_bio.config import CnnModel, FilesSplit, RunFile, Training, Transfer
+from selfattn_bio.config import (
+    CnnModel,
+    FilesSplit,
+    RunFile,
+    Training,
+    Transfer,
+    read_run_file,
+)
+from selfattn_bio.config.derived import VariantSection
+from selfattn_bio.config.writing import toml_text
+
+TASKS = Path(__file__).parents[3] / "workflows/tasks"
 
 
 def test_run_file_needs_only_data(tmp_path):
@@ -76,6 +87,47 @@ def test_run_file_round_trip(tmp_path):
     assert read(tmp_path, tomli_w.dumps(cnn.model_dump(mode="json", exclude_none=True))) == cnn
     with pytest.raises(ValueError, match="frozen"):
         run.title = "other"
+
+
+VARIANTS = """keep_duplicates = true
+[model]
+kind = "attention"
+members = 3
+[training]
+seeds = 2
+max_steps = 492
+shift = 0
+[variants.none]
+[variants.once]
+training = { seeds = 1, labels = "shuffled" }
+[variants.cnn.model]
+kind = "cnn"
+[variants.own.model]
+kind = "attention"
+members = 1
+strands = "given"
+"""
+
+
+def test_written_variants_inherit_the_same_values(tmp_path):
+    run = read(tmp_path, DATA + VARIANTS)
+    same = again(tmp_path, run)
+    assert (same, same.trained) == (run, run.trained)
+    assert (same.variant("once").training.seeds, same.variant("cnn").model.members) == (1, 3)
+    written = tomllib.loads(toml_text(run))["variants"]
+    assert written["once"] == {"training": {"seeds": 1, "labels": "shuffled"}}
+    assert written["none"] == {"training": {}}
+    assert same.audit.max_duplicates is None
+    built = run.model_copy(update={"variants": {"small": VariantSection(model=CnnModel())}})
+    assert again(tmp_path, built).trained == built.trained
+
+
+@pytest.mark.parametrize("path", sorted(TASKS.glob("*.toml")), ids=lambda path: path.stem)
+def test_tasks_are_the_same_when_written(tmp_path, path):
+    run = read_run_file(path)
+    same = again(tmp_path, run)
+    assert (same, same.trained) == (run, run.trained)
+    assert [job.run for job in same.jobs()] == [job.run for job in run.jobs()]
 
 
 def test_members_differ_only_in_seed(tmp_path):
@@ -209,10 +261,9 @@ def test_sweep_as_tables(tmp_path):
 # ------------ tables of the run file and their combinations
 def again(tmp_path, run):
     """Return a run file that was written and read."""
-    return read(tmp_path, tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
+    return read(tmp_path, toml_text(run))
 
 
-TASKS = Path(__file__).parents[3] / "workflows/tasks"
 SHARED = '[model]\nkind = "attention"\nstrands = "shared"\n'
 
 

@@ -35,7 +35,7 @@ def test_dna_among_proteins_is_refused(tmp_path):
 
 def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
     summary = json.loads((corpus.path / "corpus.json").read_text())
-    dropped = ["exact duplicate", "only N", "shorter than 6 bp", "longer than 8 bp"]
+    dropped = ["exact duplicate", "with only N", "shorter than 6 bp", "longer than 8 bp"]
     dropped.append("same sequence, different label (the first is kept)")
     noted = {"lower case": 1, "U in DNA": 1, "IUPAC codes": 2}
     assert (summary["dropped"], summary["noted"]) == (dict.fromkeys(dropped, 1), noted)
@@ -105,9 +105,13 @@ OF_PROTEIN = {"alphabet": PROTEIN}
 @pytest.mark.parametrize(
     ("texts", "rules", "message"),
     [
-        (["NNN", "NN"], {}, "no record is left of 2: all contain only N"),
-        (["XX"], OF_PROTEIN, "no record is left of 1: all contain only X"),
-        (["ACG", "NNNN"], {"min_length": 4}, "is left of 2: 1 shorter than 4 bp, 1 only N"),
+        (["NNN", "NN"], {}, "no record is left of 2: 2 with only N"),
+        (["XX"], OF_PROTEIN, "no record is left of 1: 1 with only X"),
+        (
+            ["ACG", "NNNN"],
+            {"min_length": 4},
+            "is left of 2: 1 shorter than 4 bp, 1 with only N. Change the length",
+        ),
         (
             ["ACGT" * 5],
             OF_PROTEIN,

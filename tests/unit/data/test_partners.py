@@ -34,8 +34,8 @@ def toml(partner, data='positives = "p.fa"\nnegatives = "n.fa"'):
     return f'[data]\n{data}\n[partner]\n{lines}\n[model]\nkind = "paired"\n'
 
 
-def refused(folder, partner, message):
-    (folder / "run.toml").write_text(toml(partner))
+def refused(folder, partner, message, *data):
+    (folder / "run.toml").write_text(toml(partner, *data))
     with pytest.raises(SelfAttnBioError, match=message):
         sb.Study(".").ingest()
     assert not (folder / "corpus").exists()
@@ -58,13 +58,34 @@ def test_partners_are_matched_in_any_order(folder, ingest, capsys):
     assert corpus.records["id"].tolist() == ["a", "b", "c"]
     assert partners_of(corpus) == [b"MKWV", b"HHHH", b"MKWV"]
     assert corpus.partner.alphabet.name == "protein"
-    assert "partners: 1 partners without a kept record, left out (s.fa)" in capsys.readouterr().out
+    assert "partners: 1 partners with other ids than the kept records, left out (s.fa)" in (
+        capsys.readouterr().out
+    )
 
 
 def test_records_without_a_partner_are_named(folder):
     (folder / "s.fa").write_text(">a\nACG\n>c\nAC\n")
     message = "s.fa: no partner for 'b', 'c'; dropped 1: shorter than 3 bp"
     refused(folder, SEQUENCE | {"files": "s.fa", "k": 3}, message)
+
+
+def test_partners_with_other_ids_only_are_counted(folder):
+    (folder / "s.fa").write_text(">x\nACG\n>y\nAC\n")
+    message = "s.fa: no record is left of 2: 2 partners with other ids than the kept .*left out$"
+    refused(folder, OTHER, message)
+
+
+def test_hints_for_partners_name_their_section(folder):
+    data = 'sequences = "t.csv"\nlabel = "label"\ncolumns = { sequence = "bases" }'
+    table = "id,bases,peptide,label\na,ACGT,MKWLE,1\n"
+    (folder / "t.csv").write_text(table)
+    hint = r'Rename the column, or set column = "peptide" in \[partner\]$'
+    refused(folder, PEPTIDE | {"column": "peptid"}, hint, data)
+    hint = r'of protein, or set alphabet = "protein" in \[partner\]$'
+    refused(folder, SEQUENCE | {"column": "peptide"}, hint, data)
+    (folder / "t.csv").write_text(table.replace("MKW", "M-W"))
+    # gaps = "remove" of [data] does not change how partners are read
+    refused(folder, PEPTIDE | {"column": "peptide"}, r"new\.fa$", data)
 
 
 def test_partner_in_a_table_column(ingest):

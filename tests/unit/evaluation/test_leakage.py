@@ -1,6 +1,7 @@
 """Planted leaks of each kind are found with their source, and records that parents saw refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -195,10 +196,12 @@ def test_counts():
     leaks = pd.DataFrame(labels).astype("Int8").assign(similarity=[1.0, 0.99, 0.3, 0.29, 0.0])
     sources = {"duplicate": ["a", *[""] * 4], "overlap": ["b", "b", *[""] * 3]}
     leaks["overlap_letters"] = [9, 9, 0, 0, 0]
-    leaks = leaks.assign(**sources, shared="", seen_by="")
+    leaks = leaks.assign(**sources, shared="", seen_by="", partner_shared=None)
     counts = counts_of(leaks, 0.3)
-    names = ("near", "near_other_label", "duplicates", "overlaps", "seen")
-    assert [counts[name] for name in names] == [3, 1, 1, 2, 0]
+    names = ("near", "near_other_label", "partners", "duplicates", "overlaps", "seen")
+    assert [counts[name] for name in names] == [3, 1, None, 1, 2, 0]
+    pairs = counts_of(leaks.assign(partner_shared=[True, False, True, False, False]), 0.3)
+    assert [pairs[name] for name in names] == [3, None, 2, 1, 2, 0]
     unplaced = leaks.assign(overlap="", overlap_letters=None)
     assert counts_of(unplaced, 0.3)["overlaps"] is None
     nearest = {row["from"]: row["count"] for row in counts["nearest"]}
@@ -217,6 +220,14 @@ def test_shifts_have_an_effect_and_a_test(rng, train, test):
     assert all(row["p"] < 1e-6 for row in moved.values())
     long, short = part("train", [random(rng, PROTEIN)]), part("test", [random(rng, PROTEIN)[:-1]])
     assert [row["what"] for row in shifts_of(long, short, PROTEIN)] == ["positives", "length"]
+
+
+def test_second_inputs_that_are_also_in_train(test, train):
+    assert leaks_of(test, train)["partner_shared"].isna().all()
+    of_train = replace(train, partners=["a", "b"] * (len(train.letters) // 2))
+    pairs = replace(test, partners=["b", *["c"] * (NUM - 1)])
+    found = leaks_of(pairs, of_train)["partner_shared"]
+    assert found.tolist() == [True, *[False] * (NUM - 1)]
 
 
 def test_pair_that_a_model_has_seen(rng, test, train):

@@ -18,7 +18,7 @@ from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"
 PERMUTED, ENOUGH = "Does it use it more than permuted motifs?", "Is one site sufficient?"
-WINDOW = "Is it enriched at 31 to 25 positions before the end?"
+WINDOW = "Is it enriched at positions 31 to 26 from the end?"
 STRAND = "Does it prefer a strand?"
 DIFFERENT = "Is expression different in records with a site?"
 
@@ -55,7 +55,7 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
         (PERMUTED, YES, "Shuffling its sites lowers log-odds by 0.91. For 95 % of 20 "),
         (PERMUTED, YES, "in random order, it lowers log-odds by 0.12 at most; p = 0.048."),
         (ENOUGH, NO, f"+0.02 ({MINUS}0.03 to +0.07), compared with its shuffled bases; q = 0.4."),
-        (WINDOW, YES, "9 best hits are there, 3.2 "),
+        (WINDOW, YES, "9 best hits are in this window, the fullest of all; it is compared with "),
         (WINDOW, YES, "; q = 0.008."),
         (STRAND, NO, "60 % of the best hits are on the + strand (41 % to 77 %)"),
         (STRAND, NO, "; q = 0.3."),
@@ -63,6 +63,11 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
         assert found[question].answer == answer
         assert figures in found[question].figures
     assert rows[0]["untested"] == []
+    given = TASK.interpret.model_copy(update={"window": (-31, -25)})
+    of_given = findings(rows[0], TASK.model_copy(update={"interpret": given}))[0]
+    assert [line.figures for line in of_given if line.question == WINDOW] == [
+        "9 best hits are there, 3.2 are expected from permuted motifs; q = 0.008."
+    ]
     exact = {"positives_with_consensus": 29.0, "negatives_with_consensus": 0.0}
     protein = lines_of(rows[0], **exact)[ENRICHED].figures
     assert protein.endswith(" The consensus matches 29 of 40 positives, 0 of 40 negatives.")
@@ -165,11 +170,13 @@ def test_motifs_that_act_only_alone_are_explained(rows):
 
 
 def test_window_positions_count_from_1():
-    windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (np.nan, np.nan)]
-    rows = [dict(zip(("window_start", "window_end"), ends, strict=True)) for ends in windows]
+    windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (-11, -1), (np.nan, np.nan)]
+    rows = [
+        {"window_start": start, "window_end": end, "consensus": "SKL"} for start, end in windows
+    ]
     names = [cards.window_name(row) for row in rows]
     positions = ["positions 1 to 10", "positions 100 to 109"]
-    ends = [f"31 to {end} positions before the end" for end in (25, 0)]
+    ends = ["positions 31 to 26 from the end", "the last 31 positions", "the last 11 positions"]
     assert names == [*positions, *ends, "one position"]
 
 
@@ -187,11 +194,14 @@ def test_match_is_aligned_on_its_best_strand():
 def test_sites_are_placed_by_their_centre(results, monkeypatch):
     plotted = []
     monkeypatch.setattr(
-        plots, "draw_position_profile", lambda positions, *others: plotted.append(set(positions))
+        plots,
+        "draw_position_profile",
+        lambda positions, ends, *others: plotted.append((set(positions), ends)),
     )
     motif_rows(results)
     # [10, 15) of 60 bp on the + strand is [45, 50) in a record on the - strand
-    assert plotted == [{12, 47}, {12, 47}]
+    # positions count from the end if the tested window does
+    assert plotted == [({12 - 60, 47 - 60}, (-60, 0)), ({12, 47}, (0, 60))]
 
 
 def test_only_significant_match_has_a_logo(results, rows, tmp_path):

@@ -13,6 +13,7 @@ from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.report import plots, target_plots, tested
 from selfattn_bio.report.class_figures import _above_chance
 from selfattn_bio.report.figures import _effects, _peak, interpretation
+from selfattn_bio.report.performance import _outlook
 from selfattn_bio.report.target_figures import _accuracy_along, _ends, _most_frequent, _spread
 from selfattn_bio.report.words import MINUS
 
@@ -22,29 +23,51 @@ def ax():
     return Figure().subplots()
 
 
-def test_peak_has_positions_from_1():
+def test_peak_is_found_by_a_sliding_window():
     attribution = np.ones((2, 300))
     attribution[:, :30] = 3
     lengths = pd.Series([300, 300])
-    assert _peak(attribution, lengths) == (
-        "Attribution is highest at positions 1 to 30: 25 % of the total (10 % if it were even)."
-    )
+    found = "Attribution is highest at positions 1 to 15: 2.50 times the mean of the record."
+    assert _peak(attribution, lengths) == ("start", found)
     across = np.ones((1, 60))
-    across[0, 28:32] = 9  # no multiple of a tenth
-    assert " at positions 27 to 32: 41 % of the total (10 %" in _peak(across, pd.Series([60]))
+    across[0, 28:31] = 9  # no multiple of a twentieth
+    assert " at positions 29 to 31: 6.43 times" in _peak(across, pd.Series([60]))[1]
     short = _peak(np.array([[1, 1, 5, 1]]), pd.Series([4]))
-    assert " at position 3: 62 % of the total (25 %" in short
-    assert _peak(np.zeros((2, 30)), lengths) == _peak(np.zeros((2, 0)), lengths) == ""
+    assert " at position 3: 2.50 times" in short[1]
+    for none in (np.zeros((2, 30)), np.zeros((2, 0))):
+        assert _peak(none, lengths) == ("start", "")
 
 
-def test_peak_of_records_that_end_early():
-    attribution = np.ones((2, 20))
-    attribution[1, 10:] = 0
-    found = _peak(attribution, pd.Series([20, 10]))
-    assert found == (
-        "Attribution is about even, and highest at positions 1 to 2: 13 % of the total (13 % if it "
-        "were even)."
+def test_peak_of_records_of_different_length():
+    lengths = pd.Series([*range(100, 200), 400])
+    attribution = (np.arange(400) < lengths.to_numpy()[:, None]).astype(float)
+    assert " at positions 1 to " in _peak(attribution, lengths)[1]
+    attribution[:, 20:30] = 2
+    side, found = _peak(attribution, lengths)
+    assert (side, found.partition(":")[0]) == (
+        "start",
+        "Attribution is highest at positions 21 to 30",
     )
+    for row, length in zip(attribution, lengths, strict=True):
+        row[length - 10 : length] = 4
+    side, found = _peak(attribution, lengths)
+    assert (side, found.partition(":")[0]) == (
+        "end",
+        "Attribution is highest at the last 10 positions",
+    )
+
+
+def test_positions_that_few_records_have_are_left_out():
+    lengths = np.array([*[20] * 19, 30])
+    values = (np.arange(30) < lengths[:, None]) * 2.0
+    values[:19, 4], values[-1] = 42, values[-1] * 100  # each record counts the same
+    positions, means = plots.by_position(values, lengths)
+    assert positions.tolist() == list(range(1, 21))
+    np.testing.assert_allclose(means[3:6], [1.05 / 2, (19 * 10.5 + 1) / 20, 1.05 / 2])
+    positions, means = plots.by_position(values, lengths, from_end=True)
+    assert positions.tolist() == list(range(-20, 0))
+    np.testing.assert_allclose(means[3:6], [1.05 / 2, (19 * 10.5 + 1) / 20, 1.05 / 2])
+    np.testing.assert_equal(plots.by_position(values * 0, lengths)[1], 0)
 
 
 @pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
@@ -66,9 +89,14 @@ def test_findings_are_on_what_was_measured(tmp_path, results):
     assert found["evidence"] == (
         "Of 2 motifs, 1 changes the prediction (interval without 0): 1 raises it."
     )
-    assert found["attention"].startswith("Attribution is about even, and highest at positions ")
+    assert found["attention"].startswith("Attribution is highest at positions ")
     unknown = replace(results.explained, hypothetical=results.explained.hypothetical[:, :, :0])
     assert findings(replace(results, explained=unknown))["attention"] == ""
+    blind = replace(results.explained, attention=np.zeros_like(results.explained.attention))
+    with without_files():
+        *_, drawing = interpretation(tested.Tested(replace(results, explained=blind), tmp_path))
+    assert drawing.title == "Attribution by position"
+    assert "attention" not in drawing.svg.replace('"attention"', "").replace("attention-", "")
 
 
 def test_effects_of_numbers_have_a_figure_per_unit(tmp_path, results):
@@ -79,7 +107,7 @@ def test_effects_of_numbers_have_a_figure_per_unit(tmp_path, results):
         motif_03 liver 0.8    0.6        0.9         supported
         motif_04 liver 0.0    -0.1       0.1         supported
         motif_05 heart 0.5    -0.1       1.1         supported
-    """).assign(match="", match_q=np.nan)
+    """).assign(match="", match_q=np.nan, target=lambda table: table["unit"])
     liver, heart = _effects(tested.Tested(replace(results, motifs=table), tmp_path), "bases")
     assert (liver.name, heart.name) == ("evidence", "evidence_1")
     assert (liver.title, heart.title) == tuple(
@@ -113,12 +141,13 @@ def test_scores_are_counted_by_class(ax):
     assert ax.get_lines()[0].get_xdata()[0] == 0.5
 
 
-@pytest.mark.parametrize(("value", "number"), [(1, 2), (0, 1)])
-def test_zero_attention_is_not_drawn(value, number, ax):
-    plots.draw_attention_and_attribution(np.full((2, 3), value), np.ones((2, 3)), ax)
-    names = ["attribution", "raw attention"]
-    assert [line.get_label() for line in ax.get_lines()] == names[:number]
-    assert ax.get_lines()[0].get_xdata().tolist() == [1, 2, 3]  # as in captions
+def test_curves_along_the_record_have_positions_from_1(ax):
+    curves = {name: plots.by_position(np.ones((2, 3)), [3, 3]) for name in ("attribution", "raw")}
+    plots.draw_along(curves, ax)
+    *drawn, mean = ax.get_lines()
+    assert [line.get_label() for line in drawn] == ["attribution", "raw"]
+    assert drawn[0].get_xdata().tolist() == [1, 2, 3]  # as in captions
+    assert [line.get_ydata()[0] for line in (*drawn, mean)] == [1, 1, 1]
 
 
 def test_attention_map_has_positions_on_both_axes(ax):
@@ -139,11 +168,43 @@ def test_evidence_with_many_matches_has_wide_axes():
     with plots.style():
         figure = Figure(figsize=(3.6, 1.3), layout="constrained")
         ax = figure.subplots()
-        plots.draw_evidence(motifs.assign(match="hbn (MA0226.1)", other_matches=matches), ax)
+        motifs = motifs.assign(match="hbn (MA0226.1)", other_matches=matches, target="liver")
+        plots.draw_evidence(motifs, ax)
         figure.draw_without_rendering()
     assert ax.get_position().width > 0.35
     assert ax.get_yticklabels()[0].get_text() == "motif_05 hbn or L… CG32532"
     assert ax.get_xlabel() == "effect on liver"
+
+
+def test_effects_are_below_the_name_of_their_output(ax):
+    motifs = table_of("""
+        name     target    match_q near_ties effect effect_low effect_high unit     verdict
+        motif_01 leaf_stem 0.01    0         0.2    0.1        0.5         log-odds supported
+        motif_02 root      0.01    0         0.3    0.1        0.5         log-odds supported
+        motif_03 leaf_stem 0.01    0         0.4    0.1        0.5         log-odds contradicted
+    """).assign(match="CTCF (MA0139.2)", other_matches="")
+    plots.draw_evidence(motifs, ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        *("leaf_stem:", "motif_01 CTCF", "motif_03 CTCF"),
+        *("root:", "motif_02 CTCF"),
+    ]
+    values = [line.get_xdata()[0] for line in ax.get_lines() if len(line.get_xdata()) == 1]
+    np.testing.assert_equal(values, [np.nan, 0.2, 0.4, np.nan, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("progress", "seeds", "text"),
+    [
+        (0.3, 3, "Later steps did not improve it."),
+        (0.83, 3, "It may be better with more steps ([training] max_steps)."),
+        (0.3, 1, "It may be better as the mean of several trainings ([training] seeds = 3)."),
+    ],
+)
+def test_end_of_training_does_not_discourage_more(progress, seeds, text):
+    assert _outlook(progress, seeds) == text
+    both = _outlook(1.0, 1)
+    assert " with more steps " in both
+    assert " or as the mean of several trainings " in both
 
 
 def test_unknown_chance_is_not_counted():

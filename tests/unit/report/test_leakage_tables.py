@@ -1,8 +1,9 @@
 """Tables of leaks and nearest neighbours in the report."""
 
-from pages import tables_of
-from small_results import AUDIT
+from pages import read, tables_of
+from small_results import AUDIT, edit, make_results
 
+from selfattn_bio.report.page import write_page
 from selfattn_bio.report.tables import leakage_tables
 
 
@@ -21,6 +22,16 @@ def test_unchecked_overlaps_are_not_zero():
         cells["overlapping interval on either strand (not checked: no coordinates to compare)"]
         is None
     )
+
+
+def test_page_of_pairs_counts_known_partners(tmp_path, page_text):
+    assert "also in train" not in page_text
+    make_results(tmp_path)
+    edit(tmp_path / "audit.json", partners=79)
+    write_page(read(tmp_path), "small_task")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.lower().count("partners also in train: 79 of 80") == 2
+    assert "79 of 80 test records have a partner that is also in train." in page
 
 
 def test_leakage_table_shows_limits(page_text):

@@ -74,7 +74,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
-        ("groups", "treats records as independent."),
+        ("groups", "is multiplied by their design effect."),
         ("data", "<dt>data/p.fa.gz</dt>"),
         ("data", "<dt>shuffled negatives generated from data/p.fa.gz</dt>"),
         ("provenance", "selfattn-bio run train_small_task<"),

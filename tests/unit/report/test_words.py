@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from pages import page_of, section_of
-from small_results import MOTIFS, TASK, make_results, table_of
+from small_results import MOTIFS, TASK, edit, make_results, table_of
 
 from selfattn_bio import Study
 from selfattn_bio.config.split import (
+    SMALLER_BLOCK,
     ChromosomeSplit,
     ColumnSplit,
     FilesSplit,
@@ -310,6 +311,8 @@ def test_binary_run_ends_with_figures_and_motifs(tmp_path):
     records = pd.read_parquet(explained)
     pd.concat([records, records.assign(target="other")]).to_parquet(explained)
     assert "; none for other. The test split is too small " in lines_of(tmp_path)[2]
+    edit(tmp_path / "audit.json", partners=79)
+    assert lines_of(tmp_path)[3] == "partners also in train: 79 of 80"
     (tmp_path / "report.html").touch()
     report = f"Report: {tmp_path / 'report.html'}"
     assert list(final_lines(Study(TASK, tmp_path)))[-1] == report
@@ -347,6 +350,7 @@ def test_lines_have_the_main_metric(make, kind, title):
     ("number", "expected"),
     [
         (0, f"0 {KNOWN}"),
+        (2, f"2 {KNOWN}"),
         (28, f"28 {KNOWN}, that is, about 150 test records with a known target"),
         (30, "30 test records with a site are in fewer than 20 independent units"),
     ],
@@ -357,10 +361,10 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     assert words.unmeasured_reason(row) == expected
     numbers = row | {"positives": np.nan, "negatives": np.nan, "records": 140}
     assert words.unmeasured_reason(numbers) == expected
-    without_space = row | {"effect_records": 0}
+    rare = row | {"effect_records": 2}
     few = row | {"effect_records": 9}
-    assert words.unmeasured_sentence(pd.DataFrame([without_space]), ENLARGE) == ""
-    assert words.unmeasured_sentence(pd.DataFrame([without_space, *[few] * 7]), ENLARGE) == (
+    assert words.unmeasured_sentence(pd.DataFrame([rare]), ENLARGE) == ""
+    assert words.unmeasured_sentence(pd.DataFrame([rare, *[few] * 7]), ENLARGE) == (
         "The test split is too small to measure the effect of 7 motifs: 30 records with a known "
         "target, a site and space for a control site are needed, in 20 independent units. To "
         "enlarge it, add test records to the data."
@@ -371,8 +375,14 @@ def test_unmeasured_effect_names_the_reason(number, expected):
 @pytest.mark.parametrize(
     ("split", "expected"),
     [
-        (ChromosomeSplit(valid=["1"], test=["2"]), "list more chromosomes in [split] test"),
-        (RegionSplit(valid=["1:1-9"], test=["2:1-9"]), "widen the regions of [split] test"),
+        (
+            ChromosomeSplit(valid=["1"], test=["2"]),
+            f"list more chromosomes in [split] test{SMALLER_BLOCK}",
+        ),
+        (
+            RegionSplit(valid=["1:1-9"], test=["2:1-9"]),
+            f"widen the regions of [split] test{SMALLER_BLOCK}",
+        ),
         (GroupSplit(), "increase test_fraction in [split], or add records"),
         (ColumnSplit(), "add test records to the data"),
         (FilesSplit(), "add test records to the data"),

@@ -25,7 +25,7 @@ from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record
 
-IN_DNA, PLAIN = SequencePolicy(DNA, has_run_file=True), Fields()
+IN_DNA, PLAIN = SequencePolicy(DNA, section="[data]"), Fields()
 
 
 def records(

@@ -43,7 +43,7 @@ TABLE = r"""
     the alignment gaps, <...>, or set gaps = "remove" in [data]
 >a\nACGT..\n => 2: invalid character '.' and 1 more <...>. Remove the alignment gaps, <...>
 >p\nMKVLAAGIVGLLLAQPSFE\n => 2: invalid character 'L' and 8 more <...>. It looks like protein:
-    choose a model, or motifs, of protein, or set alphabet = "protein" in [partner] or in [data]
+    choose a model, or motifs, of protein, or set alphabet = "protein" in [data]
 >a\nACGT*\n => 2: invalid character '*' in record 'a' (expected IUPAC DNA codes). Remove the stop
     signs; only one at the end of a protein is removed automatically
 [numbered]

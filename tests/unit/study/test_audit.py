@@ -198,6 +198,34 @@ def test_cluster_split_passes_where_random_fails(audit, texts, kind):
     assert (summary()["near"] == 0) == (kind == "cluster")
 
 
+def test_pairs_count_partners_of_train(here, capsys, texts):
+    """Each of 60 first inputs occurs with one of 6 partners, so both labels have all partners."""
+    partners = dict(zip("abcdef", list(texts.values()), strict=False))
+    table = pd.DataFrame({"sequence": list(texts.values()), "label": [0, 1] * 30})
+    table["split"] = ["train"] * 20 + ["valid"] * 20 + ["test"] * 20
+    table["partner"] = [partners["abcdef"[i // 2 % 6]] for i in range(60)]
+    table.loc[50, ["sequence", "partner"]] = table.loc[0, "sequence"], "ACGTTGCA" * 9
+    table.loc[51, "sequence"] = table.loc[0, "sequence"]
+    table.to_csv("t.csv", index=False)
+    (here / "run.toml").write_text(
+        '[data]\nsequences = "t.csv"\nlabel = "label"\n[split]\nkind = "column"\n'
+        '[partner]\nkind = "sequence"\ncolumn = "partner"\n[model]\nkind = "paired"\n'
+    )
+    run("ingest .")
+    run("split .")
+    capsys.readouterr()
+    run("audit .")
+    printed = capsys.readouterr()
+    assert "(at least 0.15 of the k-mers shared): 2 (10.00%)\n" in printed.out
+    assert "audit: partners also in train: 19 of 20 (near: first inputs)\n" in printed.out
+    (warning,) = printed.err.splitlines()
+    assert warning.endswith("with a near neighbour: 2; test metrics may be too optimistic")
+    counts = summary()
+    assert (counts["partners"], counts["near_other_label"]) == (19, None)
+    table = sb.Study(".").leakage.table
+    assert table["partner_shared"].tolist() == [True] * 10 + [False] + [True] * 9
+
+
 def test_audit_needs_test_records_and_complete_files(audit):
     audit()
     Path("audit.json").write_text('{"records": ')

@@ -349,3 +349,24 @@ def test_split_keeps_shuffles_with_their_positives(here, letters, kind):
     assert sources.value_counts().value_counts().to_dict() == {3: 55, 5: 5}
     assert table.groupby(sources)["split"].nunique().eq(1).all()
     assert table["split"].value_counts().min() > 30
+
+
+def test_pairs_are_split_by_a_column_of_partners(here):
+    """Pairs with the same first input are in different splits, and only equal pairs are copies."""
+    rng = np.random.default_rng(0)
+    first, second = ("".join(rng.choice(list("ACGT"), 40)) for _ in range(2)), range(30)
+    rows = [
+        (one, f"g{i}", "A" * (i + 10), (i + k) % 2) for k, one in enumerate(first) for i in second
+    ]
+    table = pd.DataFrame([*rows, rows[0]], columns=["sequence", "other_id", "other", "label"])
+    table.to_csv("t.csv", index=False)
+    (here / "run.toml").write_text(
+        '[data]\nsequences = "t.csv"\nlabel = "label"\n[split]\nkind = "group"\n'
+        'column = "other_id"\n[partner]\nkind = "sequence"\ncolumn = "other"\n'
+        '[model]\nkind = "paired"\n'
+    )
+    run("ingest .")
+    split = sb.Study(".").split()
+    assert split.counts["dropped"] == 1
+    assert split.table.groupby("reason")["split"].nunique().max() == 1
+    assert split.table["split"][:30].nunique() == 3

@@ -22,6 +22,7 @@ from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.evidence.marginals import PAIR_COLUMNS
 from selfattn_bio.motifs import matching, meme_text
+from selfattn_bio.motifs.motif_set import build_motifs
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.study import motifs as step
 from selfattn_bio.study.explain import choose_recognised
@@ -218,6 +219,19 @@ def test_motifs_report_database_first(caplog):
         "motifs are matched with mine.meme, the [interpret] database",
         "motifs are not matched with known ones: no database of DNA motifs",
     ]
+
+
+@pytest.mark.parametrize("blocks", [1, 30])
+def test_motifs_warn_of_few_blocks(blocks, study, monkeypatch, caplog):
+    units = np.arange(60) % blocks, "blocks of 500,000 bp"
+    monkeypatch.setattr(step, "record_units", lambda *_: units)
+    monkeypatch.setattr(step, "_discover", lambda found, _: build_motifs([], found.records, {}))
+    study.explain()
+    study.find_motifs()
+    few = "records (fewer than 3 blocks of 500,000 bp, so intervals are too narrow)"
+    message = f"tests are over {few}. For more units, {study.task.split.enlarge}"
+    assert (message in caplog.messages) == (blocks == 1)
+    assert "a smaller [evaluation] block" in message
 
 
 def test_rollout_of_run_file_finds_no_motifs(study, caplog):

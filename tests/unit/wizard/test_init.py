@@ -44,6 +44,24 @@ def test_run_file_fits_the_data(here, capsys, options, expected):
     assert "selfattn-bio run train_my_task" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("letters", ["ACGT", PROTEIN])
+def test_lines_for_pairs_fit_the_data(here, capsys, letters):
+    """Without the "# " before two lines, and without [model], the task has two inputs."""
+    baits = ["".join(np.random.default_rng(i).choice(list(letters), 40)) for i in range(10)]
+    options = table(letters=letters, bait=lambda i, _: baits[i % 10], label=label)
+    assert made(options).partner is None
+    lines = capsys.readouterr().out
+    assert "init: column 'bait' has sequences, too; for pairs, remove [model]" in lines
+    text = re.sub(r"(?m)^# (partner|model) = ", r"\1 = ", TASK.read_text())
+    TASK.write_text(re.sub(r"(?s)\n\[model\].*?\n\n", "\n", text))
+    records, _ = ingested()
+    assert len(records) == 120
+    model = Study("my_task").task.model
+    assert (model.kind, model.encoder.head.parts) == ("paired", 1)
+    assert model.encoder.stem.pool == (1 if letters == PROTEIN else 8)
+    assert Study("my_task").corpus.partner_letters(11).tobytes().decode() == baits[1]
+
+
 @pytest.mark.parametrize("targets", ["t.tsv", "t.csv.gz"])  # read as ingest will read them
 def test_objective_follows_the_targets(here, targets):
     values = {"id": [f"s{i}" for i in range(120)], "activity": ["0", "1", ""] * 40}

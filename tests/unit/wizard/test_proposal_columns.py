@@ -103,6 +103,9 @@ def test_values_as_long_as_the_records():
         ({"peptide": BASES[:20] * 3, "allele": cycle("A*02", "B*07")}, "peptide"),
         ({"barcode": sequences(length=12), "sequence": BASES[:20] * 3}, "sequence"),
         ({"protein": cycle("CTCF", "MAX", "GATA"), "oligo": BASES}, "oligo"),
+        # long sequences may be repeated, but a single one is a reference
+        ({"bait": sequences(length=40)[:6] * 10, "kind": cycle("promoter", "enhancer")}, "bait"),
+        ({"wild_type": cycle("ACGT" * 10), "mutant": BASES}, "mutant"),
         # a wrong letter, which the reader will find
         ({"name": cycle("a1", "b2"), "Sequence": ["ACGT!", *BASES]}, "Sequence"),
     ],
@@ -117,6 +120,10 @@ def test_sequence_column_found(columns, expected):
         ({"a": GENES, "b": BINARY}, ": none of the columns holds sequences: a, b. Name the column"),
         ({"name|seq": cycle("a|ACGT", "b|TTGA")}, ": .* one column; separate columns by comma, "),
         ({"ref": BASES, "alt": BASES}, ": several columns hold sequences: ref, alt. Name the "),
+        (
+            {"bait": sequences(length=40)[:6] * 10, "prey": sequences(length=50)[:9] * 7},
+            ": several columns hold sequences: bait, prey. Name .* in pairs of the first ones",
+        ),
         (
             {"ACGTACGTACGTACGTA": BASES, "1": BINARY},
             ":1: the first row looks like data, not like column names: ACGTACGTA…ACGTA",
