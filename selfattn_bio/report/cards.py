@@ -243,11 +243,13 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
     The window is given in the run file, or it is the fullest one.
     """
     compared = (
-        f"there, {words.figure(row['window_expected'], 1)} are expected from permuted motifs"
-        if is_given
-        else "in this window, the fullest of all; it is compared with the fullest window of as "
-        "many hits of permuted motifs"
+        "in this window, the fullest of all. It is compared with the fullest window of as many "
+        "hits of permuted motifs"
     )
+    if is_given:
+        compared = (
+            f"there, {words.figure(row['window_expected'], 1)} are expected from permuted motifs"
+        )
     return [
         ("position_q", "Does it prefer a position?", lambda: (
             answer("position"),

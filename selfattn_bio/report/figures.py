@@ -36,37 +36,25 @@ def interpretation(tested: Tested) -> list[Drawing]:
     if (explained := results.explained) is not None:
         attribution, lengths = importance(explained.hypothetical), explained.records["length"]
         side, finding = _peak(attribution, lengths)
-        curves = {
-            name: plots.by_position(values, lengths, from_end=side == "end")
-            for name, values in (
-                ("attribution", attribution),
-                ("raw attention", explained.attention),
-            )
-            if values.any()  # models without attention weights have zeros
-        }
-        title = "Attribution by position"
-        attended = ""
-        limit = "Motifs whose position varies between records are not visible in this mean."
-        if "raw attention" in curves:
+        curves, attended = {"attribution": plots.by_position(attribution, lengths, side)}, ""
+        if explained.attention.any():  # models without attention weights have zeros
+            curves["raw attention"] = plots.by_position(explained.attention, lengths, side)
             network = " in the network, without the simple models" * bool(results.task.stack.parts)
-            title = "Raw attention and attribution"
-            attended = f" Attention: how much attention a position receives{network}."
-            limit = (
-                "Raw attention is not an explanation: a model can attend to positions that do not "
-                "change its score. No motif or verdict is based on it."
+            attended = (
+                f" Attention: how much attention a position receives{network}. Raw attention is "
+                "not an explanation: a model can attend to positions that do not change its score. "
+                "No motif or verdict is based on it."
             )
         drawings.append(
             tested.show(
                 "attention",
-                title,
+                "Attribution by position",
                 f"Attribution: how much the score depends on a position.{attended} Values are "
                 "multiples of the mean of each record, averaged over the explained records. "
                 f"Positions count from the {side} of the records. Those that fewer than "
                 f"{percent(plots.MIN_REACHED)} of the records have are left out.",
-                limit,
-                lambda ax: plots.draw_along(
-                    curves, ax, f"position from the {side} ({alphabet.unit})"
-                ),
+                "Motifs whose position varies between records are not visible in this mean.",
+                partial(plots.draw_along, curves, label=f"from the {side} ({alphabet.unit})"),
                 finding=finding,
             )
         )
@@ -120,12 +108,12 @@ def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> tuple[s
     if not attribution.any():
         return "start", ""
     found = []
-    for from_end in (False, True)[: lengths.nunique()]:
-        positions, means = plots.by_position(attribution, lengths, from_end=from_end)
+    for side in ("start", "end")[: lengths.nunique()]:
+        means = plots.by_position(attribution, lengths, side)
         width = max(1, round(len(means) / 20))
-        windows = np.convolve(means, np.ones(width) / width, "valid")
-        best = int(windows.argmax())
-        found.append((float(windows[best]), positions[best], positions[best + width - 1]))
+        windows = means.rolling(width).mean().round(9)
+        last: Any = windows.idxmax()
+        found.append((windows[last], last - width + 1, last))
     level, first, last = max(found)  # of equal ones, that from the start
     return "end" if first < 0 else "start", (
         f"Attribution is highest at {position_range(first, last)}: {words.figure(level, 2)} times "
@@ -147,16 +135,14 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
     test = results.records[results.records["split"] == "test"]
     found = site_positions(results.sites, test)
     lengths = test["length"].to_numpy(dtype=int)
-    middle = (found["position"] + found["end"]) // 2
-    before_end = middle - lengths[found["record"].to_numpy(dtype=int)]
-    found = found.assign(middle=middle, before_end=before_end)
+    found = found.assign(middle=(found["position"] + found["end"]) // 2)
     windows = motifs.set_index("name")[["window_start", "window_end"]]
     drawings = {}
     for i, (name, group) in enumerate(found.groupby("name")):
         window = tuple(windows.loc[name].to_numpy(dtype=float))
         middles, ends = group["middle"], (0, lengths.max())
         if window[0] < 0:
-            middles, ends = group["before_end"], (-lengths.max(), 0)
+            middles, ends = middles - lengths[group["record"].astype(int)], (-lengths.max(), 0)
         paint = partial(plots.draw_position_profile, middles, ends, window)
         drawings[str(name)] = draw(f"profile_{i}", paint, size=(3.2, 1.0))
     return drawings

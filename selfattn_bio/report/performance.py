@@ -145,8 +145,8 @@ def _comparison(objective: Objective[Any], tested: Tested) -> Drawing:
 
 def _learning(objective: Objective[Any], tested: Tested) -> Drawing:
     history = tested.results.history
-    worst = "valid_worst_auroc" in history  # only in balanced runs
-    metric = "worst_auroc" if worst else objective.main_metric
+    # balanced runs choose the step by the worst group
+    metric = "worst_auroc" if "valid_worst_auroc" in history else objective.main_metric
     highest = "highest" if objective.higher_is_better else "lowest"
     values = history.set_index("step")[f"valid_{metric}"]
     upward = values if objective.higher_is_better else -values

@@ -154,8 +154,7 @@ def draw_learning_curves(
     best
         Step with the best value of the metric, for a dotted line; None for no line.
     """
-    values = history[f"valid_{metric}"].to_numpy(dtype=float)
-    name = title_of(metric)
+    values, name = history[f"valid_{metric}"], title_of(metric)
     dots: Any = {"marker": "o", "markersize": 3}  # markers make a single evaluation visible
     if "train_loss" in history:
         ax.plot(
@@ -314,9 +313,7 @@ def draw_position_profile(
     ax.grid(False)
 
 
-def by_position(
-    values: ArrayLike, lengths: ArrayLike, *, from_end: bool = False
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def by_position(values: ArrayLike, lengths: ArrayLike, side: str = "start") -> pd.Series:
     """Return the mean over records at each position, as multiples of the mean of each record.
 
     Parameters
@@ -325,39 +322,37 @@ def by_position(
         (records, L), 0 where a record is padded.
     lengths
         (records,)
-    from_end
-        Whether records of different length are aligned at their end.
+    side
+        "start" or "end", at which records of different length are aligned.
 
     Returns
     -------
-    Positions that at least a tenth of the records have, and their values. Positions are 1-based;
+    Value by position, for those that at least a tenth of the records have. Positions are 1-based;
     the last one is -1 if they count from the end.
     """
     values, lengths = np.asarray(values, dtype=np.float64), np.asarray(lengths)[:, None]
     means = values.sum(axis=1, keepdims=True) / lengths
     values, width = values / np.where(means > 0, means, 1), values.shape[1]
-    columns = np.arange(width) - from_end * (width - lengths)
+    columns = np.arange(width) + np.where(side == "end", lengths - width, 0)
     inside = (columns >= 0) & (columns < lengths)
     counts, totals = inside.sum(axis=0), np.take_along_axis(values, columns, axis=1).sum(axis=0)
-    reached = counts >= MIN_REACHED * len(values)
-    positions = np.arange(-width, 0) if from_end else np.arange(1, width + 1)
-    return positions[reached], totals[reached] / counts[reached]
+    first = -width if side == "end" else 1
+    curve = pd.Series(totals / np.maximum(counts, 1), np.arange(first, first + width))
+    return curve[counts >= MIN_REACHED * len(values)]
 
 
-def draw_along(
-    curves: Mapping[str, tuple[ArrayLike, ArrayLike]], ax: Axes, label: str = "position"
-) -> None:
+def draw_along(curves: Mapping[str, pd.Series], ax: Axes, label: str = "position") -> None:
     """Draw attribution and raw attention along the record; the dotted line is their mean.
 
     Parameters
     ----------
     curves
-        Name of each curve in the legend -> its positions and values, as returned by `by_position`.
+        Name of each curve in the legend -> its values by position, as returned by `by_position`.
     label
         Label of the horizontal axis.
     """
     for (name, curve), colour in zip(curves.items(), PALETTE, strict=False):
-        ax.plot(*curve, color=colour, label=name, linewidth=1.2)
+        ax.plot(curve.index, curve, color=colour, label=name, linewidth=1.2)
     ax.axhline(1, color=MUTED, **DOTTED)
     ax.margins(x=0)
     ax.set_ylim(bottom=0)

@@ -55,7 +55,7 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
         (PERMUTED, YES, "Shuffling its sites lowers log-odds by 0.91. For 95 % of 20 "),
         (PERMUTED, YES, "in random order, it lowers log-odds by 0.12 at most; p = 0.048."),
         (ENOUGH, NO, f"+0.02 ({MINUS}0.03 to +0.07), compared with its shuffled bases; q = 0.4."),
-        (WINDOW, YES, "9 best hits are in this window, the fullest of all; it is compared with "),
+        (WINDOW, YES, "9 best hits are in this window, the fullest of all. It is compared with "),
         (WINDOW, YES, "; q = 0.008."),
         (STRAND, NO, "60 % of the best hits are on the + strand (41 % to 77 %)"),
         (STRAND, NO, "; q = 0.3."),

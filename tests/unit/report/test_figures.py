@@ -61,13 +61,12 @@ def test_positions_that_few_records_have_are_left_out():
     lengths = np.array([*[20] * 19, 30])
     values = (np.arange(30) < lengths[:, None]) * 2.0
     values[:19, 4], values[-1] = 42, values[-1] * 100  # each record counts the same
-    positions, means = plots.by_position(values, lengths)
-    assert positions.tolist() == list(range(1, 21))
-    np.testing.assert_allclose(means[3:6], [1.05 / 2, (19 * 10.5 + 1) / 20, 1.05 / 2])
-    positions, means = plots.by_position(values, lengths, from_end=True)
-    assert positions.tolist() == list(range(-20, 0))
-    np.testing.assert_allclose(means[3:6], [1.05 / 2, (19 * 10.5 + 1) / 20, 1.05 / 2])
-    np.testing.assert_equal(plots.by_position(values * 0, lengths)[1], 0)
+    for side, positions in (("start", range(1, 21)), ("end", range(-20, 0))):
+        means = plots.by_position(values, lengths, side)
+        assert means.index.tolist() == list(positions)
+        expected = [1.05 / 2, (19 * 10.5 + 1) / 20, 1.05 / 2]
+        np.testing.assert_allclose(means.to_numpy()[3:6], expected)
+    assert (plots.by_position(values * 0, lengths) == 0).all()
 
 
 @pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
@@ -95,8 +94,8 @@ def test_findings_are_on_what_was_measured(tmp_path, results):
     blind = replace(results.explained, attention=np.zeros_like(results.explained.attention))
     with without_files():
         *_, drawing = interpretation(tested.Tested(replace(results, explained=blind), tmp_path))
-    assert drawing.title == "Attribution by position"
-    assert "attention" not in drawing.svg.replace('"attention"', "").replace("attention-", "")
+    assert "Attention:" not in drawing.means
+    assert "raw attention" not in drawing.svg
 
 
 def test_effects_of_numbers_have_a_figure_per_unit(tmp_path, results):
