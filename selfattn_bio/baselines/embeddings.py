@@ -9,9 +9,8 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Scores
+from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.baselines.base import Array, Setup, State
 from selfattn_bio.baselines.features import Candidates, Features, FeatureSet
 from selfattn_bio.errors import ModelFolderError
@@ -29,8 +28,8 @@ class EmbeddingState(State):
     """SHA-256 of the pretrained model, and mean and standard deviation of each dimension."""
 
     sha256: Sha256
-    center: Annotated[NDArray[np.float64], ArrayOf("float64", ("dimensions",))]
-    scale: Annotated[NDArray[np.float64], ArrayOf("float64", ("dimensions",), low=LEAST)]
+    center: Annotated[Floats, ArrayOf("float64", ("dimensions",))]
+    scale: Annotated[Floats, ArrayOf("float64", ("dimensions",), low=LEAST)]
 
 
 def _opened(setup: Setup, sha256: str) -> PublishedModel:

@@ -15,6 +15,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.objectives import Objective
 from selfattn_bio.stored import LEAST_SLOPE
@@ -108,11 +109,11 @@ class Calibration:
             )
         return float(scipy.special.logit(prior) - scipy.special.logit(self.positive_fraction))
 
-    def log_odds(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    def log_odds(self, logits: Floats) -> Floats:
         """Return calibrated log-odds of label 1, in the given shape."""
         return self.slope * logits + self.intercept
 
-    def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    def probabilities(self, logits: Floats) -> Floats:
         """Return calibrated probabilities of label 1, in the given shape."""
         return scipy.special.expit(self.log_odds(logits))
 
@@ -198,7 +199,7 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return float((ranked[best] + ranked[best + 1]) / 2)
 
 
-def reliability(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, NDArray[np.float64]]:
+def reliability(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, Floats]:
     """Compare predicted probabilities with observed fractions in ten bins of [0, 1].
 
     Parameters
@@ -231,14 +232,12 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, NDArra
     }
 
 
-def bins_of(p: Array, bins: int) -> NDArray[np.int64]:
+def bins_of(p: Array, bins: int) -> Integers:
     """Return the bin of [0, 1] of each probability; the last one includes 1."""
     return np.minimum((p * bins).astype(int), bins - 1)
 
 
-def _checked(
-    values: ArrayLike, labels: ArrayLike, name: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _checked(values: ArrayLike, labels: ArrayLike, name: str) -> tuple[Floats, Floats]:
     """Return values and labels as float64 (n,), or raise ValueError; `name` is for the message."""
     x, y = np.asarray(values, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if not np.isfinite(x).all():
@@ -247,14 +246,14 @@ def _checked(
     return x, y
 
 
-def platt_line(z: NDArray[np.float64], y: NDArray[Any]) -> tuple[float, float]:
+def platt_line(z: Floats, y: NDArray[Any]) -> tuple[float, float]:
     """Return slope (at least 0) and intercept of a regression of smoothed labels on `z`."""
     target = np.where(y == 1, (y.sum() + 1) / (y.sum() + 2), 1 / (len(y) - y.sum() + 2))
     return logistic_line(z, target, least=0.0)
 
 
 def logistic_line(
-    z: NDArray[np.float64], target: NDArray[Any], least: float | None = None
+    z: Floats, target: NDArray[Any], least: float | None = None
 ) -> tuple[float, float]:
     """Return slope (at least `least`) and intercept of a logistic regression of `target` on `z`.
 
@@ -264,7 +263,7 @@ def logistic_line(
     spread = z.std() or 1.0  # if all logits are equal, the slope becomes 0
     x = (z - z.mean()) / spread
 
-    def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def loss(line: Floats) -> tuple[float, Floats]:
         fitted = line[0] * x + line[1]
         error = scipy.special.expit(fitted) - target
         return float(np.mean(np.logaddexp(0, fitted) - target * fitted)), np.array(
@@ -277,7 +276,7 @@ def logistic_line(
     return float(slope / spread), float(intercept - slope * z.mean() / spread)
 
 
-def log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_odds(p: Floats) -> Floats:
     """Return the log-odds of probabilities, clipped so that they are finite for 0 and 1."""
     return scipy.special.logit(np.clip(p, TINY, 1 - TINY))
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.config.derived import NETWORK, STACKED
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
@@ -69,7 +70,7 @@ class Classifier:
     role: Role
     predictions: dict[str, Predictions]
     threshold: float | None = None
-    logits: dict[str, NDArray[np.float64]] | None = None
+    logits: dict[str, Floats] | None = None
     calibration: Calibration | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
     members: dict[str, list[Predictions]] = field(default_factory=dict)
@@ -77,7 +78,7 @@ class Classifier:
 
     @classmethod
     def of_logits(
-        cls, role: Role, logits: dict[str, NDArray[np.float64]], calibration: Calibration
+        cls, role: Role, logits: dict[str, Floats], calibration: Calibration
     ) -> Classifier:
         """Create a classifier from logits.
 
@@ -145,7 +146,7 @@ class Classifier:
             }
         return replace(found, members=members if len(outputs["valid"]) > 1 else {})
 
-    def calibrated(self, split: str) -> NDArray[np.float64]:
+    def calibrated(self, split: str) -> Floats:
         """Return calibrated probabilities of a classifier with logits."""
         assert self.logits is not None
         assert self.calibration is not None
@@ -393,9 +394,7 @@ def _best_baseline(objective: Objective[Any], sampled: Mapping[str, Sampled]) ->
 
 
 def resampled_metrics(
-    measured: Callable[[NDArray[np.int64]], dict[NameT, float]],
-    units: Units,
-    settings: EvaluationSection,
+    measured: Callable[[Integers], dict[NameT, float]], units: Units, settings: EvaluationSection
 ) -> dict[NameT, ResampledMetric]:
     """Compute metrics on all examples and on resampled units of examples.
 

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from Bio.Data import IUPACData
-from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats
+from selfattn_bio.arrays import Bools, Floats
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet
 
@@ -110,7 +109,7 @@ def matrix_of_form(form: str, alphabet: Alphabet) -> Floats:
     return allowed / allowed.sum(axis=1, keepdims=True)
 
 
-def _allowed(element: str, alphabet: Alphabet) -> NDArray[np.bool_]:
+def _allowed(element: str, alphabet: Alphabet) -> Bools:
     """Return which letters a position such as `K`, `[KR]` or `[^P]` allows, (A,)."""
     codes = str.maketrans(CODES[alphabet.letters])
     letters = re.sub("^[A-Z]", r"[\g<0>]", element).translate(codes)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.config import AnyObjective, RunFile
 from selfattn_bio.config.objective_section import ObjectiveSection
 from selfattn_bio.errors import CorpusError
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
 AnswerKind = Literal["label", "rate", "class", "number", "robust", "count"]
-Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records
+Measurer = Callable[[Integers], dict[str, float]]  # rows -> metrics of these records
 # rows -> metrics of these records by (output, metric)
-OutputMeasurer = Callable[[NDArray[np.int64]], dict[tuple[str, str], float]]
+OutputMeasurer = Callable[[Integers], dict[tuple[str, str], float]]
 SectionT = TypeVar("SectionT", bound=ObjectiveSection)
 Exported = tuple[Callable[[Tensor], Tensor], str]
 
@@ -299,9 +300,7 @@ class Objective(ABC, Generic[SectionT]):
         """Return the outputs of a model for n inputs: (n, C), or n arrays for outputs per token."""
         return scorer.outputs(inputs)
 
-    def read_batches(
-        self, scorer: Scorer, inputs: Sequence[Any]
-    ) -> Iterator[tuple[NDArray[np.int64], Any]]:
+    def read_batches(self, scorer: Scorer, inputs: Sequence[Any]) -> Iterator[tuple[Integers, Any]]:
         """Yield row numbers and outputs of batches; a caller can stop between two of them."""
         for rows in scorer.batches(inputs):
             yield rows, self.read(scorer, [inputs[i] for i in rows])
@@ -395,7 +394,7 @@ class Objective(ABC, Generic[SectionT]):
         """Return the nonconformity score of each record for each name, (n, C)."""
         raise ValueError(f"objective {self.kind!r} has no prediction sets")
 
-    def counted(self, targets: NDArray) -> NDArray[np.bool_]:
+    def counted(self, targets: NDArray) -> Bools:
         """Return for which names each record is a calibration example, (n, C)."""
         raise ValueError(f"objective {self.kind!r} has no prediction sets")
 

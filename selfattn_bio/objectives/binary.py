@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
+from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import Answer, Array, Examples, Objective, SectionT
@@ -39,7 +40,7 @@ class PredictionSets(Objective[SectionT]):
     def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
         return self.strangeness(outputs)
 
-    def counted(self, targets: NDArray) -> NDArray[np.bool_]:
+    def counted(self, targets: NDArray) -> Bools:
         return targets[:, None] == np.arange(len(self.coverage_names))
 
     def coverage_columns(self, outputs: Array, quantiles: Array) -> dict[str, Any]:
@@ -149,9 +150,7 @@ class BinaryLoss(Loss):
         same total weight, and the mean weight is 1.
     """
 
-    def __init__(
-        self, objective: Binary, training: config.Training, labels: NDArray[np.int64]
-    ) -> None:
+    def __init__(self, objective: Binary, training: config.Training, labels: Integers) -> None:
         self.objective = objective
         self.smoothing = training.label_smoothing
         positive = float(np.mean(labels))

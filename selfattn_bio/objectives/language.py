@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
+from selfattn_bio.arrays import Integers
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.objectives.base import Array, Objective, Predictions
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
@@ -62,9 +63,7 @@ class LanguageModel(Objective[LanguageT]):
             found[rows] = sums
         return found
 
-    def read_batches(
-        self, scorer: Scorer, inputs: Letters
-    ) -> Iterator[tuple[NDArray[np.int64], Any]]:
+    def read_batches(self, scorer: Scorer, inputs: Letters) -> Iterator[tuple[Integers, Any]]:
         loss, generator = self.language_loss(scorer.tokenizer), torch.Generator().manual_seed(0)
         for rows in scorer.batches(inputs):
             tokens = scorer.collate([inputs[i] for i in rows])

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
+from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.display import short_name, short_names
 from selfattn_bio.evaluation.summary import COVERAGE
 from selfattn_bio.report.plots import (
@@ -99,7 +100,7 @@ def draw_residuals(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: st
     ax.set(xlabel=f"predicted {name}".strip(), ylabel="observed minus predicted")
 
 
-def similar_groups(predicted: ArrayLike) -> list[NDArray[np.bool_]]:
+def similar_groups(predicted: ArrayLike) -> list[Bools]:
     """Return ten groups of equal size with similar predictions, as masks (n,).
 
     Groups with equal predictions are joined, and those of a single record are left out.
@@ -133,7 +134,7 @@ def draw_coverage(predicted: ArrayLike, inside: ArrayLike, ax: Axes, name: str =
     ax.set(ylim=(0, 1.02), xlabel=f"predicted {name}".strip(), ylabel="intervals with the value")
 
 
-def proportion(inside: NDArray[np.bool_]) -> dict[str, float]:
+def proportion(inside: Bools) -> dict[str, float]:
     """Return the fraction of true values and its 95 % interval (Wilson 1927)."""
     found = binomtest(int(inside.sum()), len(inside)).proportion_ci(method="wilson")
     return {"value": float(inside.mean()), "low": found.low, "high": found.high}
@@ -153,7 +154,7 @@ def normal_intervals(groups: Sequence[NDArray[Any]]) -> tuple[list[float], list[
     return means, halves
 
 
-def draw_confusion(counts: NDArray[np.int64], names: Sequence[str], ax: Axes) -> None:
+def draw_confusion(counts: Integers, names: Sequence[str], ax: Axes) -> None:
     """Draw how often each true class (row) is predicted as each class (column).
 
     Cells are coloured by their fraction of the row. With up to 12 classes, they also have the
@@ -278,9 +279,7 @@ def draw_along(accuracies: Mapping[str, Sequence[NDArray[Any]]], ax: Axes) -> No
     ax.legend(**ABOVE, ncols=2)
 
 
-def draw_distances(
-    fractions: Mapping[str, NDArray[np.float64]], chance: NDArray[np.float64], size: int, ax: Axes
-) -> None:
+def draw_distances(fractions: Mapping[str, Floats], chance: Floats, size: int, ax: Axes) -> None:
     """Draw the fraction of called bins with a point within each distance.
 
     Parameters

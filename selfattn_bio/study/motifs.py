@@ -9,10 +9,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats
 from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explanation
 from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import inputs_of
@@ -174,7 +173,7 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
 
 
 def _pairs(
-    ppms: Mapping[str, NDArray[np.float64]],
+    ppms: Mapping[str, Floats],
     scorer: Scorer,
     output: Output,
     held_out: HeldOut,
