@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from pages import page_of, section_of
+from pages import page_of
 from small_results import MOTIFS, TASK, edit, make_results, table_of
 
 from selfattn_bio import Study
@@ -437,17 +437,3 @@ def test_printed_odds_ratios_are_readable():
     row = MOTIFS.to_dict("records")[0] | {"odds_ratio": 1487.4, "negatives_with_hit": 1}
     line, *_ = motif_lines(pd.DataFrame([row]), 0.05, ENLARGE)
     assert ", odds ratio 1,500 (q " in line
-
-
-def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
-    answer = page_text[: page_text.index('<section id="performance">')]
-    assert (
-        "The test split is too small to measure the effect of 1 motif: 30 records with a known "
-        "target, a site and space for a control site are needed, in 20 independent units. To "
-        "enlarge it, increase test_fraction in [split], or add records."
-    ) in answer
-    card = section_of(page_text, "motifs")
-    assert (
-        "9 of 80 test records with a known target have a site and space for a control site; 30 "
-        "are needed, that is, about 267 test records with a known target"
-    ) in card

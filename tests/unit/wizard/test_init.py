@@ -321,14 +321,6 @@ def test_chromosome_split_has_both_labels_in_each_split(here, capsys):
     assert made(both(header=lambda i: place(i % 2))).split.kind == "random"
 
 
-def test_split_column_of_targets_is_used(here):
-    rows = (f"s{i}\t{i / 7}\t{('train', 'valid', 'test')[i % 3]}\n" for i in range(120))
-    Path("t.tsv").write_text("id\tactivity\tset\n" + "".join(rows))
-    run = made(f"--sequences {write('s.fa')} --targets t.tsv")
-    assert (run.objective.kind, run.split.column) == ("regression", "set")
-    assert ingested()[1] == {"train": 40, "valid": 40, "test": 40}
-
-
 @pytest.mark.parametrize("column", ["split", "chrom"])
 def test_split_column_is_used(here, capsys, column):
     """Also where it is called chrom: a chromosome named test would otherwise become valid."""

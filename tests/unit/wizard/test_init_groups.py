@@ -165,3 +165,11 @@ def test_lengths_are_not_learned_whatever_their_name(here, capsys):
     assert made(options).objective.columns == ("load", "size")
     out = capsys.readouterr().out
     assert "on validation records, as the mean of the columns\n" in out
+
+
+def test_split_column_of_targets_is_used(here):
+    rows = (f"s{i}\t{i / 7}\t{('train', 'valid', 'test')[i % 3]}\n" for i in range(120))
+    Path("t.tsv").write_text("id\tactivity\tset\n" + "".join(rows))
+    run = made(f"--sequences {write('s.fa')} --targets t.tsv")
+    assert (run.objective.kind, run.split.column) == ("regression", "set")
+    assert ingested()[1] == {"train": 40, "valid": 40, "test": 40}
