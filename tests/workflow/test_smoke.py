@@ -11,16 +11,22 @@ from fast_python import fast_python
 from projects import copy_project, planned, replace, snakemake
 
 TASK = "workflows/tasks/smoke.toml"
-INTERPRETED = dict.fromkeys(["explain", "motifs", "interactions", "report", "train_smoke"], 1)
+REPORTED, TESTED = {"report": 1, "train_smoke": 1}, {"motifs": 1, "interactions": 1}
+INTERPRETED = {"explain": 1} | TESTED | REPORTED
 RETRAINED = INTERPRETED | {"train": 1, "train_variant": 2, "evaluate": 1, "notebook": 3}
-EVALUATED = {"evaluate": 1, "report": 1, "notebook": 3, "train_smoke": 1}
-TESTED = {"motifs": 1, "interactions": 1}
+EVALUATED = {"evaluate": 1, "notebook": 3} | REPORTED
 NEW_RECORD = f">new chrom=chrA start=90000 end=90160 strand=+\n{'ACGTTGCA' * 20}\n"
-NEAR, AUDITED = "[audit]\nmax_near = 0.5\n\n", {"audit": 1, "report": 1, "train_smoke": 1}
+NEAR, AUDITED = "[audit]\nmax_near = 0.5\n\n", {"audit": 1} | REPORTED
 READ_AGAIN = RETRAINED | {"ingest": 1, "split": 1, "audit": 1}
 # file, text, new text, and the jobs that run again
 CHANGES = {
-    "interpretation": (TASK, "max_motifs = 5", "max_motifs = 4", INTERPRETED | {"notebook": 2}),
+    "explanation": (
+        TASK,
+        "max_sequences = 100",
+        "max_sequences = 90",
+        INTERPRETED | {"notebook": 2},
+    ),
+    "motifs": (TASK, "max_motifs = 5", "max_motifs = 4", TESTED | REPORTED | {"notebook": 1}),
     "training": (TASK, "max_steps = ", "max_steps = 1", RETRAINED),
     "variant": (TASK, "hidden_dim = 32", "hidden_dim = 16", EVALUATED | {"train_variant": 1}),
     "evaluation": (TASK, "bootstraps = 50", "bootstraps = 40", EVALUATED),
@@ -47,7 +53,7 @@ pytestmark = pytest.mark.slow
 def finished(tmp_path_factory) -> tuple[Path, str]:
     """Run the smoke task once; return the project and the output. Tests restore what they edit."""
     project = copy_project(tmp_path_factory.mktemp("workflow") / "a project with spaces")
-    replace(project / TASK, "max_sequences = 200", "max_sequences = 100")
+    replace(project / TASK, "max_sequences = 100", "max_sequences = 100")
     replace(project / TASK, "bootstraps = 200", "bootstraps = 50")
     replace(project / TASK, "members = 2", "members = 1")
     replace(project / TASK, "tokens = { k = 1 }", "tokens.k = 1\ntraining.max_steps = 50")
