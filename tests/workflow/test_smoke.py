@@ -53,7 +53,7 @@ pytestmark = pytest.mark.slow
 def finished(tmp_path_factory) -> tuple[Path, str]:
     """Run the smoke task once; return the project and the output. Tests restore what they edit."""
     project = copy_project(tmp_path_factory.mktemp("workflow") / "a project with spaces")
-    replace(project / TASK, "max_sequences = 100", "max_sequences = 100")
+    replace(project / TASK, "max_sequences = 200", "max_sequences = 100")
     replace(project / TASK, "bootstraps = 200", "bootstraps = 50")
     replace(project / TASK, "members = 2", "members = 1")
     replace(project / TASK, "tokens = { k = 1 }", "tokens.k = 1\ntraining.max_steps = 50")
