@@ -154,7 +154,8 @@ def weigh_evidence(
         nulls = null_hits(ppm, num_sites[name], mine, held_out, hit_p, rng)
         described, *nulls_described = (
             each[each["record"].isin(held_out.described) & (each["p_value"] < hit_p)]
-            for each in (mine, *nulls)
+            # those that overlap the motif's sites are where the motif is
+            for each in (mine, *(null[null["apart"]] for null in nulls))
         )
         row = {
             "name": name,

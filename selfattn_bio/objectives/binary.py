@@ -49,7 +49,7 @@ class PredictionSets(Objective[SectionT]):
         each = [self.strangeness(rows) <= of for rows, of in zip(outputs, quantiles, strict=True)]
         return {
             "set": [
-                ",".join(name for name, inside in zip(names, row, strict=True) if inside) or "none"
+                "; ".join(name for name, inside in zip(names, row, strict=True) if inside) or "none"
                 for row in np.any(each, axis=0)
             ]
         }

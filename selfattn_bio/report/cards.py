@@ -8,6 +8,7 @@ the page draws the maps, so that a reader can choose record and layer.
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -256,7 +257,7 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
             answer("position"),
             "Positions of the best hits compared with those of permuted motifs: "
             f"{q('position')}.")),
-        ("window_q", f"Is it enriched at {window_name(row)}?", lambda: (
+        ("window_q", f"Is the middle of its sites enriched at {window_name(row)}?", lambda: (
             answer("window"),
             f"{row['window_hits']:.0f} best hits are {compared}; {q('window')}.")),
         ("strand_q", "Does it prefer a strand?", lambda: (
@@ -276,7 +277,8 @@ def window_name(row: Mapping[Any, Any]) -> str:
     if pd.isna(start):
         return "one position"
     if start < 0:
-        return position_range(start, end - 1, (len(row["consensus"]) - 1) // 2)
+        width = len(re.sub(r"\[\w+\]", "X", row["consensus"]))
+        return position_range(start, end - 1, (width - 1) // 2)
     return position_range(start + 1, end)
 
 

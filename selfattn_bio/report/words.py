@@ -418,9 +418,8 @@ def agreement_sentence(member_correlation: float | None, seed_correlations: Floa
 def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     """Explain why the effect of a motif, a row of motifs.tsv, was not measured.
 
-    The number of test records that would be enough is an estimate: the fraction with a site is that
-    of these records. Records without a known target are not counted. There is none if fewer than
-    `LEAST_RECORDS` have a site.
+    The number of test records with a known target that would be enough is an estimate, from the
+    fraction with a site. There is none if fewer than `LEAST_RECORDS` have one.
     """
     found = int(row["effect_records"])
     if found >= MIN_RECORDS:
@@ -431,7 +430,8 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     reason = f"{found} of {records:,.0f} {known} have {site}; {MIN_RECORDS} are needed"
     if found < LEAST_RECORDS:
         return reason
-    return f"{reason}, that is, about {records * MIN_RECORDS / found:,.0f} {known}"
+    enough = f"about {records * MIN_RECORDS / found:,.0f} {known}"
+    return f"{reason}, that is, {enough}, and {FEW_UNITS} independent units with a site"
 
 
 def odds(row: Mapping[str, Any]) -> str:

@@ -216,7 +216,8 @@ class TableScorer:
             raise ArgumentError(f"{message} strand", hint="Leave one of them out")
         if not all(member.reference for member in self.scorer.members):
             message = "coverage needs reference.safetensors, which a model folder does not have"
-            raise ArgumentError(message, hint="Train the model again")
+            hint = "Train the model again; baselines have no coverage"
+            raise ArgumentError(message, hint=hint)
 
     def table(
         self, ids: list[str], letters: Sequence[Ascii], inputs: Sequence[Any]

@@ -21,6 +21,7 @@ from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSIN
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile"]
 Texts = Sequence[str | None]
 
+SAME = "All values are the same"
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
 SPLIT_WORDS = dict(SplitValues().pairs())
 NO_SPLIT = "none"  # value of `split_column` that ignores all columns
@@ -178,17 +179,6 @@ def _unusable(name: str, values: Counter[str]) -> str:
     return f"column {name!r} cannot be used as the split, because {why}; its values are {shown}"
 
 
-def split_of_file(name: str) -> str | None:
-    """Return the split in the name of a file, or None.
-
-    It is train for `train.csv` and valid for `my_dev.tsv.gz`.
-    """
-    words = {
-        SPLIT_WORDS[word] for word in re.split(r"[_\-. ]+", name.lower()) if word in SPLIT_WORDS
-    }
-    return words.pop() if len(words) == 1 else None
-
-
 def is_auxiliary(name: str, texts: Texts, lengths: Sequence[int]) -> bool:
     """Return whether a column has the name of a replicate or a count, or the record lengths."""
     is_named = any(pattern.search(name.strip()) for pattern in AUXILIARY_NAMES)
@@ -235,6 +225,12 @@ def choose_targets(
     for pattern in AUXILIARY_NAMES:  # replicates are learned if there are only counts next to them
         others = [target for target in usual if not pattern.search(target.column.strip())]
         usual = others if any(target.kind == "regression" for target in others) else usual
+    if all(is_auxiliary(each.column, columns[each.column], lengths) for each in usual):
+        # a damaged column of numbers is meant, rather than counts or lengths
+        causes = {name: cause_of(texts) for name, texts in columns.items()}
+        for name, cause in causes.items():
+            if cause and not (usual and cause == SAME):
+                raise _cannot_be_learned(name, columns[name], place)
     named = [target for target in usual if target.column.strip().lower() in LABEL_NAMES]
     if len(named) == 1:
         return tuple(named)
@@ -252,9 +248,6 @@ def choose_targets(
                 hint += f", for example `columns` {shlex.join(names)}"
                 break
         raise RunFileError(message, place=place, hint=hint)
-    for name, texts in columns.items():
-        if cause_of(texts):
-            raise _cannot_be_learned(name, texts, place)
     hint = "Name it with `columns`, or give a table of targets with `targets`"
     RunFileError.fail(f"none of the columns can be learned: {', '.join(columns)}", place, hint)
 
@@ -275,7 +268,7 @@ def cause_of(texts: Texts) -> str:
     """Return a hint for a column that cannot be learned; empty if there is none."""
     known = {text.strip() for text in texts if text and text.strip()}
     if len(known) == 1:
-        return "All values are the same"
+        return SAME
     if any(_number(text.replace(",", ".")) is not None for text in known if "," in text):
         return "Write numbers with a point, such as 0.5"
     if known & INFINITE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.files import BED_FILES, GFF_FILES, INTERVAL_FILES
 from selfattn_bio.split_names import SPLITS
-from selfattn_bio.wizard.columns import split_of_file
+from selfattn_bio.wizard.columns import SPLIT_WORDS
 
 # Negatives generated from the positives, with a description
 MADE = {
@@ -217,3 +218,14 @@ def _check_genome(request: Request) -> None:
     if made in ("matched", "neighbours") and not genome:
         message = f"`negatives` {made} needs a genome to take windows from"
         raise RunFileError(message, hint="Give it with `genome`, or choose `negatives` shuffled")
+
+
+def split_of_file(name: str) -> str | None:
+    """Return the split in the name of a file, or None.
+
+    It is train for `train.csv` and valid for `my_dev.tsv.gz`.
+    """
+    words = {
+        SPLIT_WORDS[word] for word in re.split(r"[_\-. ]+", name.lower()) if word in SPLIT_WORDS
+    }
+    return words.pop() if len(words) == 1 else None

@@ -47,7 +47,7 @@ rule audit:
         "results/{task}/logs/audit.log",
     benchmark:
         "results/{task}/benchmarks/audit.tsv"
-    priority: 1
+    priority: 2
     params:
         sections=sections("audit", "transfer"),
     message:

@@ -124,7 +124,7 @@ def test_shipped_model_finds_unseen_promoters():
     table = score_sequences("promoter", records, coverage=0.9)
     labels = np.repeat([1, 0], 150)
     assert roc_auc_score(labels, table["logit"]) > 0.8
-    sets = table["set"].str.split(",")
+    sets = table["set"].str.split("; ")
     held = [str(label) in found for label, found in zip(labels, sets, strict=True)]
     assert 0.84 < np.mean(held) < 0.96
     assert (table["out_of_distribution"] != "no").mean() < 0.05

@@ -18,7 +18,7 @@ from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"
 PERMUTED, ENOUGH = "Does it use it more than permuted motifs?", "Is one site sufficient?"
-WINDOW = "Is it enriched at positions 31 to 26 from the end?"
+WINDOW = "Is the middle of its sites enriched at positions 31 to 26 from the end?"
 STRAND = "Does it prefer a strand?"
 DIFFERENT = "Is expression different in records with a site?"
 

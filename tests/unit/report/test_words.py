@@ -351,7 +351,11 @@ def test_lines_have_the_main_metric(make, kind, title):
     [
         (0, f"0 {KNOWN}"),
         (2, f"2 {KNOWN}"),
-        (28, f"28 {KNOWN}, that is, about 150 test records with a known target"),
+        (
+            28,
+            f"28 {KNOWN}, that is, about 150 test records with a known target, and 20 independent "
+            "units with a site",
+        ),
         (30, "30 test records with a site are in fewer than 20 independent units"),
     ],
 )

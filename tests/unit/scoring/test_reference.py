@@ -142,9 +142,9 @@ def test_table_has_prediction_sets_and_flags(reference, monkeypatch):
     sequences = [row.tobytes().decode() for row in rich(np.random.default_rng(4), len(outputs))]
     table = score_sequences(scorer, sequences, coverage=0.9)
     assert list(table) == ["id", "logit", "probability", "predicted", "set", "out_of_distribution"]
-    assert set(table["set"]) <= {"0", "1", "0,1", "none"}
+    assert set(table["set"]) <= {"0", "1", "0; 1", "none"}
     each = zip(labels, table["set"], strict=True)
-    held = np.mean([str(label) in found.split(",") for label, found in each])
+    held = np.mean([str(label) in found.split("; ") for label, found in each])
     assert held == pytest.approx(0.9, abs=0.01)
     assert "set" not in score_sequences(scorer, sequences[:3])
 
@@ -156,7 +156,7 @@ def test_several_models_combine_prediction_sets(reference, monkeypatch):
     sequences = ["ACGT" * 25] * 200
     models = (one, other, Ensemble((one, other)))
     tables = [score_sequences(model, sequences, coverage=0.9) for model in models]
-    sets = [[set(found.split(",")) - {"none"} for found in table["set"]] for table in tables]
+    sets = [[set(found.split("; ")) - {"none"} for found in table["set"]] for table in tables]
     assert sets[2] == [a | b for a, b in zip(*sets[:2], strict=True)]
     assert sets[0] != sets[1]
 

@@ -6,7 +6,8 @@ import pytest
 
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.wizard.columns import choose_targets, find_split, split_of_file, target_of
+from selfattn_bio.wizard.columns import choose_targets, find_split, target_of
+from selfattn_bio.wizard.request import split_of_file
 from selfattn_bio.wizard.sections import choose_chromosomes
 from selfattn_bio.wizard.tables import find_sequence_column
 
@@ -226,6 +227,15 @@ def test_choose_obvious_or_named_targets():
     assert chosen(columns, "species") == [("species", "binary")]
     assert chosen(columns, "b", "score") == [("b", "regression"), ("score", "regression")]
     assert chosen(columns, "c", "d") == [("c", "multilabel"), ("d", "multilabel")]
+
+
+@pytest.mark.parametrize("damaged", [[">24", *FLOATS[1:]], [*FLOATS[1:], "inf"]])
+def test_counts_do_not_replace_a_damaged_column(damaged):
+    counts = {"n_barcodes": [str(3 + 7 * i % 50) for i in range(NUMBER)], "species": cycle("human")}
+    assert chosen(counts) == [("n_barcodes", "regression")]
+    with pytest.raises(RunFileError, match="column 'half_life' cannot be learned"):
+        chosen(counts | {"half_life": damaged})
+    assert chosen(counts | {"half_life": damaged, "score": FLOATS}) == [("score", "regression")]
 
 
 SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
