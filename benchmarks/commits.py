@@ -136,7 +136,7 @@ def case_rows(checkouts: Mapping[str, Path], rounds: int) -> Iterator[Row]:
 
 
 def counting_environment(folder: Path, steps: Path) -> Path:
-    """Imitate this virtual environment, but for `selfattn-bio`, which counts; return its programs.
+    """Imitate this virtual environment with a `selfattn-bio` that counts; return its programs.
 
     The workflow looks for `selfattn-bio` next to its Python, and on PATH later.
     """

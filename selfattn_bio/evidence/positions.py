@@ -123,25 +123,15 @@ def position_profile(
     turns = rng.integers(0, len(pool), (DRAWS, unit.max() + 1))
     drawn = (rank + turns[:, unit]) % len(pool)  # the hits of a unit move together
     number = len(nulls) / _of_hits(units, nulls).design_effect(of_nulls.relative)
-    found = {
-        "position_p": _smirnov(own.relative, of_nulls.relative, drawn / len(pool), unit, number)
-    }
+    fractions = drawn / len(pool)
+    found = {"position_p": _smirnov(own.relative, of_nulls.relative, fractions, unit, number)}
     if window is not None:
-        is_inside, null_inside = (
+        inside = [
             _in_window(of.start + width // 2, of.number + width - 1, window)
             for of in (own, of_nulls)
-        )
-        table = [
-            np.round(
-                np.bincount(~inside, minlength=2)
-                # a window without hits does not show how similar the values within a unit are
-                / (_of_hits(units, of).design_effect(inside) if inside.any() else 1.0)
-            )
-            for of, inside in ((best, is_inside), (nulls, null_inside))
         ]
-        expected = len(best) * float(null_inside.mean())
-        p = float(stats.fisher_exact(np.array(table, dtype=int), alternative="greater").pvalue)
-        return found | dict(zip(WINDOW, (*window, int(is_inside.sum()), expected, p), strict=True))
+        of_units = [_of_hits(units, of) for of in (best, nulls)]
+        return found | dict(zip(WINDOW, (*window, *_excess(inside, of_units)), strict=True))
     possible = int(np.median(lengths)) - width + 1
     if possible <= PEAK:
         return found
@@ -204,6 +194,24 @@ def _in_window(middle: Integers, length: Integers, window: tuple[int, int]) -> B
     """Return which positions are in a window, whose negative ends count from the end."""
     low, high = (edge + (length if window[0] < 0 else 0) for edge in window)
     return (middle >= low) & (middle < high)
+
+
+def _excess(inside: Sequence[Bools], units: Sequence[Units]) -> tuple[int, float, float]:
+    """Return hits in a window, the number expected from others, and the p-value of Fisher's test.
+
+    `inside` says which hits are in the window, those of the motif first, and which of the others.
+    """
+    table = [
+        np.round(
+            np.bincount(~of, minlength=2)
+            # a window without hits does not show how similar the values within a unit are
+            / (own_units.design_effect(of) if of.any() else 1.0)
+        )
+        for of, own_units in zip(inside, units, strict=True)
+    ]
+    p = float(stats.fisher_exact(np.array(table, dtype=int), alternative="greater").pvalue)
+    own, others = inside
+    return int(own.sum()), len(own) * float(others.mean()), p
 
 
 def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -416,8 +416,8 @@ def _heavy_tails(name: str, numbers: Sequence[float]) -> tuple[str, ...]:
     if not far or not np.median(away):
         return ()
     return (
-        f"column {name!r}: {counted(far, 'value')} of {len(numbers):,} are more than {FAR} robust "
-        "standard deviations from the median; prefer rank metrics, such as Spearman's rho "
+        f"column {name!r}: more than {FAR} robust standard deviations from the median: "
+        f"{counted(far, 'value')} of {len(numbers):,}; prefer rank metrics, such as Spearman's rho "
         "in the report",
     )
 

@@ -199,7 +199,8 @@ def _split_of_related(
         lines = [setting("kind", "random", note)]
         words = "at random, because all records are similar, as variants of one sequence"
     elif contents.alphabet.name == "protein":
-        note = "keeps close relatives of training records out of test; a column of families all"
+        note = "keeps close relatives of training records out of test, a column of families "
+        note += "also distant ones"
         lines = [setting("kind", "cluster", f"{note} (docs/leakage.md)")]
         note = 'of k-mers, not identity; method = "mmseqs2" finds more relatives'
         lines.append(setting("similarity", contents.similarity, note))

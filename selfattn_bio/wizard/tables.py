@@ -88,7 +88,7 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
     certain = [name for name in named if name in fit or "seq" in name.lower()]
     if certain or len(fit) == 1:
         return (certain or fit)[0]
-    hint = "Name the column of the sequences, in pairs of the first ones, with `sequence_column`"
+    hint = "Name the column of the sequences (in pairs: the first ones) with `sequence_column`"
     if fit:
         RunFileError.fail(f"several columns hold sequences: {', '.join(fit)}", place, hint)
     # the reader names the line of a wrong letter
