@@ -77,14 +77,12 @@ def plots() -> Iterator[Example]:
         "Accuracy along the record",
         "labels",
         "Mean accuracy in each tenth of the records, with intervals over records.",
-        "draw_along",
+        "draw_accuracy",
         {
             "accuracies": {
                 name: [rng.binomial(20, rate, 60) / 20 for _ in range(10)]
                 for name, rate in (("this model", 0.8), ("neighbours", 0.65))
             },
-            "label": "accuracy",
-            "unit": "residue",
         },
     )
     yield (

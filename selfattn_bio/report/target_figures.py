@@ -196,7 +196,7 @@ def _along(tested: Tested, along: dict[str, Floats]) -> Drawing:
         f"95 % intervals over records. Records of fewer than {plots.PARTS} positions are left out.",
         "Labels near the ends have context on one side only, so a lower accuracy there is "
         "expected.",
-        lambda ax: plots.draw_along(accuracies, ax),
+        lambda ax: plots.draw_accuracy(accuracies, ax),
         finding=_ends(complete),
     )
 

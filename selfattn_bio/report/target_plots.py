@@ -260,7 +260,7 @@ def draw_pairs(
     ax.legend(**ABOVE, ncols=3, columnspacing=1.0)
 
 
-def draw_along(accuracies: Mapping[str, Sequence[NDArray[Any]]], ax: Axes) -> None:
+def draw_accuracy(accuracies: Mapping[str, Sequence[NDArray[Any]]], ax: Axes) -> None:
     """Draw the accuracy in each tenth of the records, with its 95 % interval over records.
 
     Parameters

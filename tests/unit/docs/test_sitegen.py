@@ -32,7 +32,7 @@ INLINE = re.compile(rf"`(?:selfattn-bio )?((?:{'|'.join(COMMANDS)})(?: [^`]*)?)`
 sys.path.insert(0, str(DOCS))
 
 from make_pages import pages  # noqa: E402
-from sitegen import commands, run_file, simulated, support  # noqa: E402
+from sitegen import commands, gallery, run_file, simulated, support  # noqa: E402
 
 MODULES = ("class_figures", "figures", "performance")  # figures of the smoke task
 
@@ -92,6 +92,12 @@ def test_support_tables_list_every_kind():
     assert rows["two classes (`binary`)"]["cnn"] == "DNA, RNA, protein"
     assert rows["bins along a chromosome (`bins`)"]["dilated"] == "DNA"
     assert rows["masked language model (`masked`)"]["cnn"] == "-"
+
+
+def test_gallery_draws_the_simulated_plots():
+    drawn = list(gallery.of_objectives())
+    assert [plot.title for plot in drawn] == [title for title, *_ in simulated.plots()]
+    assert all("<img" in plot.image or "<svg" in plot.image for plot in drawn)
 
 
 def test_gallery_shows_every_plot():

@@ -310,7 +310,7 @@ def test_pairs_have_intervals_and_chance_if_known(ax):
 
 def test_accuracy_along_the_record_has_intervals(ax):
     parts = [np.array([1.0, 0.0, 1.0, 0.0]), np.ones(4)]
-    target_plots.draw_along({"model": parts}, ax)
+    target_plots.draw_accuracy({"model": parts}, ax)
     np.testing.assert_allclose(ax.get_lines()[0].get_xydata(), [[0.25, 0.5], [0.75, 1]])
     half = 1.96 * np.std(parts[0], ddof=1) / 2
     segments = ax.collections[0].get_segments()
