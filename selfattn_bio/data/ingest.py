@@ -12,7 +12,6 @@ import pandas as pd
 from selfattn_bio.data.corpus import PARTNER, SUMMARY, Corpus, check_columns, fingerprint_of
 from selfattn_bio.data.writer import (
     LETTERS,
-    MASKED,
     RECORDS,
     TARGETS,
     TYPES,
@@ -75,9 +74,7 @@ def build_corpus(
         If a file is malformed (see `sequence.readers`), no record is left, or a source declared as
         protein contains only DNA.
     """
-    check_replaceable(
-        output, "corpus", (LETTERS, RECORDS, TARGETS, MASKED, PARTNER, SUMMARY), SUMMARY
-    )
+    check_replaceable(output, "corpus", (LETTERS, RECORDS, TARGETS, PARTNER, SUMMARY), SUMMARY)
     wanted = Targets(
         None if targets is None else Path(targets),
         [source for source in sources if isinstance(source, SequenceFile)],
