@@ -10,7 +10,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,10 +26,6 @@ from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.request import DATABASES, MADE, Request
 from selfattn_bio.wizard.tables import GROUP_NAME
 
-if TYPE_CHECKING:
-    from selfattn_bio.training.recipes import Recipe
-
-
 BIN = 200  # bp
 FRACTION = 0.15  # fraction of the records in valid, and in test
 ENOUGH = 0.12  # valid and test get no more chromosomes when they have this fraction of the records
@@ -42,7 +38,6 @@ PROMOTERS, PROMOTER_STEPS = 16_754, 1500
 # bp, or 1,024 positions after the default stem, which pools 8; with longer sequences attention is
 # limited to a window
 LONG = 8192
-STACK = comment("Simple models to combine with the network, set by the recipe (docs/stacking.md).")
 UNPOOLED_STEM = {"kind": "conv", "kernel": 5, "pool": 1, "second_kernel": 3}
 
 
@@ -150,13 +145,11 @@ def split_lines(
         return ["[split]", *lines], f"by chromosome ({'; '.join(sizes)})"
     if any(contents.chromosomes):
         reasons.append(_unused_chromosomes(contents.chromosomes))
-    if contents.ends:  # windows along few chromosomes
-        chrom = max(contents.ends, key=lambda name: contents.ends[name])
-        first, second, last = (int(f * contents.ends[chrom]) // BIN * BIN for f in (0.7, 0.85, 1.0))
-        regions = [f"{chrom}:{first}-{second}"], [f"{chrom}:{second}-{last + BIN}"]
-        pairs = zip(("valid", "test"), regions, strict=True)
-        lines = [setting("kind", "region"), *(setting(*pair) for pair in pairs)]
-        return ["[split]", *lines], f"by region (valid {regions[0][0]}, test {regions[1][0]})"
+    if regions := choose_regions(contents, labels, is_known):
+        note = "all outside are train; records across a border are dropped"
+        lines = [setting("kind", "region", note), *itertools.starmap(setting, regions.items())]
+        words = f"by region (valid {regions['valid'][0]}, test {regions['test'][0]})"
+        return ["[split]", *lines], f"{words}, because {' and '.join(reasons)}"
     return _split_of_related(contents, unused, is_known, reasons)
 
 
@@ -188,7 +181,11 @@ def _split_of_related(
     groups = [*groups, *[None] * (len(is_known) - len(groups))]  # of generated negatives
     number = len(set(groups) - {None})
     lacking = list(itertools.compress(groups, is_known)).count(None)
-    are_joined = number >= MIN_GROUPS and _can_be_joined(contents, groups)
+    similarity, clusters = contents.clusters
+    is_protein = contents.alphabet.name == "protein"
+    are_related = is_protein or len(set(clusters)) < len(set(contents.keys))
+    are_small = _can_be_joined(contents, [None] * len(groups))
+    are_joined = number >= MIN_GROUPS and are_related and _can_be_joined(contents, groups)
     if number >= MIN_GROUPS and not lacking and not are_joined:
         note = f"{number:,} groups; the records of a group stay together"
         lines = [setting("kind", "group", note), setting("column", group)]
@@ -198,22 +195,24 @@ def _split_of_related(
         note += "than in training, give your own split (docs/own_split.md)"
         lines = [setting("kind", "random", note)]
         words = "at random, because all records are similar, as variants of one sequence"
-    elif contents.alphabet.name == "protein":
+    elif is_protein or any(contents.ends) or (are_related and are_small):
         note = "keeps close relatives of training records out of test, a column of families "
         note += "also distant ones"
         lines = [setting("kind", "cluster", f"{note} (docs/leakage.md)")]
         note = 'of k-mers, not identity; method = "mmseqs2" finds more relatives'
-        lines.append(setting("similarity", contents.similarity, note))
-        words = f"by clusters of similar sequences (similarity {contents.similarity:g})"
+        lines.append(setting("similarity", similarity, note))
+        words = f"by clusters of similar sequences (similarity {similarity:g})"
         if are_joined:
             lines.append(setting("column", group))
             words += f" and by column {group!r} ({number:,} groups)"
     else:
         hint = (
-            'for one genome "chromosome" is better, for related sequences "cluster", for several '
-            'records of each gene or patient "group" with its column (docs/leakage.md)'
+            'for related sequences "cluster" is better, for several records of each gene or '
+            'patient "group" with its column (docs/leakage.md)'
         )
         lines, words = [setting("kind", "random", f"duplicates stay together; {hint}")], "at random"
+        if are_related:
+            reasons.append("one cluster has most of the similar records")
     if number and lacking and not are_joined:
         reasons.append(f"{group!r} is missing for {counted(lacking, 'record')}")
     elif 0 < number < MIN_GROUPS:
@@ -231,10 +230,11 @@ def _split_of_related(
 
 
 def _can_be_joined(contents: Contents, groups: Sequence[str | None]) -> bool:
-    """Return whether clusters of proteins that share a group are still small."""
-    if not contents.clusters:
+    """Return whether clusters of sequences that share a group are still small."""
+    _, clusters = contents.clusters
+    if not clusters:
         return False
-    joined = bundles_of(pd.DataFrame({"id": contents.ids}), contents.clusters, list(groups))
+    joined = bundles_of(pd.DataFrame({"id": contents.ids}), clusters, list(groups))
     return bool(np.bincount(joined).max() < FRACTION * len(joined))
 
 
@@ -282,6 +282,29 @@ def choose_chromosomes(chromosomes: Texts, labels: Sequence[str]) -> dict[str, l
         if is_closer and sizes[split] < ENOUGH * len(chromosomes):
             chosen[split].append(name)
             sizes[split] += total[name]
+    return chosen
+
+
+def choose_regions(
+    contents: Contents, labels: Sequence[str], is_known: Sequence[bool]
+) -> dict[str, list[str]]:
+    """Choose the regions of valid and test at the end of the chromosome with most records.
+
+    The dictionary is empty if records lack coordinates or if a region lacks records of a label.
+    """
+    if None in contents.ends or not any(contents.chromosomes):
+        return {}
+    columns = {"chrom": contents.chromosomes, "end": contents.ends, "label": labels}
+    records = pd.DataFrame(columns)[list(is_known)]
+    on_one = records[records["chrom"] == records["chrom"].mode()[0]]
+    fraction = min(FRACTION * len(records) / len(on_one), 1 / 3)
+    borders = [int(on_one["end"].quantile(1 - n * fraction)) // BIN * BIN for n in (2, 1)]
+    borders.append(int(on_one["end"].max()) + max(contents.lengths))  # also of wider windows
+    chosen = {}
+    for name, (start, end) in zip(("valid", "test"), itertools.pairwise(borders), strict=True):
+        if set(on_one["label"][on_one["end"].between(start, end)]) < set(labels):
+            return {}
+        chosen[name] = [f"{on_one['chrom'].iloc[0]}:{start}-{end}"]
     return chosen
 
 
@@ -409,25 +432,3 @@ def training_lines(contents: Contents, objective: str, *, both_strands: bool) ->
             setting("accumulate", STEP_RECORDS // batch),
         ]
     return lines
-
-
-def recipe_lines(recipe: Recipe) -> list[list[str]]:
-    """Write the sections of a recipe; a section without keys is left out."""
-    sections: dict[str, Mapping[str, Any]] = {
-        "tokens": recipe.tokens,
-        "model": recipe.model,
-        "training": recipe.training if recipe.model else {},  # otherwise in `training_lines`
-        "transfer": recipe.transfer,
-        **{f"variants.{name}.model": keys for name, keys in recipe.variants.items()},
-        "stack": {"parts": list(recipe.parts)} if recipe.parts else {},
-    }
-    written = [
-        [f"[{name}]", *(setting(key, value) for key, value in keys.items())]
-        for name, keys in sections.items()
-        if keys
-    ]
-    if written:
-        written[0].insert(0, comment(f"Recipe {recipe.name!r}: {recipe.reason}."))
-    if recipe.parts:
-        written[-1].insert(0, STACK)
-    return written
