@@ -187,9 +187,8 @@ def _outlook(upward: pd.Series, seeds: int) -> str:
         line = linregress(late.index, late, alternative="greater")
         gain, p = line.slope * np.ptp(late.index), line.pvalue
     hints = {
-        f"with more steps ([training] max_steps; it improved by {figure(gain)} in the second half)": (
-            p < RISES and round(gain, 3) > 0
-        ),
+        "with more steps ([training] max_steps; it improved by "
+        f"{figure(gain)} in the second half)": p < RISES and round(gain, 3) > 0,
         "as the mean of several trainings ([training] seeds = 3)": seeds == 1,
     }
     advice = " or ".join(hint for hint, applies in hints.items() if applies)

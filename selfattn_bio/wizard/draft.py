@@ -207,6 +207,9 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
     found = f"{targets[0].what} in {column}"
     if targets[0].kind == "regression":
         found = f"regression on {column}"
+        if all(target.is_skewed for target in targets):
+            found += ", whose logarithms are learned because the numbers are skewed (to undo it, "
+            found += "remove normalisation from [objective])"
     if targets[0].kind == "binary" and len(targets[0].positive) == 1:
         found += f"; {targets[0].positive[0]!r} is the positive class"
     if len(targets) > 1 and contents.columns and not request.columns:

@@ -31,6 +31,7 @@ FRACTION = 0.15  # fraction of the records in valid, and in test
 ENOUGH = 0.12  # valid and test get no more chromosomes when they have this fraction of the records
 MIN_GROUPS = 10  # smallest number of groups for a split by group
 MIN_CHROMOSOMES = 3  # one each for train, valid and test
+REGIONS = 7  # of a chromosome, if there are fewer chromosomes; each has about 15 % of its records
 STEP_RECORDS = 64  # records per optimizer step
 BATCH_POSITIONS = 131_072  # bases or residues per batch; fits a laptop (docs/attention_speed.md)
 # training records and steps of the task promoter, from which the steps of a new task are scaled
@@ -132,24 +133,21 @@ def split_lines(
     if _are_parts(contents.chromosomes, _groups(contents, unused)[1]):
         return _split_of_related(contents, unused, is_known, [])
     reasons = []
-    known = list(itertools.compress(contents.chromosomes, is_known))
+    places, kind = contents.chromosomes, "chromosome"
+    if any(places):
+        reasons.append(_unused_chromosomes(places))
+    if len({*places}) < MIN_CHROMOSOMES and None not in [*places, *contents.ends]:
+        places, kind = _regions(contents), "region"
+    known = list(itertools.compress(places, is_known))
     chosen = choose_chromosomes(known, list(itertools.compress(labels, is_known)))
     if chosen:
-        note = 'all others are train; for a random split, write only kind = "random"'
-        lines = [setting("kind", "chromosome", note)]
+        lines = [setting("kind", kind, "all others are train")]
         sizes = []
         for name, chromosomes in chosen.items():
             size = counted(sum(map(known.count, chromosomes)), "record")
             lines.append(setting(name, chromosomes, size))
             sizes.append(f"{name} {shortened(chromosomes, SHOWN)}: {size}")
-        return ["[split]", *lines], f"by chromosome ({'; '.join(sizes)})"
-    if any(contents.chromosomes):
-        reasons.append(_unused_chromosomes(contents.chromosomes))
-    if regions := choose_regions(contents, labels, is_known):
-        note = "all outside are train; records across a border are dropped"
-        lines = [setting("kind", "region", note), *itertools.starmap(setting, regions.items())]
-        words = f"by region (valid {regions['valid'][0]}, test {regions['test'][0]})"
-        return ["[split]", *lines], f"{words}, because {' and '.join(reasons)}"
+        return ["[split]", *lines], f"by {kind} ({'; '.join(sizes)})"
     return _split_of_related(contents, unused, is_known, reasons)
 
 
@@ -285,27 +283,16 @@ def choose_chromosomes(chromosomes: Texts, labels: Sequence[str]) -> dict[str, l
     return chosen
 
 
-def choose_regions(
-    contents: Contents, labels: Sequence[str], is_known: Sequence[bool]
-) -> dict[str, list[str]]:
-    """Choose the regions of valid and test at the end of the chromosome with most records.
-
-    The dictionary is empty if records lack coordinates or if a region lacks records of a label.
-    """
-    if None in contents.ends or not any(contents.chromosomes):
-        return {}
-    columns = {"chrom": contents.chromosomes, "end": contents.ends, "label": labels}
-    records = pd.DataFrame(columns)[list(is_known)]
-    on_one = records[records["chrom"] == records["chrom"].mode()[0]]
-    fraction = min(FRACTION * len(records) / len(on_one), 1 / 3)
-    borders = [int(on_one["end"].quantile(1 - n * fraction)) // BIN * BIN for n in (2, 1)]
-    borders.append(int(on_one["end"].max()) + max(contents.lengths))  # also of wider windows
-    chosen = {}
-    for name, (start, end) in zip(("valid", "test"), itertools.pairwise(borders), strict=True):
-        if set(on_one["label"][on_one["end"].between(start, end)]) < set(labels):
-            return {}
-        chosen[name] = [f"{on_one['chrom'].iloc[0]}:{start}-{end}"]
-    return chosen
+def _regions(contents: Contents) -> list[str | None]:
+    """Return the region of each record: its chromosome is cut where records are equally many."""
+    ends = pd.Series(contents.ends, dtype=int)
+    regions = np.full(len(ends), None, dtype=object)
+    for chrom, on_one in ends.groupby(contents.chromosomes):
+        cuts = on_one.quantile(np.arange(1, REGIONS) / REGIONS).astype(int) // BIN * BIN
+        borders = [0, *cuts, on_one.max() + max(contents.lengths)]  # also of wider windows
+        names = [f"{chrom}:{start}-{end}" for start, end in itertools.pairwise(borders)]
+        regions[on_one.index] = np.array(names)[np.searchsorted(cuts, on_one)]
+    return regions.tolist()
 
 
 def pair_lines(contents: Contents, column: str) -> list[str]:
@@ -340,6 +327,9 @@ def objective_lines(
         lines += [setting("tracks", {"signal": request.profile})]
     elif first.column:
         lines += [setting("columns", [target.column for target in targets])]
+    if all(target.is_skewed for target in targets):
+        note = "skewed numbers above 0; remove this line to learn them as they are"
+        lines += [setting("normalisation", "log2", note)]
     return lines + [setting(key, value) for key, value in settings.items()]
 
 
