@@ -200,8 +200,8 @@ def test_sites_are_placed_by_their_centre(results, monkeypatch):
     )
     motif_rows(results)
     # [10, 15) of 60 bp on the + strand is [45, 50) in a record on the - strand
-    # positions count from the end if the tested window does
-    assert plotted == [({12 - 60, 47 - 60}, (-60, 0)), ({12, 47}, (0, 60))]
+    # positions count from 1, or from -1 at the end if the tested window does
+    assert plotted == [({12 - 60, 47 - 60}, (-60, -1)), ({13, 48}, (1, 60))]
 
 
 def test_only_significant_match_has_a_logo(results, rows, tmp_path):
