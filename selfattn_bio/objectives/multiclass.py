@@ -28,6 +28,11 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
 
     main_metric = "mcc"
     predicts = "predicts the probability of each class"
+    limits = (
+        "It calls one of its classes for every sequence, often with confidence, even for one that "
+        "belongs to none. For such sequences, train with a class of others, such as shuffled ones.",
+        "It was tested only on held-out records of the same source.",
+    )
     exported = (partial(torch.softmax, dim=-1), "probability")
 
     @property

@@ -260,6 +260,17 @@ def several(results, make):
     return replace(make("several"), marginals=curves, **values)
 
 
+def test_cards_of_a_verdict_are_sorted_by_output(results):
+    motifs = results.motifs.assign(verdict="supported", target=["b", "a", "b"], effect=[1, 3, 2])
+    of_outputs = replace(results, motifs=motifs)
+    names = motifs["name"].tolist()
+    # outputs in the order of the table, then the largest effect first
+    assert [row["name"] for row in motif_rows(of_outputs)] == [names[2], names[0], names[1]]
+    section = section_of(page_of(of_outputs), "motifs")
+    assert "supported ones first, then the others, in both lists by output (b, a)." in section
+    assert "in both lists by output" not in page_of(results)
+
+
 def with_numbers(several, number):
     """Return results whose first motifs lower the number."""
     table = several.motifs.assign(target="class.ebox").astype(dict.fromkeys(LABELS, float))
