@@ -38,7 +38,6 @@ from selfattn_bio.files import check_replaceable, read_json, read_with, whole_fo
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import database_of, open_database
 from selfattn_bio.motifs.callers import Caller, build_caller
-from selfattn_bio.motifs.logos import number_positions
 from selfattn_bio.motifs.logos import track as letter_track
 from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
@@ -287,7 +286,8 @@ class Explanation:
 
         The score of a letter is its hypothetical score: its effect on the output minus the mean
         effect of all letters at this position. Letters that increase the output point upwards.
-        Tracks are drawn as bars. For methods based on attention, the attention is drawn.
+        Tracks are drawn as bars. For methods based on attention, the attention is drawn. The axis
+        counts positions from 1.
 
         Parameters
         ----------
@@ -316,14 +316,11 @@ class Explanation:
         figure = DisplayedFigure(figsize=(figure_width(end - start), 2.2), layout="constrained")
         axes = figure.subplots()
         letter_track(track[start:end], get_alphabet(self.alphabet).letters, start).draw(axes)
-        number_positions(axes, start, end)
         label = f"effect on {self.records['target'].iloc[row]}"
         if self.is_attention:
             label = f"{self.method} (raw attention)"
-        where = f"{start:,} to {end - 1:,} of {len(track):,}"
-        axes.set(
-            xlabel=f"position in the sequence (0-based), {where}", ylabel=fill(label, LABEL_WIDTH)
-        )
+        where = f"{start + 1:,} to {end:,} of {len(track):,}"
+        axes.set(xlabel=f"position in the sequence, {where}", ylabel=fill(label, LABEL_WIDTH))
         axes.set_title(self.ids[row], loc="left")
         return figure
 

@@ -51,7 +51,8 @@ def score(arguments: Namespace) -> None:
     - two classes: logit, probability and predicted, the label at the threshold
       fitted on the validation records
     - several classes: predicted and probability_CLASS
-    - yes/no labels: probability_COLUMN
+    - yes/no labels: predicted, the labels with a probability of at least 0.5, and
+      probability_COLUMN
     - numbers: COLUMN
     - counts per base: the log count TRACK and the shape TRACK_shape
     - several objectives: the columns of each as PART.COLUMN

@@ -34,7 +34,8 @@ RESERVED = (
     *("model", NETWORK),
     *("markov", "unigram"),  # baselines that are not saved
     # other columns of the tables of predictions
-    *("id", "chrom", "start", "end", "label", "model_logit", "model_calibrated", "model_spread"),
+    *("id", "chrom", "start", "end", "label", "predicted"),
+    *("model_logit", "model_calibrated", "model_spread"),
 )
 
 

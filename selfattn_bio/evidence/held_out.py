@@ -269,6 +269,8 @@ def add_evidence(
         names = motifs.table["name"][motifs.table["target"] == target]
         ppms = {name: motifs[name].ppm for name in names}
         limits = hit_limits(ppms, motifs.num_sites, held_out, hit_p)
+        if hit_p is None:
+            _note_other_limits(motifs.table, limits)
         hits = find_hits(ppms, motifs.num_sites, letters, max(limits.values(), default=0), alphabet)
         hits = hits[hits["p_value"] < hits["name"].map(limits)]
         scores = calibrated_scores(scorer, output, held_out)
@@ -324,6 +326,18 @@ def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:
     if not isinstance(scorer, PairedScorer):
         raise ArgumentError("the motifs are those of a second input, but the model has only one")
     return scorer.partner_tokenizer.alphabet
+
+
+def _note_other_limits(table: pd.DataFrame, limits: Mapping[str, float]) -> None:
+    """Warn if the table of the motifs has another limit of their hits, as from an earlier test."""
+    before = dict(zip(table["name"], table.get("hit_p", ()), strict=False))
+    for name, limit in limits.items():
+        if name in before and not np.isclose(before[name], limit, rtol=1e-3, atol=0):
+            LOG.warning(
+                f"hits of {name} are matches with p < {limit:.2g} here, but with p < "
+                f"{before[name]:.2g} in its table; pass hit_p to choose the limit"
+            )
+            return
 
 
 def hit_limits(

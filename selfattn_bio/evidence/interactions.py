@@ -13,8 +13,10 @@ The rules of the verdict are in docs/interpretation_interactions.md.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +60,13 @@ MIN_PAIRS = 6  # all pairs of four motifs; with fewer, a curve explains any inte
 MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
 MAX_PAIRS = 20  # pairs of motifs that are tested
 CLEAR_Q = 0.05  # q-value below which `Interactions.lines` name a preference
+NEEDS = (
+    f"A pair needs two motifs of the same output, and at least {MIN_RECORDS} test records in which "
+    f"the model relies on a site of each, at most {MAX_GAP} positions apart"
+)
 NO_PAIR = (
-    "no pair of motifs was tested. A pair needs two motifs of the same output, and at least "
-    f"{MIN_RECORDS} test records in which the model relies on a site of each, at most {MAX_GAP} "
-    f"positions apart. For support, {MIN_PAIRS} pairs (four motifs) of an output have to be tested"
+    f"no pair of motifs was tested. {NEEDS}. For support, {MIN_PAIRS} pairs (four motifs) of an "
+    "output have to be tested"
 )
 # of a pair with a palindromic motif
 NO_ORIENTATION: dict[Hashable, object] = {
@@ -136,6 +141,18 @@ class Interactions(TableResult):
         write_text(layout.interactions_source, json.dumps(dict(self.source)) + "\n")
         write_table(layout.interactions, self.table)
         write_table(layout.distances, self.curves)
+
+
+def untested_pairs(motifs: Mapping[Any, int], pairs: pd.DataFrame) -> str:
+    """Count the pairs of each output that were not tested, and say why; empty if all were.
+
+    `motifs` has the number of motifs by output, and `pairs` is `Interactions.table`.
+    """
+    tested = Counter(pairs["target"])
+    left = {target: comb(number, 2) - tested[target] for target, number in motifs.items()}
+    each = [f"{counted(n, 'pair')} of {target}" for target, n in left.items() if n > 0]
+    rule = f"{NEEDS}, and at most {MAX_PAIRS} pairs of an output are tested"
+    return f"not tested: {', '.join(each)}. {rule}" if each and len(pairs) else ""
 
 
 def _preference(row: Mapping[Any, Any]) -> str:

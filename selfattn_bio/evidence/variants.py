@@ -19,7 +19,7 @@ from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.motifs import open_database
-from selfattn_bio.motifs.logos import number_positions, track
+from selfattn_bio.motifs.logos import track
 from selfattn_bio.motifs.matching import changed_motifs
 from selfattn_bio.objectives.outputs import no_output_chosen, safe_names, unknown_output
 from selfattn_bio.result import TableResult
@@ -120,7 +120,7 @@ class Substitutions(TableResult):
         heights = np.zeros_like(by_base)
         for pos, ref in shown[["pos", "ref"]].drop_duplicates().itertuples(index=False):
             heights[pos - start - 1, known.index(ref)] = -effects[pos]
-        track(heights, "".join(known), start + 1).draw(letters)
+        track(heights, "".join(known), start).draw(letters)
         letter = get_alphabet(self.alphabet).letter
         letters.set_ylabel(f"contribution\nof the {letter}")  # the bar names the unit
         limit = float(np.nanmax(np.abs(by_base), initial=1e-9))
@@ -131,11 +131,10 @@ class Substitutions(TableResult):
             vmax=limit,
             aspect="auto",
             interpolation="nearest",
-            extent=(start + 1, end + 1, len(known), 0),
+            extent=(start, end, len(known), 0),
         )
         heat.set_yticks(np.arange(len(known)) + 0.5, known)
-        heat.set_xlabel("position (1-based, as in the table)")
-        number_positions(heat, start + 1, end + 1)
+        heat.set_xlabel("position, as in the table")
         about = f" on {short_name(output)}" if output not in ("", unit) else ""
         label = f"effect{about} ({short_name(unit)})"
         figure.colorbar(image, ax=[letters, heat], label=label, shrink=0.8)

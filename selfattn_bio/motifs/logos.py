@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
@@ -97,7 +96,10 @@ class LetterPlot:
                     edge += float(row[letter])
 
     def draw(self, ax: Axes) -> None:
-        """Draw on axes, whose limits are set: position i covers x in [start + i, start + i + 1)."""
+        """Draw on axes, whose limits are set: position i covers x in [start + i, start + i + 1).
+
+        At most about ten positions have their number, counted from 1, below their letters.
+        """
         (low, high), start, width = self.limits, self.start, len(self.heights)
         ax.set_xlim(start, start + width)
         ax.spines[["top", "right"]].set_visible(False)
@@ -108,12 +110,7 @@ class LetterPlot:
         else:
             ax.set_ylim(low - 0.03 * self.span, high + 0.03 * self.span)
             ax.axhline(0, color="#888888", linewidth=0.6)
-        if width <= 40:
-            ax.set_xticks(
-                np.arange(width) + start + 0.5,
-                [str(start + i + 1) if (i + 1) % 5 == 0 or i == 0 else "" for i in range(width)],
-            )
-            ax.tick_params(axis="x", length=0, labelsize=mpl.rcParams["font.size"] * 0.8)
+        number_positions(ax, start, start + width)
         for position, index, bottom, height in self.stacked():
             left = start + position + MARGIN
             fit = Affine2D().scale(LETTER_WIDTH, height).translate(left, bottom)
@@ -244,9 +241,10 @@ def _outline(letter: str) -> str:
 
 
 def number_positions(ax: Axes, start: int, end: int) -> None:
-    """Label positions from [start, end) below their letters; at most about ten."""
+    """Label positions from [start, end), 0-based, with numbers from 1; at most about ten."""
     space = 0.1 * len(f"{end:,}") + 0.2  # inches of a label
     most = max(1, min(10, int(ax.bbox.width / ax.figure.dpi / space)))
-    ticks = MaxNLocator(most, steps=[1, 2, 5, 10], integer=True).tick_values(start, end - 1)
-    shown = [int(tick) for tick in ticks if start <= tick < end]
-    ax.set_xticks([tick + 0.5 for tick in shown], [f"{tick:,}" for tick in shown])
+    locator = MaxNLocator(most, steps=[1, 2, 5, 10], integer=True)
+    ticks = locator.tick_values(start + 1, max(end, start + 2))  # not of an empty range
+    shown = [int(tick) for tick in ticks if start < tick <= end]
+    ax.set_xticks([tick - 0.5 for tick in shown], [f"{tick:,}" for tick in shown])

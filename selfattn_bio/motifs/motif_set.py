@@ -223,7 +223,7 @@ class MotifSet:
         hit_p
             A match of a motif is a hit if its p-value is below this, as in `hits`. By default
             2.5e-4, less for sequences of more than 300 letters, and for a short motif the p-value
-            of its best match. The column `hit_p` of the table is not used. For motifs of a task
+            of its best match; a warning names another `hit_p` in the table. For motifs of a task
             whose run file sets it, pass `study.task.interpret.hit_p`.
         window
             [start, end) of a sequence where the centres of hits are expected; 0-based, or negative

@@ -344,7 +344,15 @@ class Objective(ABC, Generic[SectionT]):
 
     def prediction_columns(self, predictions: Predictions) -> dict[str, Any]:
         """Return the columns of predictions in the tables of `evaluate`, one value per example."""
-        return dict(zip(self.section.output_names, np.transpose(predictions), strict=True))
+        each = dict(zip(self.section.output_names, np.transpose(predictions), strict=True))
+        return self.calls(np.asarray(predictions)) | each
+
+    def calls(self, predictions: Array, threshold: float = 0.5) -> dict[str, Any]:
+        """Return the column `predicted` of all tables: the label, class or labels of each record.
+
+        Labels are called if their probability is at least the threshold. Numbers have no calls.
+        """
+        return {"predicted": (predictions >= threshold).astype(int)} if self.has_calls else {}
 
     def columns(
         self, outputs: Array, calibration: Calibration, coverage: dict[str, Any]
@@ -364,7 +372,8 @@ class Objective(ABC, Generic[SectionT]):
         mean = self.predictions(outputs.mean(axis=0))
         values = {self.column_prefix + name: mean[:, i] for i, name in enumerate(names)}
         return (
-            values
+            self.calls(mean)
+            | values
             | spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})
             | coverage
         )

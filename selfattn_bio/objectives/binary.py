@@ -20,7 +20,7 @@ from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import Answer, Array, Examples, Objective, SectionT
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, without_unknown
-from selfattn_bio.objectives.outputs import ClassOutput, Output, Track, spreads
+from selfattn_bio.objectives.outputs import ClassOutput, Output, Track, joined_names, spreads
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
 
@@ -45,12 +45,7 @@ class PredictionSets(Objective[SectionT]):
         names = self.coverage_names
         # a name belongs to the set if its score does not exceed its quantile
         each = [self.strangeness(rows) <= of for rows, of in zip(outputs, quantiles, strict=True)]
-        return {
-            "set": [
-                "; ".join(name for name, inside in zip(names, row, strict=True) if inside) or "none"
-                for row in np.any(each, axis=0)
-            ]
-        }
+        return {"set": joined_names(names, np.any(each, axis=0))}
 
 
 class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
@@ -123,11 +118,8 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
     ) -> dict[str, Any]:
         logits = outputs.mean(axis=0)[:, 0]
         probability = calibration.probabilities(logits)
-        columns = {
-            "logit": logits,
-            "probability": probability,
-            "predicted": (probability >= calibration.threshold).astype(int),
-        }
+        columns = {"logit": logits, "probability": probability}
+        columns |= self.calls(probability, calibration.threshold)
         return columns | coverage | spreads({"spread": outputs[..., 0]})
 
     def strangeness(self, outputs: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,15 +22,17 @@ from selfattn_bio.objectives.loss import UNKNOWN, Batch, ClassLoss, without_unkn
 from selfattn_bio.objectives.outputs import ClassOutput, Output, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
-if TYPE_CHECKING:
-    from selfattn_bio.evaluation.calibration import Calibration
-
 
 class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
     """One of several classes per sequence."""
 
     main_metric = "mcc"
     predicts = "predicts the probability of each class"
+    limits = (
+        "It calls one of its classes for every sequence, often with confidence, even for one that "
+        "belongs to none. For such sequences, train with a class of others, such as shuffled ones.",
+        "It was tested only on held-out records of the same source.",
+    )
     exported = (partial(torch.softmax, dim=-1), "probability")
 
     @property
@@ -95,14 +97,9 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
             confusion(predictions[rows], targets[rows]), self.section.classes
         )
 
-    def columns(
-        self, outputs: Array, calibration: Calibration, coverage: dict[str, Any]
-    ) -> dict[str, Any]:
-        called = self.predictions(outputs.mean(axis=0)).argmax(axis=1)
-        names = self.section.classes
-        return {"predicted": [names[i] for i in called]} | super().columns(
-            outputs, calibration, coverage
-        )
+    def calls(self, predictions: Array, threshold: float = 0.5) -> dict[str, Any]:
+        """Return the most probable class of each record; there is no threshold."""
+        return {"predicted": [self.section.classes[i] for i in predictions.argmax(axis=1)]}
 
     def strangeness(self, outputs: Array) -> Array:
         return 1 - self.predictions(outputs)

@@ -39,7 +39,7 @@ from selfattn_bio.objectives.base import (
 )
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.normalisation import quantiles, size_factors, to_quantiles
-from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, Output
+from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, Output, joined_names
 from selfattn_bio.objectives.ranking import Counts, label_metrics, number_metrics
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.readers.table import LABEL_WORDS, is_missing
@@ -201,6 +201,9 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
 
     def predictions(self, outputs: Array) -> Array:
         return scipy.special.expit(outputs)
+
+    def calls(self, predictions: Array, threshold: float = 0.5) -> dict[str, Any]:
+        return {"predicted": joined_names(self.section.columns, predictions >= threshold)}
 
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to auroc and auprc, averaged over labels."""

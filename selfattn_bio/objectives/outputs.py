@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -196,6 +197,11 @@ def class_log_odds(outputs: Array, column: int) -> Array:
     """Return the log-odds of a class against all others, from logits (..., C) of a softmax."""
     others = np.delete(outputs, column, axis=-1)
     return outputs[..., column] - scipy.special.logsumexp(others, axis=-1)
+
+
+def joined_names(names: Sequence[str], chosen: NDArray[np.bool_]) -> list[str]:
+    """Join the names that are chosen in each row of (n, C) by "; "; "none" if there is none."""
+    return ["; ".join(compress(names, row)) or "none" for row in chosen]
 
 
 def spread(scores: Array) -> Array:

@@ -128,6 +128,15 @@ class Several(Objective[config.SeveralObjective], kind="several"):
         }
         return _with_parts(of_parts) | coverage
 
+    def calls(self, predictions: Array, threshold: float = 0.5) -> dict[str, Any]:
+        """Return the calls of each part as PART.predicted."""
+        return _with_parts(
+            {
+                name: part.calls(predictions[:, self.slices[name]], threshold)
+                for name, part in self.parts.items()
+            }
+        )
+
     def answers(self, targets: NDArray) -> list[Answer]:
         return [
             answer for name, part in self.parts.items() for answer in part.answers(targets[name])

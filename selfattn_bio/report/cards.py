@@ -61,15 +61,16 @@ class Finding:
 def motif_rows(results: Results) -> list[dict[str, Any]]:
     """Return the motifs as shown on the page: their columns, logos, facts and findings.
 
-    Supported motifs come first; within a verdict, motifs are sorted by decreasing effect.
+    Supported motifs come first. Within a verdict, motifs are sorted by output, then by decreasing
+    effect.
     """
     if results.motifs is None or results.motifs.empty:
         return []
     table = results.motifs.assign(rank=results.motifs["verdict"].map(VERDICT_ORDER.index))
     # motifs may lower a number
     size = table["effect"].where(table["difference"].isna(), table["effect"].abs())
-    table = table.assign(size=size).sort_values(
-        ["rank", "size"], ascending=[True, False], kind="stable"
+    table = table.assign(size=size, output=pd.factorize(table["target"])[0]).sort_values(
+        ["rank", "output", "size"], ascending=[True, True, False], kind="stable"
     )
     table = table.assign(family=table.get("family", "")).fillna({"other_matches": ""})
     rows: list[dict[Any, Any]] = table.to_dict("records")

@@ -139,10 +139,11 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
     windows = motifs.set_index("name")[["window_start", "window_end"]]
     drawings = {}
     for i, (name, group) in enumerate(found.groupby("name")):
-        window = tuple(windows.loc[name].to_numpy(dtype=float))
-        middles, ends = group["middle"], (0, lengths.max())
-        if window[0] < 0:
-            middles, ends = middles - lengths[group["record"].astype(int)], (-lengths.max(), 0)
+        start, end = map(float, windows.loc[name].to_numpy())
+        middles, ends, window = group["middle"] + 1, (1, lengths.max()), (start + 1, end)
+        if start < 0:
+            middles = group["middle"] - lengths[group["record"].astype(int)]
+            ends, window = (-lengths.max(), -1), (start, end - 1)
         paint = partial(plots.draw_position_profile, middles, ends, window)
         drawings[str(name)] = draw(f"profile_{i}", paint, size=(3.2, 1.0))
     return drawings

@@ -298,16 +298,18 @@ def draw_position_profile(
     Parameters
     ----------
     positions
-        Middle of each site, 0-based; negative if positions count from the end.
+        Middle of each site, counted from 1; negative if positions count from the end.
     ends
-        Start and end of the longest record, such as (0, 200), or (-200, 0) from the end.
+        First and last position of the longest record, such as (1, 200), or (-200, -1) from the end.
     window
-        Start and end of the shaded interval; missing for none.
+        First and last shaded position; missing for none.
     """
-    ax.hist(np.asarray(positions), bins=min(30, ends[1] - ends[0]), range=ends, color=MODEL)
+    first, last = ends
+    edges = first - 0.5, last + 0.5
+    ax.hist(np.asarray(positions), bins=min(30, last - first + 1), range=edges, color=MODEL)
     if not np.isnan(window).any():
-        ax.axvspan(*window, color=BASELINE, alpha=0.35, linewidth=0, zorder=0)
-    ax.set(xlim=ends, xticks=ends, ylabel="sites")
+        ax.axvspan(window[0] - 0.5, window[1] + 0.5, color=BASELINE, alpha=0.35, linewidth=0)
+    ax.set(xlim=edges, xticks=ends, ylabel="sites")
     ax.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     ax.tick_params(labelsize=6, length=2)
     ax.grid(False)
@@ -363,10 +365,10 @@ def draw_along(curves: Mapping[str, pd.Series], ax: Axes, label: str = "position
 def draw_attention_map(attention: AttentionMap, ax: Axes) -> None:
     """Draw the attention map of one sequence, with a colour bar.
 
-    Rows attend to columns; darker cells receive a larger fraction of the row's attention. Axes are
-    in 0-based positions, with the first position at the top left.
+    Rows attend to columns; darker cells receive a larger fraction of the row's attention. Axes
+    count positions from 1, at the top left.
     """
-    edges = attention.edges
+    edges = attention.edges + 0.5  # the middle of the first position is at 1
     cells = ax.pcolormesh(edges, edges, attention.weights, cmap="Blues", vmin=0, rasterized=True)
     ax.set(
         xlabel="to position",

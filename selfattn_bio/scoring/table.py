@@ -100,14 +100,15 @@ def score_sequences(
     - binary: `logit`, `probability`, and `predicted`, which is 1 if the probability reaches the
       threshold that was fitted on the validation split, otherwise 0.
     - multiclass: `predicted` and `probability_CLASS` for each class.
-    - multilabel: `probability_COLUMN` for each column.
+    - multilabel: `predicted`, the columns with a probability of at least 0.5 joined by "; ", or
+      "none"; and `probability_COLUMN` for each column.
     - regression: each column.
     - several: the columns of each part as `PART.COLUMN`.
     - labels: `predicted`, a text as long as the sequence.
     - bins: one row per complete bin with `start` and `end` (0-based half-open, within the
       sequence), `probability` (of a point on either strand, averaged over both reading directions,
       not calibrated), `probability_+` and `probability_-`.
-    - with `coverage`: `set`, labels joined by commas or "none"; for numbers `low_COLUMN` and
+    - with `coverage`: `set`, labels joined by "; " or "none"; for numbers `low_COLUMN` and
       `high_COLUMN`. For several models, their union.
     - for several models: the standard deviation between them, as `spread` of the logit for binary
       models, `spread_CLASS` for multiclass, `spread_COLUMN` for multilabel and regression. There is

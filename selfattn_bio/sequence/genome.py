@@ -176,7 +176,7 @@ class Genome:
             raise GenomeError(message, place=str(self.path))
         raw = self._read(chrom, start, end)
         if foreign := raw.translate(None, self.alphabet.readable):
-            at = f"0-based position {start + raw.index(foreign[0])} of {chrom}"
+            at = f"position {start + raw.index(foreign[0]) + 1:,} of {chrom}"
             raise GenomeError(
                 f"invalid {printable(foreign[0])} at {at} (expected {self.alphabet.description})",
                 place=str(self.path),

@@ -318,16 +318,18 @@ def predictions_table(
 
     Returns
     -------
-    The columns of `examples.table`. For objectives with calls, the probability from each classifier
-    under its name; with log-odds also `model_logit` and `model_calibrated` (calibrated
-    probability), and `model_spread`, the standard deviation of the logits over several members.
-    Otherwise, the columns of the model's predictions, those of the best baseline as BEST.COLUMN,
-    prediction intervals as low_COLUMN and high_COLUMN, and the targets as true.COLUMN.
+    The columns of `examples.table`, and `predicted` by the rules of `score`. For objectives with
+    calls, the probability from each classifier under its name; with log-odds also `model_logit` and
+    `model_calibrated` (calibrated probability), and `model_spread`, the standard deviation of the
+    logits over several members. Otherwise, the columns of the model's predictions, those of the
+    best baseline as BEST.COLUMN, prediction intervals as low_COLUMN and high_COLUMN, and the
+    targets as true.COLUMN.
     """
     model = classifiers["model"]
     columns: dict[str, Any] = {}
-    if objective.has_calls:
-        columns = {name: of.predictions[split] for name, of in classifiers.items()}
+    if model.threshold is not None:
+        columns = objective.calls(np.asarray(model.predictions[split]), model.threshold)
+        columns |= {name: of.predictions[split] for name, of in classifiers.items()}
         if model.logits is not None:
             columns |= {
                 "model_logit": model.logits[split],

@@ -31,6 +31,7 @@ from selfattn_bio.evidence.interactions import (
     attention_between,
     evaluate_interactions,
     relevant_sites,
+    untested_pairs,
 )
 from selfattn_bio.evidence.marginals import pair_curves
 from selfattn_bio.evidence.positions import is_palindromic
@@ -168,6 +169,9 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
     pairs = Interactions(table, of_pairs, {key: provenance[key] for key in SOURCE})
     pairs.save(study.files.folder)
     log_lines(pairs.lines)
+    numbers = {output.name: len(of) for output, of in zip(outputs, ppms, strict=True)}
+    if text := untested_pairs(numbers, table):
+        LOG.info(text)
     LOG.info(f"wrote {study.files.interactions} in {time.monotonic() - start:.0f} s")
     return pairs
 

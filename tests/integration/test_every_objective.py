@@ -105,6 +105,7 @@ def test_multilabel_with_missing_labels(workshop):
     assert test["model"]["auroc"]["value"] > 0.95
     assert test["baselines"]["constant"]["auroc"]["value"] == 0.5
     scores = score([holding({5: "TATCGATA"})])
+    assert scores["predicted"][0] == "dref"
     assert float(scores["probability_dref"][0]) > 0.5 > float(scores["probability_gaga"][0])
 
 
@@ -170,7 +171,8 @@ def test_several_objectives(workshop):
     outputs = ["activity.count", "family.dref", "family.other"]
     best = st.read_json("metrics.json")["differences"]["best_baseline"]
     of_baseline = [f"{best}.{name}" for name in outputs]
-    assert list(table) == ["id", *outputs, *of_baseline, "true.count", "true.family"]
+    names = ["id", "family.predicted", *outputs, f"{best}.family.predicted", *of_baseline]
+    assert list(table) == [*names, "true.count", "true.family"]
     assert {"valid_mean", "valid_activity.pearson", "valid_family.mcc"} < set(
         pd.read_csv("model/history.csv")
     )

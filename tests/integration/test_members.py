@@ -93,6 +93,9 @@ def test_members_are_averaged_in_evaluate_and_score(kind, capsys):
         "labels": (["predicted"], ["predicted"]),
         "several": (["mark.u", "number.v"], ["mark.probability_u", "number.v"]),
     }[kind]
+    if kind != "labels":
+        called = "mark.predicted" if kind == "several" else "predicted"
+        assert table.loc[both, called].tolist() == scores.loc[both, called].tolist()
     judged_as, scored_as = table.loc[both, of_table], scores.loc[both, of_scores]
     if kind == "labels":
         assert judged_as.equals(scored_as)

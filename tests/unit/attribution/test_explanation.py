@@ -330,12 +330,21 @@ def limits(figure):
     return figure.axes[0].get_xlim()
 
 
+def numbered(axes):
+    """Return the number below each position that has one, by its middle on the axis."""
+    texts = [label.get_text() for label in axes.get_xticklabels()]
+    return dict(zip(axes.get_xticks(), texts, strict=True))
+
+
 def test_default_region_has_the_planted_site(plotted):
     start, end = limits(plotted.plot(0))
     assert end - start == 100
     assert start + 10 < SITE[0] < SITE[1] < end - 10
-    labels = [int(label.get_text()) for label in plotted.plot(0).axes[0].get_xticklabels()]
-    assert start <= labels[0] < labels[-1] < end
+    axes = plotted.plot(0, (20, 30)).axes[0]
+    # the letter at index 20 is number 21, as in samtools
+    assert numbered(axes) == {number - 0.5: str(number) for number in range(21, 31)}
+    assert axes.get_xlabel() == "position in the sequence, 21 to 30 of 1,000"
+    assert numbered(plotted.plot(0, "a:21-30").axes[0]) == numbered(axes)
     html = plotted._repr_html_()
     assert "positions 1 to" not in html
     assert "of 1000" in html
@@ -380,7 +389,7 @@ def test_substitutions_are_drawn_on_the_chromosome():
     assert end - start == 100
     assert start < 5390 < 5418 < end
     assert limits(found.plot("chr1:5,401-5,408")) == limits(found.plot((5400, 5408)))
-    assert limits(found.plot("all")) == (5001, 5702)  # 1-based, as in the table
+    assert limits(found.plot("all")) == (5000, 5701)
     with pytest.raises(ArgumentError, match=r"which has positions \[5000, 5701\)"):
         found.plot("chr1:1-9")
     with pytest.raises(ArgumentError, match="there are no substitutions at chr1:5611-5620"):

@@ -70,6 +70,7 @@ tokens.k = 0 => 4: unknown key 'tokens' in [data]; did you mean 'test'?
 ATTENTION / stem = { pool = 2 } => 6: missing key 'kind' in [model.stem]; choose one of 'none'
 [split] / kind = 'chromosome' / valid = ['a'] => 4: missing key 'test' in [split]
 [variants.network] / training = { labels = 'shuffled' } => 'network' is the name of the model, of a
+[variants.predicted] / training = { labels = 'shuffled' } => 'predicted' is the name of the model
 [variants.markov] / training = { labels = 'shuffled' } => 'markov' is the name of the model, of a
 [variants.partner_composition] / training = { labels = 'shuffled' }
     => 'partner_composition' is the name of the model, of a baseline

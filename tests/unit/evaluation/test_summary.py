@@ -76,7 +76,14 @@ def test_metrics_json_format(classifiers):
     model, cnn = summary["test"]["model"], summary["test"]["baselines"]["cnn"]
     assert lead["value"] == pytest.approx(model["auroc"]["value"] - cnn["auroc"]["value"])
     table = predictions_table(BINARY, classifiers, EXAMPLES, "test", "cnn", pd.DataFrame())
-    assert " ".join(table) == "id label model cnn shuffled gc model_logit model_calibrated"
+    names = "id label predicted model cnn shuffled gc model_logit model_calibrated"
+    assert " ".join(table) == names
+    counts = pd.crosstab(table["label"], table["predicted"])
+    right = (counts[0][0] + counts[1][1]) / len(table)
+    assert right == pytest.approx(model["accuracy"]["value"])
+    outputs = table[["model_logit"]].to_numpy()[None]
+    scored = BINARY.columns(outputs, classifiers["model"].calibration, {})
+    assert table["predicted"].tolist() == scored["predicted"].tolist()
     assert np.allclose(1 / (1 + np.exp(-table["model_logit"])), table["model"])
 
 

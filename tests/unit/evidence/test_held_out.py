@@ -184,6 +184,18 @@ def test_sequences_may_be_strings_file_or_table(sequences, tmp_path):
     pd.testing.assert_frame_equal(twice.table, of_strings.table)  # replaces earlier evidence
 
 
+def test_other_limit_of_hits_in_the_table_is_reported(sequences, caplog):
+    motifs = motif_set()
+    first = motifs.with_evidence(scorer_of(), *sequences, hit_p=1e-4)
+    assert caplog.messages == []
+    again = first.with_evidence(scorer_of(), *sequences)
+    message = "hits of motif_01 are matches with p < 0.00025 here, but with p < 0.0001 in its table"
+    assert [text.partition(";")[0] for text in caplog.messages] == [message]
+    caplog.clear()
+    again.with_evidence(scorer_of(), *sequences)  # the same limit
+    assert caplog.messages == []
+
+
 def test_saved_files_are_those_of_the_command(sequences, tmp_path):
     def names():
         return sorted(path.name for path in (tmp_path / "found").iterdir())

@@ -10,6 +10,7 @@ from selfattn_bio import config
 from selfattn_bio.arrays import object_array
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.metrics import intervals
 from selfattn_bio.evaluation.summary import resampled_metrics
 from selfattn_bio.evaluation.units import Units
@@ -74,6 +75,30 @@ def test_several_objectives_have_metrics_of_each():
             assert found[f"{name}.{metric}"] == pytest.approx(value, nan_ok=True)
     mean = np.mean([found[f"{name}.{metric}"] for name, (_, metric) in alone.items()])
     assert found["mean"] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    ("objective", "wanted"),
+    [
+        (CLASSES, {"predicted": ["b", "a", "a"]}),
+        (LABELS, {"predicted": ["y", "none", "x; y"]}),
+        (
+            SEVERAL,
+            {"class.predicted": ["b", "a", "a"], "mark.predicted": ["none", "x; y", "x; y"]},
+        ),
+        (NUMBERS, {}),
+    ],
+)
+def test_evaluate_and_score_call_the_same(objective, wanted):
+    outputs = np.array([[-1.0, 2, -3, -1, 9], [-1, -2, 3, 0, 9], [3, 0, 1, 1, 9]])
+    outputs = outputs[:, : len(objective.section.output_names)]
+    tables = [
+        objective.prediction_columns(objective.predictions(outputs)),
+        objective.columns(outputs[None], Calibration(), {}),
+    ]
+    for columns in tables:
+        found = {name: of for name, of in columns.items() if name.endswith("predicted")}
+        assert found == wanted
 
 
 def test_split_needs_known_targets_of_each_part():

@@ -200,8 +200,8 @@ def test_sites_are_placed_by_their_centre(results, monkeypatch):
     )
     motif_rows(results)
     # [10, 15) of 60 bp on the + strand is [45, 50) in a record on the - strand
-    # positions count from the end if the tested window does
-    assert plotted == [({12 - 60, 47 - 60}, (-60, 0)), ({12, 47}, (0, 60))]
+    # positions count from 1, or from -1 at the end if the tested window does
+    assert plotted == [({12 - 60, 47 - 60}, (-60, -1)), ({13, 48}, (1, 60))]
 
 
 def test_only_significant_match_has_a_logo(results, rows, tmp_path):
@@ -258,6 +258,17 @@ def several(results, make):
     values = {name: getattr(results, name) for name in shared}
     curves = results.marginals.assign(unit="expression")  # of the first motif
     return replace(make("several"), marginals=curves, **values)
+
+
+def test_cards_of_a_verdict_are_sorted_by_output(results):
+    motifs = results.motifs.assign(verdict="supported", target=["b", "a", "b"], effect=[1, 3, 2])
+    of_outputs = replace(results, motifs=motifs)
+    names = motifs["name"].tolist()
+    # outputs in the order of the table, then the largest effect first
+    assert [row["name"] for row in motif_rows(of_outputs)] == [names[2], names[0], names[1]]
+    section = section_of(page_of(of_outputs), "motifs")
+    assert "supported ones first, then the others, in both lists by output (b, a)." in section
+    assert "in both lists by output" not in page_of(results)
 
 
 def with_numbers(several, number):

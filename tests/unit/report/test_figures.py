@@ -153,7 +153,18 @@ def test_attention_map_has_positions_on_both_axes(ax):
     weights = np.array([[0.9, 0.1], [0.3, 0.7]], dtype=np.float32)
     plots.draw_attention_map(AttentionMap(np.array([0, 4, 6]), weights), ax)
     np.testing.assert_allclose(ax.collections[0].get_array(), weights)
-    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 6), (6, 0))  # the first position is at the top
+    # position 1 is at the top, and its middle is at 1
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0.5, 6.5), (6.5, 0.5))
+
+
+def test_profile_of_sites_counts_positions_from_1(ax):
+    plots.draw_position_profile([1, 20, 20], (1, 20), (19, 20), ax)
+    first, *_, last = ax.patches[:-1]
+    assert (first.get_x(), first.get_height()) == (0.5, 1)
+    assert (last.get_x() + last.get_width(), last.get_height()) == (20.5, 2)
+    shaded = ax.patches[-1].get_extents().transformed(ax.transData.inverted())
+    assert (shaded.x0, shaded.x1) == pytest.approx((18.5, 20.5))
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "20"]
 
 
 def test_evidence_with_many_matches_has_wide_axes():

@@ -58,6 +58,7 @@ def test_each_objective_has_its_figures(kind, make):
     assert "Motifs were not" in page
     assert ("(negative values for activity: MSE)" in page) == (kind == "several")
     assert '<a href="#groups">' not in page
+    assert ("for one that belongs to none." in page) == (kind == "multiclass")
     assert '<th scope="col">records</th>' in page  # there are no positives to count
 
 

@@ -339,6 +339,7 @@ def test_substitutions_are_saved_and_plotted(genome, tmp_path, caplog):
     assert heat.images[0].get_array().shape == (4, 3)
     ticks = [tick.get_text() for tick in heat.get_xticklabels()]
     assert ticks == [str(pos) for pos in found.table["pos"].unique()]  # 201, 202, 203
+    assert heat.get_xticks().tolist() == [200.5, 201.5, 202.5]  # the middles of the letters
     found.save(tmp_path / "a")
     table = pd.read_csv(tmp_path / "a.effects.tsv", sep="\t").dropna(axis=1, how="all")
     pd.testing.assert_frame_equal(table, found.table[table.columns], rtol=1e-4)

@@ -177,7 +177,7 @@ def test_stale_index_is_rebuilt(tmp_path, index, spoil, reason, caplog):
 
 def test_a_genome_of_protein(tmp_path):
     (tmp_path / "p.fa").write_bytes(b">a\nACGTL\n")
-    message = r"invalid character 'L' at 0-based position 4 of a \(expected IUPAC DNA codes\)"
+    message = r"invalid character 'L' at position 5 of a \(expected IUPAC DNA codes\)"
     with pytest.raises(GenomeError, match=message):
         Genome(tmp_path / "p.fa").fetch("a", 2, 5)
 

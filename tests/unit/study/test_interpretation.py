@@ -282,6 +282,7 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     ((_, _, sequences, hit_p, _),) = seen
     assert (len(sequences), hit_p) == (10, 0.2)  # positives on c3
     assert "supported: 0 of 1 pair" in caplog.text
+    assert "not tested" not in caplog.text
     assert "one and two of positive: epistasis" in caplog.text
     assert "), 10 records, preferred distance: none (q " in caplog.text
     assert re.search(
@@ -305,6 +306,27 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert table["marginal_low"][0] <= table["marginal"][0] <= table["marginal_high"][0]
     assert set(curves["name_a"]) == {"one"}
     assert curves["epistasis"].mean() == pytest.approx(table["marginal"][0], abs=1e-4)
+
+
+def test_pairs_that_are_not_tested_are_counted():
+    pairs = pd.DataFrame({"target": ["heart", "heart"]})
+    text = interactions.untested_pairs({"heart": 3, "liver": 4, "lung": 1}, pairs)
+    assert text.startswith(
+        "not tested: 1 pair of heart, 6 pairs of liver. A pair needs two motifs of the same "
+        "output, and at least 20 test records in which the model relies on a site of each, "
+    )
+    assert text.endswith(", and at most 20 pairs of an output are tested")
+    assert interactions.untested_pairs({"heart": 2}, pairs[:1]) == ""
+    assert interactions.untested_pairs({"heart": 2}, pairs[:0]) == ""  # `NO_PAIR` says it
+
+
+def test_pair_with_few_records_is_counted_in_the_log(study, monkeypatch, caplog):
+    monkeypatch.setattr(interactions, "MIN_RECORDS", 8)
+    monkeypatch.setattr(matching, "relevant_hits", lambda hits, attribution: hits)
+    caplog.set_level("INFO", "selfattn_bio")
+    meme = write_motifs("my.meme", one="ACGT", two="CCA", rare="TTTTTTTTTT")
+    assert len(with_interpret(study, hit_p=0.2).find_interactions(meme)) == 1
+    assert "not tested: 2 pairs of positive. A pair needs two motifs" in caplog.text
 
 
 def test_fewer_than_two_motifs_have_no_pairs(study, caplog):
