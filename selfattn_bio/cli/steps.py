@@ -46,7 +46,9 @@ def split(arguments: Namespace) -> None:
     keep copies together. The kinds chromosome, region, column and files remove copies of test
     records from train and valid, and copies of valid records from train. A test set that came with
     the data stays complete. Counts are printed, and the table has the reason for each removed
-    record. `audit` reports the similarity that is left between the splits.
+    record. A warning names classes whose test records are in too few clusters, groups or blocks of
+    a chromosome to measure the effects of motifs. `audit` reports the similarity that is left
+    between the splits.
 
     example: selfattn-bio split mine
     """

@@ -95,8 +95,6 @@ class Objective(ABC, Generic[SectionT]):
         Sentences of the model card: the predictions, and two limits of their use.
     examples
         Name of the units that the metrics count (`examples_of`).
-    block
-        Default of [evaluation] block: bp of a chromosome whose examples are resampled together.
     is_labelled
         Whether the targets are the labels 0 and 1 of the corpus.
     has_calls
@@ -122,7 +120,6 @@ class Objective(ABC, Generic[SectionT]):
     predicts: ClassVar[str]
     limits: ClassVar[tuple[str, str]] = TABLE_LIMITS
     examples: ClassVar[str] = "records"
-    block: ClassVar[int] = 500_000
     is_labelled: ClassVar[bool] = False
     has_calls: ClassVar[bool] = False
     has_log_odds: ClassVar[bool] = False
