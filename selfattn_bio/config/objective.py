@@ -75,9 +75,10 @@ class RegressionObjective(ObjectiveSection):
         poisson = outputs are rates and targets are counts; cosine_mse = squared error minus the
         cosine similarity of each record across columns (CREsted)
     normalisation
-        of each column before learning, fitted to the training records; predictions have the
-        normalised unit; size_factor = divide by the median ratio to the geometric mean of the
-        columns (DESeq2); quantile = give all columns their mean distribution
+        of each column before learning; predictions and metrics have the normalised unit; log2 =
+        logarithm to base 2 of numbers above 0, for skewed ones such as half-lives; size_factor =
+        divide by the median ratio to the geometric mean of the columns (DESeq2); quantile = give
+        all columns their mean distribution; the last two are fitted to the training records
     normaliser
         size factor, or quantiles, of each column; from the training records if not given
     center
@@ -93,13 +94,20 @@ class RegressionObjective(ObjectiveSection):
     kind: Literal["regression"] = "regression"
     columns: Different[Names] = ()
     loss: Literal["mse", "huber", "poisson", "cosine_mse"] = "mse"
-    normalisation: Literal["none", "size_factor", "quantile"] = left_out("none")
+    normalisation: Literal["none", "log2", "size_factor", "quantile"] = left_out("none")
     normaliser: Listed[tuple[Listed[tuple[float, ...]], ...]] = left_out(())
     center: Listed[tuple[float, ...]] = ()
     scale: Listed[tuple[Annotated[float, Field(gt=0)], ...]] = ()
 
+    @property
+    def compares_columns(self) -> bool:
+        """Return whether the normalisation is fitted to all columns of the training records."""
+        return self.normalisation in ("size_factor", "quantile")
+
     def problems(self) -> Iterator[str]:
         number = len(self.columns)
+        if self.normalisation == "log2" and self.loss == "poisson":
+            yield "loss 'poisson' learns counts, not their logarithms; remove normalisation 'log2'"
         if (len(self.center), len(self.scale)) not in ((0, 0), (number, number)):
             yield (
                 f"center and scale have {len(self.center)} and {len(self.scale)} values for "

@@ -89,9 +89,9 @@ def columns_can_be_compared(run: RunFile) -> Iterator[str]:
     objective = run.objective
     if not isinstance(objective, RegressionObjective):
         return
-    across = objective.loss == "cosine_mse" or objective.normalisation != "none"
+    across = objective.loss == "cosine_mse" or objective.compares_columns
     if across and len(objective.columns) < 2:
-        yield "[objective] normalisation and loss 'cosine_mse' need two or more columns"
+        yield "[objective] this normalisation and loss 'cosine_mse' need two or more columns"
     tracks = [track for track in run.data.tracks.values() if isinstance(track, NumberTrack)]
     if objective.normalisation == "size_factor" and any(t.summary == "log_sum" for t in tracks):
         yield "normalisation 'size_factor' cannot divide logarithms; use 'quantile', or summary sum"
@@ -328,7 +328,7 @@ def run_can_be_private(run: RunFile) -> Iterator[str]:
         )
     if not run.objective.allows_privacy:
         yield f"objective.kind {run.objective.kind!r} cannot be used with [privacy]"
-    normaliser = ["normaliser"] * (getattr(run.objective, "normalisation", "none") != "none")
+    normaliser = ["normaliser"] * getattr(run.objective, "compares_columns", False)
     for name in ("classes", "center", "scale", *normaliser):
         if getattr(run.objective, name, None) == ():
             yield (

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfattn_bio.arrays import Bools, Integers
+from selfattn_bio.arrays import Integers
 from selfattn_bio.config import AnyObjective, RunFile
 from selfattn_bio.config.objective_section import ObjectiveSection
 from selfattn_bio.errors import CorpusError
@@ -313,9 +313,10 @@ class Objective(ABC, Generic[SectionT]):
     def predictions(self, outputs: Array) -> Array:
         """Convert outputs (..., C) to predictions of the same shape.
 
-        Predictions are probabilities of classes or labels, or numbers in the units of the targets.
+        Predictions are probabilities of classes or labels, or numbers in the units of the targets;
+        by default the outputs.
         """
-        raise ValueError(f"objective {self.kind!r} has no predictions to measure")
+        return outputs
 
     def predictions_of(self, outputs: Any) -> Predictions:
         """Convert the outputs of records or, in a list, of the positions of each record."""
@@ -399,16 +400,12 @@ class Objective(ABC, Generic[SectionT]):
         """Return the labels, classes or columns that have separate nonconformity scores."""
         return self.section.output_names
 
-    def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
-        """Return the nonconformity score of each record for each name, (n, C)."""
-        raise ValueError(f"objective {self.kind!r} has no prediction sets")
-
-    def counted(self, targets: NDArray) -> Bools:
-        """Return for which names each record is a calibration example, (n, C)."""
-        raise ValueError(f"objective {self.kind!r} has no prediction sets")
+    def nonconformity(self, outputs: Array, targets: NDArray) -> dict[str, Array]:
+        """Return the scores of the calibration examples of each name; by default none."""
+        return {}
 
     def coverage_columns(self, outputs: Array, quantiles: Array) -> dict[str, Any]:
-        """Return the columns with the prediction set or interval of each record.
+        """Return the columns with the prediction set or interval of each record; by default none.
 
         Parameters
         ----------
@@ -417,7 +414,7 @@ class Objective(ABC, Generic[SectionT]):
         quantiles
             The highest nonconformity score inside the set, by model and name, (M, C).
         """
-        raise ValueError(f"objective {self.kind!r} has no prediction sets")
+        return {}
 
     # ------------ baselines
     def answers(self, targets: NDArray) -> list[Answer]:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import skew
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import Array
 
+SKEWED = 2  # skewness of the exponential distribution
 LEVELS = 101  # quantiles of each column that are stored
+
+
+def are_skewed(numbers: Array) -> bool:
+    """Return whether numbers (n,) are above 0 and much more skewed than their logarithms."""
+    if numbers.min() <= 0:
+        return False
+    return bool(skew(numbers) > max(SKEWED, 2 * abs(skew(np.log2(numbers)))))
 
 
 def size_factors(values: Array, place: str) -> Array:

@@ -227,13 +227,14 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
     """Numbers in the units of the table, or rates of counts."""
 
     main_metric = "pearson"
-    predicts = "predicts numbers, in the units of its training table"
+    predicts = "predicts numbers, in the units of its training table or of its normalisation"
     has_coverage = True
     column_prefix = ""
 
     @property
     def outputs(self) -> tuple[Output, ...]:
         is_count = self.section.loss == "poisson"
+        kind = "log" if is_count else self.section.normalisation
         return tuple(
             NumberOutput(
                 name,
@@ -242,7 +243,7 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
                 value=itemgetter((..., column))
                 if is_count
                 else partial(self._in_unit, column=column),
-                unit=f"log of {name}" if is_count else name,
+                unit=name if kind == "none" else f"{kind} of {name}",
                 scale=1.0 if is_count else scale,
             )
             for column, (name, scale) in enumerate(
@@ -255,15 +256,21 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
 
     @property
     def rule(self) -> str:
+        if self.section.normalisation == "log2":
+            return "a number above 0 for normalisation 'log2'"
         is_count = self.section.loss == "poisson"
         return "a count of 0 or more" if is_count else "a finite number below 1e30"
 
     def is_valid(self, numbers: pd.Series) -> pd.Series:
         finite = numbers.abs() <= LARGEST
+        if self.section.normalisation == "log2":
+            return finite & (numbers > 0)
         return (numbers >= 0) & finite if self.section.loss == "poisson" else finite
 
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
         values = super().targets(table, records, place)
+        if self.section.normalisation == "log2":
+            return np.log2(values)
         levels = np.array(self.section.normaliser)  # (C, 1) size factors, or (C, LEVELS) quantiles
         if not self.section.normaliser:
             return values
@@ -290,7 +297,7 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
             known = of_column[np.isfinite(of_column)]
             if not len(known):
                 CorpusError.fail(f"column {column!r} has no number in the training split", place)
-        if self.section.normalisation != "none" and not self.section.normaliser:
+        if self.section.compares_columns and not self.section.normaliser:
             fit = size_factors if self.section.normalisation == "size_factor" else quantiles
             normaliser = tuple(map(tuple, fit(values, place).tolist()))
             section = self.section.model_copy(update={"normaliser": normaliser})
@@ -344,11 +351,9 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         across = pearson_across(np.asarray(predictions), targets)
         return lambda rows: measured(rows) | {"pearson_across": mean_of_known(across[rows])}
 
-    def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
-        return np.abs(self.predictions(outputs) - targets)
-
-    def counted(self, targets: NDArray) -> NDArray[np.bool_]:
-        return np.isfinite(targets)
+    def nonconformity(self, outputs: Array, targets: NDArray) -> dict[str, Array]:
+        errors, known = np.abs(self.predictions(outputs) - targets), np.isfinite(targets)
+        return {name: errors[known[:, i], i] for i, name in enumerate(self.section.columns)}
 
     def coverage_columns(self, outputs: Array, quantiles: Array) -> dict[str, Any]:
         """Return the lower and upper bound of each column; for several models, of their union."""

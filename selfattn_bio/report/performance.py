@@ -12,6 +12,8 @@ from functools import partial, singledispatch
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy.stats import linregress
 
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.objectives import Objective
@@ -35,7 +37,8 @@ from selfattn_bio.report.target_figures import (
 from selfattn_bio.report.tested import SIZE, Drawing, Tested
 from selfattn_bio.report.words import baseline_sentence, figure, percent, ranked
 
-LATE = 0.6  # of the training; if the best step is later, more steps may help
+RISES = 0.05  # p-value of a slope above 0 from which the validation metric still improves
+NO_RISE = "It did not clearly improve in the second half of the training."
 CHANCE = {"auroc": 0.5, "mcc": 0.0, "pearson": 0.0}  # of the metrics that have one
 
 
@@ -169,15 +172,24 @@ def _learning(objective: Objective[Any], tested: Tested) -> Drawing:
         if best is None
         else f"Validation {title_of(metric)} was {highest} ({figure(values[best])}) at step "
         f"{best:,} of {values.index[-1]:,}. "
-        f"{_outlook(best / values.index[-1], tested.results.task.training.seeds)}",
+        f"{_outlook(upward.dropna(), tested.results.task.training.seeds)}",
     )
 
 
-def _outlook(progress: float, seeds: int) -> str:
-    """State what may improve a model whose best step is at this fraction of the training."""
+def _outlook(upward: pd.Series, seeds: int) -> str:
+    """State what may improve a model with these validation values by step, where higher is better.
+
+    More steps may help if a line through the values of the second half rises significantly.
+    """
+    late = upward[upward.index >= upward.index[-1] / 2]
+    gain, p = 0.0, 1.0
+    if len(late) > 2:  # a line through two points has no uncertainty
+        line = linregress(late.index, late, alternative="greater")
+        gain, p = line.slope * np.ptp(late.index), line.pvalue
     hints = {
-        "with more steps ([training] max_steps)": progress > LATE,
+        "with more steps ([training] max_steps; it improved by "
+        f"{figure(gain)} in the second half)": p < RISES and round(gain, 3) > 0,
         "as the mean of several trainings ([training] seeds = 3)": seeds == 1,
     }
     advice = " or ".join(hint for hint, applies in hints.items() if applies)
-    return f"It may be better {advice}." if advice else "Later steps did not improve it."
+    return f"It may be better {advice}." if advice else NO_RISE

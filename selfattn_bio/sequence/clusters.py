@@ -82,9 +82,10 @@ def suitable_clusters(
 ) -> tuple[float, list[int]]:
     """Return the lowest similarity of `LOWER` whose clusters are all small, and the clusters.
 
-    If there is none, it is the default.
+    If there is none, it is the default, as it always is for DNA and RNA.
     """
-    for similarity in (*LOWER, SIMILARITY[alphabet.family]):
+    lower = () if alphabet.is_nucleic else LOWER
+    for similarity in (*lower, SIMILARITY[alphabet.family]):
         clusters = cluster_records(letters, alphabet, similarity)
         if np.bincount(clusters).max() < LARGE * len(letters):
             break

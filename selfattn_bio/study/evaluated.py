@@ -275,7 +275,7 @@ class EvaluationRecords:
         }
         for split in EVALUATED_SPLITS:
             objective.check_evaluated(found[split], split, place)
-        if getattr(task.objective, "normaliser", ()):  # as predictions are
+        if getattr(task.objective, "normalisation", "none") != "none":  # as predictions are
             values = objective.targets(table, corpus.records, place)
             table = pd.DataFrame(values, columns=list(columns))
         return table, found

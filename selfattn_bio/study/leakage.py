@@ -63,7 +63,11 @@ class Leakage(TableResult):
         """Raise LeakageError if a limit of [audit] is exceeded."""
         if failed := self.summary["failed"]:
             more = f" ({len(failed) - 1} more limits exceeded)" if len(failed) > 1 else ""
-            hint = "Choose a [split] that keeps them together (docs/leakage.md), or raise the limit"
+            hint = (
+                'In [split] of the run file, write kind = "cluster", or for a genome "chromosome" '
+                'or "region", which keep similar and overlapping records together '
+                "(docs/leakage.md); or raise the limit in [audit]"
+            )
             raise LeakageError(failed[0] + more, place=self.split, hint=hint)
 
     def save(self, folder: str | Path) -> None:

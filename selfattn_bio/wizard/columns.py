@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfattn_bio.config import SplitValues
 from selfattn_bio.display import counted, did_you_mean, shortened
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.objectives.normalisation import are_skewed
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING, is_missing
 
@@ -74,7 +76,9 @@ class TargetColumn:
     counts
         Number of records of each class, and without a value, as text.
     notes
-        Messages about missing values and whole numbers.
+        Messages about missing values, whole and skewed numbers.
+    is_skewed
+        Whether all values are above 0, and their logarithms have much less skewness.
     """
 
     column: str
@@ -84,6 +88,7 @@ class TargetColumn:
     classes: str = ""
     counts: str = ""
     notes: tuple[str, ...] = ()
+    is_skewed: bool = False
 
     @property
     def text(self) -> str:
@@ -380,9 +385,12 @@ def _numeric(
 ) -> TargetColumn | None:
     """Recognise a column of numbers, without gaps if `is_complete`; None for row numbers."""
     distinct, total = sorted(set(numbers.values())), values.total()
-    tails = _heavy_tails(name, [numbers[text] for text in values.elements()])
+    every = np.array([numbers[text] for text in values.elements()])
+    is_skewed = are_skewed(every)
+    tails = () if is_skewed else _heavy_tails(name, every)
+    regression = TargetColumn(name, "regression", "numbers", notes=tails, is_skewed=is_skewed)
     if not all(number.is_integer() for number in distinct):
-        return TargetColumn(name, "regression", "numbers", notes=tails)
+        return regression
     if distinct == [0, 1] and not is_complete:
         return TargetColumn(name, "multilabel", "0, 1 and missing values")
     if len(distinct) == 2 and is_complete:
@@ -402,16 +410,16 @@ def _numeric(
         return TargetColumn(name, "multiclass", f"{len(distinct)} classes", notes=(note,))
     note = f"{values_are} numbers to predict; for classes, write kind = 'multiclass' and "
     note += f"column = {name!r} in [objective]"
-    return TargetColumn(name, "regression", "numbers", notes=(note, *tails))
+    return replace(regression, notes=(note, *tails))
 
 
-def _heavy_tails(name: str, numbers: Sequence[float]) -> tuple[str, ...]:
+def _heavy_tails(name: str, numbers: NDArray[np.float64]) -> tuple[str, ...]:
     """Return a message that counts the numbers far from the median, if there are any.
 
     The robust standard deviation is 1.4826 times the median distance to the median, the standard
     deviation of normal numbers. If most numbers are equal, it is 0, and there is no message.
     """
-    away = np.abs(np.array(numbers) - np.median(numbers))
+    away = np.abs(numbers - np.median(numbers))
     far = int((away > FAR * 1.4826 * np.median(away)).sum())
     if not far or not np.median(away):
         return ()

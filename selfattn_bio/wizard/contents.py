@@ -91,11 +91,11 @@ class Contents:
     windows
         [data] windows, for intervals; empty if they have the default.
     are_variants
-        Whether the first records are proteins that differ from each other in few residues.
-    similarity, clusters
-        Similarity of a split by clusters, and cluster of each record, for proteins.
+        Whether the first records differ from each other in few letters.
+    letters
+        The sequences; empty for intervals.
     ends
-        End of the last window of each chromosome in the files, if points are learned.
+        End of each record on its chromosome; None without coordinates.
     """
 
     alphabet: Alphabet
@@ -117,9 +117,8 @@ class Contents:
     header: str = ""
     windows: dict[str, Any] = field(default_factory=dict)
     are_variants: bool = False
-    similarity: float = SIMILARITY["protein"]
-    clusters: list[int] = field(default_factory=list)
-    ends: dict[str, int] = field(default_factory=dict)
+    letters: Letters = ()
+    ends: list[int | None] = field(default_factory=list)
 
     @property
     def counts(self) -> Counter[str]:
@@ -131,6 +130,16 @@ class Contents:
         """Return the columns with those read as chrom and group, unless they are empty."""
         read = {"chrom": self.chromosomes, "group": self.groups}
         return self.columns | {name: texts for name, texts in read.items() if any(texts)}
+
+    @cached_property
+    def clusters(self) -> tuple[float, list[int]]:
+        """Return the similarity of a split by clusters, and the cluster of each sequence.
+
+        Intervals and variants of one sequence have no clusters.
+        """
+        if self.are_variants or not self.letters:
+            return SIMILARITY[self.alphabet.family], []
+        return suitable_clusters(self.letters, self.alphabet)
 
     @property
     def learnable(self) -> dict[str, list[str | None]]:
@@ -149,9 +158,10 @@ def read_contents(request: Request) -> Contents:
     contents = _read_intervals(request) if request.genome else _read_sequences(request)
     if request.made:  # one per positive, with its length and chromosome
         contents.files += ["negatives"] * len(contents.files)
-        contents.clusters *= 2
+        contents.letters = [*contents.letters] * 2
         for values in (contents.ids, contents.lengths, contents.chromosomes, contents.groups):
             values *= 2
+        contents.ends *= 2
     return contents
 
 
@@ -245,6 +255,7 @@ def _find_coordinates(contents: Contents) -> None:
         return
     contents.header = f"{COORDINATES}.*{contents.header}" if contents.header else COORDINATES
     contents.chromosomes = [match["chrom"] for match in found if match]
+    contents.ends = [int(match["end"]) for match in found if match]
     contents.notes.append(f"coordinates: from ids such as {contents.ids[0]!r} ([data] header)")
 
 
@@ -289,11 +300,7 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         corpus = build_corpus(files, Path(folder) / "corpus", rules)
         keys = strand_keys(corpus.each(range(len(corpus))), alphabet)
         targets = corpus.targets(corpus.summary.get("targets", {}).get("columns", ()))
-        proteins = [corpus.letters(i) for i in range(len(corpus))] if alphabet == PROTEIN else []
-        are_variants = _are_variants(alphabet, proteins[:HEAD])
-        similarity, clusters = SIMILARITY["protein"], list[int]()
-        if proteins and not are_variants:
-            similarity, clusters = suitable_clusters(proteins, alphabet)
+        letters = [corpus.letters(i).copy() for i in range(len(corpus))]
     kept = [source["kept"] for source in corpus.summary["sources"]]
     records = corpus.records
     return Contents(
@@ -312,9 +319,9 @@ def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:
         ],
         is_numbered=fields.numbered,
         header=fields.header,
-        are_variants=are_variants,
-        similarity=similarity,
-        clusters=clusters,
+        are_variants=_are_variants(alphabet, letters[:HEAD]),
+        letters=letters,
+        ends=texts_of(records["end"]),
     )
 
 
@@ -408,8 +415,7 @@ def _read_intervals(request: Request) -> Contents:
         for group, table in tables:
             names = {str(chrom): genome.resolve(str(chrom)) for chrom in table["chrom"].unique()}
             has_summits = has_summits and bool((table["summit"] >= 0).all())
-            if request.points:
-                contents.ends.update(zip(table["chrom"].map(names), table["end"], strict=True))
+            contents.ends += table["end"].tolist()
             contents.files += [group] * len(table)
             contents.lengths += (table["end"] - table["start"]).tolist()
             contents.chromosomes += table["chrom"].map(names).tolist()

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
 CLASS_FILES = "For one file per class, give `targets` TABLE (see docs/commands.md)"
+STACK = comment("Simple models to combine with the network, set by the recipe (docs/stacking.md).")
 WIDE = 4  # above this ratio of lengths, length may separate the classes
 
 
@@ -88,7 +89,7 @@ def draft(
         f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
         "Keys not given have default values; all keys: docs/run_file.md, selfattn-bio schema.",
     ]
-    chosen = sections.recipe_lines(recipe) if recipe else []
+    chosen = _recipe_lines(recipe) if recipe else []
     if not (recipe and recipe.model):
         both = not recipe or recipe.training.get("reverse_complement", True)
         training = sections.training_lines(contents, objective, both_strands=both)
@@ -118,6 +119,28 @@ def draft(
     messages += pairs
     messages += _copies(contents, answers, _given_splits(request, contents, split))
     return text, [*messages, *_warnings(request, contents, targets)]
+
+
+def _recipe_lines(recipe: Recipe) -> list[list[str]]:
+    """Write the sections of a recipe; a section without keys is left out."""
+    sections: dict[str, Mapping[str, Any]] = {
+        "tokens": recipe.tokens,
+        "model": recipe.model,
+        "training": recipe.training if recipe.model else {},  # otherwise in `training_lines`
+        "transfer": recipe.transfer,
+        **{f"variants.{name}.model": keys for name, keys in recipe.variants.items()},
+        "stack": {"parts": list(recipe.parts)} if recipe.parts else {},
+    }
+    written = [
+        [f"[{name}]", *(setting(key, value) for key, value in keys.items())]
+        for name, keys in sections.items()
+        if keys
+    ]
+    if written:
+        written[0].insert(0, comment(f"Recipe {recipe.name!r}: {recipe.reason}."))
+    if recipe.parts:
+        written[-1].insert(0, STACK)
+    return written
 
 
 def _targets(
@@ -184,6 +207,9 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
     found = f"{targets[0].what} in {column}"
     if targets[0].kind == "regression":
         found = f"regression on {column}"
+        if all(target.is_skewed for target in targets):
+            found += ", whose logarithms are learned because the numbers are skewed (to undo it, "
+            found += "remove normalisation from [objective])"
     if targets[0].kind == "binary" and len(targets[0].positive) == 1:
         found += f"; {targets[0].positive[0]!r} is the positive class"
     if len(targets) > 1 and contents.columns and not request.columns:

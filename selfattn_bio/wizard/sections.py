@@ -10,7 +10,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,15 +26,12 @@ from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.request import DATABASES, MADE, Request
 from selfattn_bio.wizard.tables import GROUP_NAME
 
-if TYPE_CHECKING:
-    from selfattn_bio.training.recipes import Recipe
-
-
 BIN = 200  # bp
 FRACTION = 0.15  # fraction of the records in valid, and in test
 ENOUGH = 0.12  # valid and test get no more chromosomes when they have this fraction of the records
 MIN_GROUPS = 10  # smallest number of groups for a split by group
 MIN_CHROMOSOMES = 3  # one each for train, valid and test
+REGIONS = 7  # of a chromosome, if there are fewer chromosomes; each has about 15 % of its records
 STEP_RECORDS = 64  # records per optimizer step
 BATCH_POSITIONS = 131_072  # bases or residues per batch; fits a laptop (docs/attention_speed.md)
 # training records and steps of the task promoter, from which the steps of a new task are scaled
@@ -42,7 +39,6 @@ PROMOTERS, PROMOTER_STEPS = 16_754, 1500
 # bp, or 1,024 positions after the default stem, which pools 8; with longer sequences attention is
 # limited to a window
 LONG = 8192
-STACK = comment("Simple models to combine with the network, set by the recipe (docs/stacking.md).")
 UNPOOLED_STEM = {"kind": "conv", "kernel": 5, "pool": 1, "second_kernel": 3}
 
 
@@ -137,26 +133,21 @@ def split_lines(
     if _are_parts(contents.chromosomes, _groups(contents, unused)[1]):
         return _split_of_related(contents, unused, is_known, [])
     reasons = []
-    known = list(itertools.compress(contents.chromosomes, is_known))
+    places, kind = contents.chromosomes, "chromosome"
+    if any(places):
+        reasons.append(_unused_chromosomes(places))
+    if len({*places}) < MIN_CHROMOSOMES and None not in [*places, *contents.ends]:
+        places, kind = _regions(contents), "region"
+    known = list(itertools.compress(places, is_known))
     chosen = choose_chromosomes(known, list(itertools.compress(labels, is_known)))
     if chosen:
-        note = 'all others are train; for a random split, write only kind = "random"'
-        lines = [setting("kind", "chromosome", note)]
+        lines = [setting("kind", kind, "all others are train")]
         sizes = []
         for name, chromosomes in chosen.items():
             size = counted(sum(map(known.count, chromosomes)), "record")
             lines.append(setting(name, chromosomes, size))
             sizes.append(f"{name} {shortened(chromosomes, SHOWN)}: {size}")
-        return ["[split]", *lines], f"by chromosome ({'; '.join(sizes)})"
-    if any(contents.chromosomes):
-        reasons.append(_unused_chromosomes(contents.chromosomes))
-    if contents.ends:  # windows along few chromosomes
-        chrom = max(contents.ends, key=lambda name: contents.ends[name])
-        first, second, last = (int(f * contents.ends[chrom]) // BIN * BIN for f in (0.7, 0.85, 1.0))
-        regions = [f"{chrom}:{first}-{second}"], [f"{chrom}:{second}-{last + BIN}"]
-        pairs = zip(("valid", "test"), regions, strict=True)
-        lines = [setting("kind", "region"), *(setting(*pair) for pair in pairs)]
-        return ["[split]", *lines], f"by region (valid {regions[0][0]}, test {regions[1][0]})"
+        return ["[split]", *lines], f"by {kind} ({'; '.join(sizes)})"
     return _split_of_related(contents, unused, is_known, reasons)
 
 
@@ -188,7 +179,11 @@ def _split_of_related(
     groups = [*groups, *[None] * (len(is_known) - len(groups))]  # of generated negatives
     number = len(set(groups) - {None})
     lacking = list(itertools.compress(groups, is_known)).count(None)
-    are_joined = number >= MIN_GROUPS and _can_be_joined(contents, groups)
+    similarity, clusters = contents.clusters
+    is_protein = contents.alphabet.name == "protein"
+    are_related = is_protein or len(set(clusters)) < len(set(contents.keys))
+    are_small = _can_be_joined(contents, [None] * len(groups))
+    are_joined = number >= MIN_GROUPS and are_related and _can_be_joined(contents, groups)
     if number >= MIN_GROUPS and not lacking and not are_joined:
         note = f"{number:,} groups; the records of a group stay together"
         lines = [setting("kind", "group", note), setting("column", group)]
@@ -198,22 +193,24 @@ def _split_of_related(
         note += "than in training, give your own split (docs/own_split.md)"
         lines = [setting("kind", "random", note)]
         words = "at random, because all records are similar, as variants of one sequence"
-    elif contents.alphabet.name == "protein":
+    elif is_protein or any(contents.ends) or (are_related and are_small):
         note = "keeps close relatives of training records out of test, a column of families "
         note += "also distant ones"
         lines = [setting("kind", "cluster", f"{note} (docs/leakage.md)")]
         note = 'of k-mers, not identity; method = "mmseqs2" finds more relatives'
-        lines.append(setting("similarity", contents.similarity, note))
-        words = f"by clusters of similar sequences (similarity {contents.similarity:g})"
+        lines.append(setting("similarity", similarity, note))
+        words = f"by clusters of similar sequences (similarity {similarity:g})"
         if are_joined:
             lines.append(setting("column", group))
             words += f" and by column {group!r} ({number:,} groups)"
     else:
         hint = (
-            'for one genome "chromosome" is better, for related sequences "cluster", for several '
-            'records of each gene or patient "group" with its column (docs/leakage.md)'
+            'for related sequences "cluster" is better, for several records of each gene or '
+            'patient "group" with its column (docs/leakage.md)'
         )
         lines, words = [setting("kind", "random", f"duplicates stay together; {hint}")], "at random"
+        if are_related:
+            reasons.append("one cluster has most of the similar records")
     if number and lacking and not are_joined:
         reasons.append(f"{group!r} is missing for {counted(lacking, 'record')}")
     elif 0 < number < MIN_GROUPS:
@@ -231,10 +228,11 @@ def _split_of_related(
 
 
 def _can_be_joined(contents: Contents, groups: Sequence[str | None]) -> bool:
-    """Return whether clusters of proteins that share a group are still small."""
-    if not contents.clusters:
+    """Return whether clusters of sequences that share a group are still small."""
+    _, clusters = contents.clusters
+    if not clusters:
         return False
-    joined = bundles_of(pd.DataFrame({"id": contents.ids}), contents.clusters, list(groups))
+    joined = bundles_of(pd.DataFrame({"id": contents.ids}), clusters, list(groups))
     return bool(np.bincount(joined).max() < FRACTION * len(joined))
 
 
@@ -285,6 +283,18 @@ def choose_chromosomes(chromosomes: Texts, labels: Sequence[str]) -> dict[str, l
     return chosen
 
 
+def _regions(contents: Contents) -> list[str | None]:
+    """Return the region of each record: its chromosome is cut where records are equally many."""
+    ends = pd.Series(contents.ends, dtype=int)
+    regions = np.full(len(ends), None, dtype=object)
+    for chrom, on_one in ends.groupby(contents.chromosomes):
+        cuts = on_one.quantile(np.arange(1, REGIONS) / REGIONS).astype(int) // BIN * BIN
+        borders = [0, *cuts, on_one.max() + max(contents.lengths)]  # also of wider windows
+        names = [f"{chrom}:{start}-{end}" for start, end in itertools.pairwise(borders)]
+        regions[on_one.index] = np.array(names)[np.searchsorted(cuts, on_one)]
+    return regions.tolist()
+
+
 def pair_lines(contents: Contents, column: str) -> list[str]:
     """Write the top of a run file of pairs, whose second sequences are in this column."""
     partner = {"kind": "sequence", "column": column, "alphabet": contents.alphabet.name, "k": 1}
@@ -317,6 +327,9 @@ def objective_lines(
         lines += [setting("tracks", {"signal": request.profile})]
     elif first.column:
         lines += [setting("columns", [target.column for target in targets])]
+    if all(target.is_skewed for target in targets):
+        note = "skewed numbers above 0; remove this line to learn them as they are"
+        lines += [setting("normalisation", "log2", note)]
     return lines + [setting(key, value) for key, value in settings.items()]
 
 
@@ -409,25 +422,3 @@ def training_lines(contents: Contents, objective: str, *, both_strands: bool) ->
             setting("accumulate", STEP_RECORDS // batch),
         ]
     return lines
-
-
-def recipe_lines(recipe: Recipe) -> list[list[str]]:
-    """Write the sections of a recipe; a section without keys is left out."""
-    sections: dict[str, Mapping[str, Any]] = {
-        "tokens": recipe.tokens,
-        "model": recipe.model,
-        "training": recipe.training if recipe.model else {},  # otherwise in `training_lines`
-        "transfer": recipe.transfer,
-        **{f"variants.{name}.model": keys for name, keys in recipe.variants.items()},
-        "stack": {"parts": list(recipe.parts)} if recipe.parts else {},
-    }
-    written = [
-        [f"[{name}]", *(setting(key, value) for key, value in keys.items())]
-        for name, keys in sections.items()
-        if keys
-    ]
-    if written:
-        written[0].insert(0, comment(f"Recipe {recipe.name!r}: {recipe.reason}."))
-    if recipe.parts:
-        written[-1].insert(0, STACK)
-    return written

@@ -63,7 +63,7 @@ def print_causes(snakemake_logs: list[str]) -> None:
     # a step that did not start has no log
     logs = failed or [f"results/{task}/logs/" for task in STUDIES]
     print(
-        "Finished steps are kept. Run the same command again to continue. "
+        "Finished steps are kept. Correct the cause, then run the same command again to continue. "
         f"Logs: {', '.join(logs)}",
         file=sys.stderr,
     )

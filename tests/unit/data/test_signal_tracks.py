@@ -214,6 +214,18 @@ def test_normalisation_is_fitted_to_training_records():
         np.testing.assert_array_equal(again.targets(table, table, "t"), found)
 
 
+def test_logarithms_need_numbers_above_0():
+    section = config.RegressionObjective(columns=("a",), normalisation="log2")
+    table, ids = pd.DataFrame({"a": ["0.5", "8", ""]}), pd.DataFrame({"id": ["x", "y", "z"]})
+    objective = objective_of(section.model_copy(update={"center": (0.0,), "scale": (1.0,)}))
+    np.testing.assert_array_equal(objective.targets(table, ids, "t"), [[-1], [3], [np.nan]])
+    assert objective.outputs[0].unit == "log2 of a"
+    with pytest.raises(SelfAttnBioError, match="'0' in column 'a' of record 'x'; use a number ab"):
+        objective.targets(table.replace("0.5", "0"), ids, "t")
+    with pytest.raises(ValueError, match="'poisson' learns counts, not their logarithms"):
+        config.RegressionObjective(columns=("a",), normalisation="log2", loss="poisson")
+
+
 def test_cosine_mse_equals_crested():
     """CosineMSELoss of CREsted with its default, max_weight = 1."""
     rng = np.random.default_rng(2)

@@ -203,18 +203,25 @@ def test_effects_are_below_the_name_of_their_output(ax):
 
 
 @pytest.mark.parametrize(
-    ("progress", "seeds", "text"),
+    ("values", "more"),
     [
-        (0.3, 3, "Later steps did not improve it."),
-        (0.83, 3, "It may be better with more steps ([training] max_steps)."),
-        (0.3, 1, "It may be better as the mean of several trainings ([training] seeds = 3)."),
+        ([0.5, 0.6, 0.70, 0.75, 0.79, 0.84], True),
+        ([0.5, 0.8, 0.80, 0.79, 0.81, 0.80], False),  # flat, although its best step is late
+        ([0.5, 0.6, 0.70, 0.74, 0.65, 0.60], False),
+        ([0.5, 0.8, 0.8, 0.8001, 0.8002, 0.8003], False),  # no difference in the figures shown
+        ([0.5, 0.6], False),  # too few
     ],
 )
-def test_end_of_training_does_not_discourage_more(progress, seeds, text):
-    assert _outlook(progress, seeds) == text
-    both = _outlook(1.0, 1)
-    assert " with more steps " in both
-    assert " or as the mean of several trainings " in both
+def test_more_steps_are_advised_while_validation_rises(values, more):
+    upward = pd.Series(values, index=range(100, 100 + 100 * len(values), 100))
+    steps = "with more steps ([training] max_steps; it improved by 0.138 in the second half)"
+    assert _outlook(upward, 3) == (
+        f"It may be better {steps}."
+        if more
+        else "It did not clearly improve in the second half of the training."
+    )
+    seeds = "as the mean of several trainings ([training] seeds = 3)."
+    assert _outlook(upward, 1) == f"It may be better {f'{steps} or ' if more else ''}{seeds}"
 
 
 def test_unknown_chance_is_not_counted():

@@ -118,7 +118,8 @@ def test_exceeded_limit_fails_and_writes_table(audit, here, texts, limit, value,
     assert code == 3
     error = err.splitlines()[-1]
     assert error.startswith("selfattn-bio audit: error: split.tsv: ")
-    assert f": {found}, such as 'p2' (n0); [audit] {limit} allows {value}. Choose a" in error
+    hint = "In [split] of the run file, write kind"
+    assert f": {found}, such as 'p2' (n0); [audit] {limit} allows {value}. {hint}" in error
     assert (here / "audit.tsv").exists()
     assert summary()["failed"]
 

@@ -318,7 +318,6 @@ def test_chromosome_split_has_both_labels_in_each_split(here, capsys):
     split = made(f"--positives {positives} --negatives {negatives}").split
     assert split.kind == "chromosome"
     assert "(valid chr2: 48 records; test chr3: 48 records)" in capsys.readouterr().out
-    assert made(both(header=lambda i: place(i % 2))).split.kind == "random"
 
 
 @pytest.mark.parametrize("column", ["split", "chrom"])

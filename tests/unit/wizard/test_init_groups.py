@@ -64,9 +64,7 @@ def test_clusters_join_similar_records_of_different_genes(here, capsys):
     text = "".join(f">s{i}\n{first[i % 60][: 60 - i // 60]}\n" for i in range(120))
     Path("a.fa").write_text(text)
     split = made("--sequences a.fa --targets t.tsv --column y").split
-    assert (split.kind, split.column) == ("group", "gene")
-    assert ingested()[1]["dropped"] == 5
-    TASK.write_text(TASK.read_text().replace('kind = "group"', 'kind = "cluster"'))
+    assert (split.kind, split.column) == ("cluster", "gene")
     assert ingested()[1]["dropped"] == 5
     run("audit my_task")
     assert (

@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from selfattn_bio.errors import RunFileError
@@ -310,6 +311,20 @@ def test_missing_and_whole_numbers_are_noted():
     assert (one.counts, one.notes) == ("1 missing value (empty, NA, n.d., . or -)", ())
     (note,) = target_of("x", cycle("1", "2", "3"), [LENGTH] * NUMBER, DNA).notes
     assert note.endswith("write kind = 'regression' and columns = ['x'] in [objective]")
+
+
+def test_skewed_numbers_are_recognised():
+    rng = np.random.default_rng(0)
+    skewed = rng.lognormal(size=600)
+    for numbers, expected in (
+        (skewed, True),
+        (skewed - skewed.min(), False),  # one is 0
+        (np.log2(skewed), False),
+        (rng.normal(20, 1, 600), False),
+        (10 - skewed / skewed.max(), False),  # the other tail
+    ):
+        target = target_of("x", [f"{number:.6f}" for number in numbers], [60] * 600, DNA)
+        assert target.is_skewed is expected
 
 
 @pytest.mark.parametrize("scale", ["{:.1f}", "{:.0f}"])
