@@ -61,8 +61,7 @@ class Finding:
 def motif_rows(results: Results) -> list[dict[str, Any]]:
     """Return the motifs as shown on the page: their columns, logos, facts and findings.
 
-    Supported motifs come first. Within a verdict, motifs are sorted by output, then by decreasing
-    effect.
+    Supported motifs come first. Within a verdict, they are sorted by output, largest effect first.
     """
     if results.motifs is None or results.motifs.empty:
         return []
