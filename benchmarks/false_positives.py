@@ -12,6 +12,8 @@ model          a score, of an output of each objective, that is a sum over words
                (other words, enriched in positives), words of the score with shuffled truth, or
                GC-rich words in records whose GC content rises with the truth
 units          hits, labels and numbers that are similar within loci but independent of each other
+families       effects of a model that ignores a motif, in few units of unequal size, whose records
+               are similar: the p-value, and whether the interval excludes 0
 places         hits of a motif with several sites per record, at random positions on either strand
 distances      sites of two motifs at random positions without overlap, in records of one length and
                of many
@@ -267,6 +269,20 @@ def locus_tests(
         yield f"{name}gap of {metric}", gap["p"]
 
 
+def families(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    """Subtract effects at control sites from effects at sites, both skewed and similar in units."""
+    for number in (8, 10, 15, 20):
+        sizes = rng.geometric(1 / 6, number)
+        sizes[0] += 20
+        unit = np.repeat(np.arange(number), sizes)
+        at_sites, at_controls = (
+            rng.gamma(0.3, size=number)[unit] + rng.gamma(0.3, size=len(unit)) for _ in "ab"
+        )
+        found = mean_effect(at_sites - at_controls, rng, "", unit)
+        yield f"{number} families: sign flip", found["_p"]
+        yield f"{number} families: interval", float(found["_low"] < 0 < found["_high"])
+
+
 def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     """Plant a word anywhere, or look for a word with GC in records whose GC content rises."""
     rising = np.linspace(0.1, 0.9, 200)
@@ -383,6 +399,7 @@ NULLS: dict[str, tuple[Callable[[np.random.Generator], Iterator[tuple[str, float
     "gc": (gc, 20),
     "model": (model, 20),
     "units": (units, 300),
+    "families": (families, 1000),
     "places": (places, 200),
     "distances": (distances, 200),
     "interactions": (interactions, 20),

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from selfattn_bio.errors import SelfAttnBioError, SequenceFileError
 
@@ -113,54 +113,39 @@ def decompressed(raw: Iterator[bytes], name: str, error: type[SelfAttnBioError])
         If the file is truncated or damaged; the class is `error`.
     """
     first = next(raw, b"")
-    raw = chain([first], raw)
+    blocks = chain([first], raw)
+    if not is_compressed(first):
+        yield from blocks
+        return
+    kind = "gz" if first.startswith(_GZ) else "zstd"
     try:
-        if first.startswith(_GZ):
-            yield from _gunzip(raw)
-        elif first.startswith(_ZSTD):
-            yield from _unzstd(raw)
-        else:
-            yield from raw
-    except _DamageError as damage:
-        raise error(str(damage), place=name, hint="Download or copy it again") from None
+        stream = _unpacked(kind, stream_of(blocks))
+        while block := stream.read(BLOCK):
+            yield block
+    except (EOFError, OSError, zlib.error) as damage:
+        if isinstance(damage, OSError) and damage.errno:  # the disk failed; the file may be intact
+            raise
+        is_truncated = isinstance(damage, EOFError) or "Truncated" in str(damage)
+        message = f"{kind} file is truncated" if is_truncated else f"damaged {kind} file: {damage}"
+        raise error(message, place=name, hint="Download or copy it again") from None
+
+
+def _unpacked(kind: str, stream: io.BufferedReader) -> Any:
+    """Return the file object of the uncompressed bytes of gz or zstd.
+
+    Gz may have several members, as in bgzip; zeros after a member are padding. Zstd may have
+    several frames.
+    """
+    if kind == "gz":
+        return gzip.GzipFile(fileobj=stream)
+    import pyarrow
+
+    return pyarrow.CompressedInputStream(pyarrow.PythonFile(stream, mode="r"), "zstd")
 
 
 def stream_of(blocks: Iterator[bytes]) -> io.BufferedReader:
     """Return a file object that reads an iterator of blocks."""
     return io.BufferedReader(_BlockFile(blocks), BLOCK)
-
-
-class _DamageError(Exception):
-    """A compressed file that is truncated or damaged."""
-
-
-def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
-    """Decompress gz with one or more members, as in bgzip; zeros after a member are padding."""
-    try:
-        with gzip.GzipFile(fileobj=stream_of(raw)) as stream:
-            while block := stream.read(BLOCK):
-                yield block
-    except EOFError:
-        raise _DamageError("gz file is truncated") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise _DamageError(f"damaged gz file: {error}") from None
-
-
-def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
-    """Decompress zstd with one or more frames."""
-    import pyarrow
-
-    try:
-        stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(stream_of(raw), mode="r"), "zstd")
-        while block := stream.read(BLOCK):
-            yield block
-    except OSError as error:
-        if error.errno:  # the disk failed; the file may be intact
-            raise
-        truncated = "Truncated" in str(error)
-        raise _DamageError(
-            "zstd file is truncated" if truncated else f"damaged zstd file: {error}"
-        ) from None
 
 
 class _BlockFile(io.RawIOBase):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from html import escape
 from pathlib import Path
 from textwrap import fill
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ from selfattn_bio.data.corpus import PARTNER
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.files import check_replaceable, read_json, whole_folder
+from selfattn_bio.files import check_replaceable, read_json, read_with, whole_folder
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import database_of, open_database
 from selfattn_bio.motifs.callers import Caller, build_caller
@@ -52,6 +52,8 @@ ARRAYS, RECORDS, ABOUT, MAPS = "attribution.npz", "records.parquet", "attributio
 CONTRIBUTIONS = "contributions"  # folder of bigWig files
 # keys of the provenance of the explained model
 SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")
+OF_RECORDS = ("letters", "hypothetical", "attention")  # arrays with a row per record
+SETTINGS = ("alphabet", "method", "member_correlation", "numbers", "input")
 SHOWN = 3  # sequences in notebooks
 LABEL_WIDTH = 24  # characters that fit next to a plot
 AGAIN = "Run `selfattn-bio explain TASK` again"
@@ -362,22 +364,11 @@ class Explanation:
         """
         check_output(folder)
         with whole_folder(folder) as temporary:
-            np.savez_compressed(
-                temporary / ARRAYS,
-                letters=self.letters,
-                hypothetical=self.hypothetical,
-                attention=self.attention,
-            )
+            arrays = {name: getattr(self, name) for name in OF_RECORDS}
+            np.savez_compressed(temporary / ARRAYS, **arrays)
             write_maps(temporary / MAPS, self.maps)
             self.records.to_parquet(temporary / RECORDS, index=False)
-            about = {
-                "alphabet": self.alphabet,
-                "method": self.method,
-                "member_correlation": self.member_correlation,
-                "numbers": self.numbers,
-                "input": self.input,
-                **self.source,
-            }
+            about = {**{name: getattr(self, name) for name in SETTINGS}, **self.source}
             (temporary / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
             if self.alphabet != PROTEIN.name and located(self.records).any():
                 self.to_bigwig(temporary / CONTRIBUTIONS, genome)
@@ -394,36 +385,20 @@ class Explanation:
             If a part is missing or damaged, or the parts have different numbers of records.
         """
         folder = Path(folder)
+        read = partial(read_with, error=ResultsError, hint=AGAIN)
         about = read_json(folder / ABOUT, ResultsError, AGAIN)
-        path = folder / ABOUT  # the file that is read, for errors
-        try:
-            source = {key: about[key] for key in SOURCE if key in about}
-            records = read_parquet(path := folder / RECORDS)
-            records["target"]  # raises KeyError for folders of earlier versions
-            maps = read_maps(path := folder / MAPS)
-            path = folder / ARRAYS
-            # np.load(path) does not close a damaged archive, so open the file here.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                loaded = cls(
-                    records,
-                    letters=arrays["letters"],
-                    hypothetical=arrays["hypothetical"],
-                    attention=arrays["attention"],
-                    alphabet=about["alphabet"],
-                    source=source,
-                    method=about["method"],
-                    numbers=tuple(about["numbers"]),
-                    maps=maps,
-                    partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
-                    input=about.get("input", ""),
-                    member_correlation=about.get("member_correlation"),
-                )
-        except FileNotFoundError as error:
-            message = f"{Path(error.filename).name} is missing from the attribution folder"
-            raise ResultsError(message, place=str(folder), hint=AGAIN) from None
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            message = f"cannot read this file: {error}"
-            raise ResultsError(message, place=str(path), hint=AGAIN) from error
+        # `read` names the file if a key is missing
+        settings = read(lambda _: {name: about[name] for name in SETTINGS}, folder / ABOUT)
+        # folders of earlier versions have no target
+        records = read(lambda path: read_parquet(path).astype({"target": "str"}), folder / RECORDS)
+        loaded = cls(
+            records,
+            **read(_read_arrays, folder / ARRAYS),
+            **settings | {"numbers": tuple(settings["numbers"])},
+            source={key: about[key] for key in SOURCE if key in about},
+            maps=read(read_maps, folder / MAPS),
+            partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
+        )
         rows = {len(records), len(loaded.letters), len(loaded.hypothetical), len(loaded.attention)}
         if len(rows) > 1:
             message = (
@@ -432,6 +407,12 @@ class Explanation:
             )
             raise ResultsError(message, place=str(folder), hint=AGAIN)
         return loaded
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    # np.load(path) does not close a damaged archive, so open the file here.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in OF_RECORDS}
 
 
 def check_output(folder: str | Path) -> None:

@@ -17,8 +17,7 @@ def ingest(arguments: Namespace) -> None:
     files of a genome, negatives to generate, and bigWig or bedGraph files to learn from. Every
     record is checked. The corpus folder holds letters.bin (one byte per base or residue),
     records.parquet (id, label, interval, length, sha256) and corpus.json (counts of read, changed
-    and dropped records). targets.parquet is added if there are targets to learn, masked.bin with
-    soft_mask = "keep".
+    and dropped records). targets.parquet is added if there are targets to learn.
 
     If a model has two inputs, [partner] of the run file names the second one. Its corpus is in the
     folder partner, and each record must have a second input.
@@ -47,7 +46,9 @@ def split(arguments: Namespace) -> None:
     keep copies together. The kinds chromosome, region, column and files remove copies of test
     records from train and valid, and copies of valid records from train. A test set that came with
     the data stays complete. Counts are printed, and the table has the reason for each removed
-    record. `audit` reports the similarity that is left between the splits.
+    record. A warning names classes whose test records are in too few clusters, groups or blocks of
+    a chromosome to measure the effects of motifs. `audit` reports the similarity that is left
+    between the splits.
 
     example: selfattn-bio split mine
     """

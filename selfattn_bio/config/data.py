@@ -76,7 +76,7 @@ class Data(Section):
     keep_duplicates
         keep records whose sequence occurred earlier; they are counted in any case
     soft_mask
-        lower case; keep = store the mask separately; hard = read as N (X for protein)
+        lower case; hard = read as N (X for protein)
     gaps
         - and . in sequences
     min_length
@@ -107,7 +107,7 @@ class Data(Section):
     columns: dict[RecordField, str] = Field(default_factory=dict)
     ids: Literal["given", "numbered"] = left_out("given")
     keep_duplicates: bool = left_out(False)
-    soft_mask: Literal["ignore", "keep", "hard"] = "ignore"
+    soft_mask: Literal["ignore", "hard"] = "ignore"
     gaps: Literal["refuse", "remove"] = "refuse"
     min_length: Positive = 1
     max_length: Positive = 100000

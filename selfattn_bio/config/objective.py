@@ -246,6 +246,7 @@ class BinsObjective(ObjectiveSection):
     """
 
     outputs_per = "position"
+    block = 100_000
     allows_privacy = False
     kind: Literal["bins"] = "bins"
     points: str = Field(min_length=1)

@@ -23,6 +23,8 @@ class ObjectiveSection(Section):
         Whether each record has one class, so that classes can be weighted.
     learns_classes
         Whether the target columns have classes or labels, whose proportions splits keep.
+    block
+        Default of [evaluation] block: bp of a chromosome whose examples are resampled together.
     has_scores
         Whether a record has a score, which can be averaged over models.
     is_unlabelled
@@ -38,6 +40,7 @@ class ObjectiveSection(Section):
     outputs_per: ClassVar[Literal["sequence", "token", "position", "base"]] = "sequence"
     has_classes: ClassVar[bool] = False
     learns_classes: ClassVar[bool] = False
+    block: ClassVar[int] = 500_000
     has_scores: ClassVar[bool] = True
     is_unlabelled: ClassVar[bool] = False
     allows_edits: ClassVar[bool] = False

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -106,7 +107,8 @@ class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
     k, stride
         Length of the tokens, and positions between their starts.
     rows
-        Rows of the corpus, 0-based, or a bool for each record; by default all.
+        Rows of the corpus, 0-based (negative numbers count from the end), or a bool for each
+        record; by default all.
     targets
         One target per row (n, ...); by default the labels 0 and 1.
 
@@ -127,7 +129,7 @@ class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
         *,
         k: int = 3,
         stride: int = 1,
-        rows: ArrayLike | None = None,
+        rows: Iterable[int] | None = None,
         targets: ArrayLike | None = None,
     ) -> None:
         self.corpus = corpus
@@ -175,21 +177,10 @@ def collate(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Ten
     )
 
 
-def _row_numbers(rows: ArrayLike, count: int) -> Integers:
-    """Return rows as numbers (n,); `rows` are numbers below `count`, or a bool for each record."""
-    rows = np.asarray(rows)
-    if rows.dtype == bool:
-        if rows.shape != (count,):
-            message = f"rows is a mask of shape {rows.shape}, but the corpus has {count} records"
-            raise ArgumentError(message)
-        return np.flatnonzero(rows)
-    if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
-        raise ArgumentError(
-            f"rows has type {rows.dtype} and shape {rows.shape}; expected a list of integers, or a "
-            "bool for each record"
-        )
-    outside = rows[(rows < 0) | (rows >= count)]
-    if outside.size:
-        message = f"rows contains {outside[0]}, but the corpus has only the rows 0 to {count - 1}"
-        raise ArgumentError(message)
-    return rows.astype(np.int64)
+def _row_numbers(rows: Iterable[int], count: int) -> Integers:
+    """Return rows as numbers (n,); `rows` are those of `CorpusDataset`."""
+    every = np.arange(count)
+    try:
+        return every[pd.api.indexers.check_array_indexer(every, list(rows))]
+    except (IndexError, ValueError) as error:
+        raise ArgumentError(f"rows do not fit a corpus of {count} records: {error}") from error

@@ -21,14 +21,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.config import RunFile
-from selfattn_bio.data.writer import LETTERS, MASKED, RECORDS, ROWS, TARGETS, TYPES
+from selfattn_bio.data.writer import LETTERS, RECORDS, ROWS, TARGETS, TYPES
 from selfattn_bio.display import counted, did_you_mean
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import naming, read_json
 from selfattn_bio.sequence.alphabet import PIECE, get_alphabet
-from selfattn_bio.sequence.intervals import overlapping
 from selfattn_bio.sequence.tables import read_parquet
 from selfattn_bio.stored import Stored, StoredSource, checked
 
@@ -155,25 +153,6 @@ class Corpus:
     def _let_go(self) -> None:
         """Release the memory of mapped letters; the system maps them again on access."""
         self._map.madvise(mmap.MADV_DONTNEED)
-
-    def masked(self, i: int) -> Bools:
-        """Return which letters of record `i` were lower case, (L,).
-
-        Raises
-        ------
-        CorpusError
-            If the corpus was built without storing the soft mask.
-        """
-        if not (self.path / MASKED).exists():
-            hint = 'Ingest with soft_mask = "keep" in [data]'
-            CorpusError.fail("the corpus has no soft mask", self.path, hint)
-        runs = _runs_of(self.path)
-        start, length = int(self._offsets[i]), int(self._lengths[i])
-        inside = overlapping(runs[:, 0], runs[:, 1], start, start + length)
-        masked = np.zeros(length, np.bool_)
-        for run_start, run_end in runs[inside] - start:
-            masked[run_start:run_end] = True
-        return masked
 
     @property
     def targets_place(self) -> str:
@@ -338,16 +317,8 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
                     )
 
 
-def _runs_of(path: Path) -> Integers:
-    """Return the soft-masked runs [start, end) in the letters of the corpus, (n, 2)."""
-    size = (path / MASKED).stat().st_size
-    if size:
-        return np.memmap(path / MASKED, "<i8", mode="r").reshape(-1, 2)
-    return np.zeros((0, 2), np.int64)
-
-
 def fingerprint_of(records: pd.DataFrame, folder: Path) -> str:
-    """Return the SHA-256 of a corpus: its records, targets, masked runs and second input."""
+    """Return the SHA-256 of a corpus: its records, targets and second input."""
     digest = hashlib.sha256()
     columns = [name for name in TYPES if name not in ("length", "offset")]
     for table in (
@@ -359,9 +330,6 @@ def fingerprint_of(records: pd.DataFrame, folder: Path) -> str:
             digest.update(
                 rows.to_csv(index=False, sep="\t", lineterminator="\n", header=first == 0).encode()
             )
-    if (folder / MASKED).exists():
-        with (folder / MASKED).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
     if (folder / PARTNER).is_dir():
         digest.update(_summary_of(folder / PARTNER)["fingerprint"].encode())
     return digest.hexdigest()

@@ -12,7 +12,6 @@ import pandas as pd
 from selfattn_bio.data.corpus import PARTNER, SUMMARY, Corpus, check_columns, fingerprint_of
 from selfattn_bio.data.writer import (
     LETTERS,
-    MASKED,
     RECORDS,
     TARGETS,
     TYPES,
@@ -75,9 +74,7 @@ def build_corpus(
         If a file is malformed (see `sequence.readers`), no record is left, or a source declared as
         protein contains only DNA.
     """
-    check_replaceable(
-        output, "corpus", (LETTERS, RECORDS, TARGETS, MASKED, PARTNER, SUMMARY), SUMMARY
-    )
+    check_replaceable(output, "corpus", (LETTERS, RECORDS, TARGETS, PARTNER, SUMMARY), SUMMARY)
     wanted = Targets(
         None if targets is None else Path(targets),
         [source for source in sources if isinstance(source, SequenceFile)],
@@ -106,12 +103,7 @@ def build_corpus(
         _check_any_left(writer, files, counted.read)
         _check_protein(of_dna)
         records = pd.read_parquet(folder / RECORDS).astype(TYPES)
-        formulas = records["id"][records["id"].str.match(r"[=+@-]")]
-        if len(formulas):  # they stay as they are, because tables are joined by ids
-            LOG.warning(
-                f"{paths}: ids such as {formulas.iloc[0]!r} ({len(formulas):,}) are formulas for a "
-                "spreadsheet; import tables of results there as text"
-            )
+        _warn_of_formulas(records["id"], paths)
         about_targets = wanted.write(folder, records["id"], writer.targets, paths)
         check_columns(rules.learnt or (), about_targets.get("columns", ()), rules.place or paths)
         if partners:
@@ -131,6 +123,16 @@ def build_corpus(
         } | ({"targets": about_targets} if about_targets else {})
         (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return Corpus(Path(output), records, summary)
+
+
+def _warn_of_formulas(ids: pd.Series, paths: str) -> None:
+    """Warn of ids that a spreadsheet would compute; they stay, because tables are joined by ids."""
+    formulas = ids[ids.str.match(r"[=+@-]")]
+    if len(formulas):
+        LOG.warning(
+            f"{paths}: ids such as {formulas.iloc[0]!r} ({len(formulas):,}) are formulas for a "
+            "spreadsheet; import tables of results there as text"
+        )
 
 
 def _check_partners(ids: pd.Series, partner: Corpus) -> None:

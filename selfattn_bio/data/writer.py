@@ -28,7 +28,7 @@ from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.readers.table import WIDE, is_missing, targets_table
 from selfattn_bio.sequence.records import Fields, Record
 
-LETTERS, MASKED = "letters.bin", "masked.bin"
+LETTERS = "letters.bin"
 RECORDS, TARGETS = "records.parquet", "targets.parquet"
 TYPES = {
     "id": "str",
@@ -135,11 +135,6 @@ class CorpusWriter:
         self._rows: list[tuple[Any, ...]] = []
         self._files = ExitStack()
         self._letters = self._files.enter_context((folder / LETTERS).open("wb"))
-        self._masked = (
-            self._files.enter_context((folder / MASKED).open("wb"))
-            if rules.soft_mask == "keep"
-            else None
-        )
         self._table = self._files.enter_context(
             parquet.ParquetWriter(folder / RECORDS, _table([]).schema)
         )
@@ -168,8 +163,6 @@ class CorpusWriter:
                 None, b"ACGTUN"
             )
         self._letters.write(letters)
-        if self._masked and record.masked is not None:
-            self._masked.write((record.masked + self.num_letters).astype("<i8").tobytes())
         if record.targets:
             self.targets[self.num_records] = self._kept(record.targets)
         self._rows.append(

@@ -305,15 +305,12 @@ def fit_conformal(objective: Objective[Any], outputs: Array, targets: NDArray) -
     Vovk, Gammerman and Shafer 2005, Algorithmic learning in a random world; by class (Mondrian):
     Vovk 2012.
     """
-    if not objective.has_coverage:
-        return {}
-    scores, counted = objective.nonconformity(outputs, targets), objective.counted(targets)
     found = {}
-    for column, name in enumerate(objective.coverage_names):
-        if counted[:, column].any():
-            found[name] = np.sort(scores[counted[:, column], column])
-            if len(found[name]) > KEPT:
-                found[name] = np.quantile(found[name], np.linspace(0, 1, KEPT), method="higher")
+    for name, scores in objective.nonconformity(outputs, targets).items():
+        if len(scores):
+            found[name] = np.sort(scores)
+            if len(scores) > KEPT:
+                found[name] = np.quantile(scores, np.linspace(0, 1, KEPT), method="higher")
     return found
 
 

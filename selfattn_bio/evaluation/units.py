@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 LEAST_UNITS = 3  # with two units of one label each, all resamples would be equal
+# Minimum number of units to measure the effect of a motif. With n units, the smallest possible
+# p-value is 2 / 2^n, and with fewer than 10 it is not significant among 25 motifs.
+MIN_UNITS = 10
 FEW_UNITS = 20  # a bootstrap over fewer units gives intervals that are too narrow
 TOO_NARROW = ", so intervals are too narrow)"  # ends the name of few units
 

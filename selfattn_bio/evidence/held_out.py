@@ -214,7 +214,7 @@ def add_evidence(
     inputs: Sequence[Any],
     values: NDArray,
     *,
-    groups: Sequence[Any] | NDArray | None = None,
+    units: Units,
     hit_p: float | None = None,
     window: tuple[int, int] | None = None,
     significance: float = 0.05,
@@ -230,8 +230,8 @@ def add_evidence(
         The motifs, and the model.
     records, inputs, values
         As from `read_held_out`.
-    groups
-        Records with equal values, (n,), are not independent; single records by default.
+    units
+        Units of the records; those of a unit are not independent.
     hit_p
         As for `hit_limits`.
     window, significance, seed
@@ -246,13 +246,14 @@ def add_evidence(
     ------
     ArgumentError, ModelFolderError
         As for `check_not_trained_on`; ArgumentError also if no target of an output is known, or not
-        one group is passed per record.
+        one unit is passed per record.
     """
     check_not_trained_on(scorer, records["id"], inputs)
-    if groups is not None and len(groups) != len(inputs):
-        message = f"pass one group for each of the {len(inputs)} sequences, not {len(groups)}"
+    if len(units.numbers) != len(inputs):
+        message = (
+            f"pass one group for each of the {len(inputs)} sequences, not {len(units.numbers)}"
+        )
         raise ArgumentError(message)
-    units = Units.single(len(inputs)) if groups is None else Units.of(np.array(groups), "groups")
     alphabet = _alphabet_of(scorer, motifs.input)
     outputs, found = scorer.objective.outputs, []
     for target in motifs.table["target"].unique() if len(motifs) else [outputs[0].name]:
@@ -296,6 +297,11 @@ def add_evidence(
     sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), records)
     table = motifs.table.drop(columns=evidence.columns, errors="ignore")
     return replace(motifs, table=pd.concat([table, evidence], axis=1), sites=sites, curves=curves)
+
+
+def units_of(groups: Sequence[Any] | None, number: int) -> Units:
+    """Return records with equal values of `groups` as units; `number` single records if None."""
+    return Units.single(number) if groups is None else Units.of(np.array(groups), "groups")
 
 
 def _used_hits(

@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
+from scipy.stats import t as student
 
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import platt_line
-from selfattn_bio.evaluation.units import FEW_UNITS, Units
+from selfattn_bio.evaluation.units import FEW_UNITS, MIN_UNITS, Units
 from selfattn_bio.evidence.associations import (
     CONFIDENCE,
     enrichment,
@@ -262,7 +263,7 @@ def mean_necessity(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator)
     return float((scored.intact(records) - scored.of(shuffled, records)).mean())
 
 
-def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, float]:
+def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, Any]:
     """Measure how much more the score falls if hits are shuffled than if control sites are.
 
     All hits of a record are shuffled together, each within its interval, so that composition and
@@ -273,11 +274,12 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
     Returns
     -------
     effect and necessity, each with the columns of `mean_effect`; effect_records, the number of
-    records; stability. necessity is the loss of score at the hits, without subtracting that at
-    control sites. Control sites that overlap other motifs change effect but not necessity.
+    records; effect_units, how many units have such a record, as "7 of 12 clusters"; stability.
+    necessity is the loss of score at the hits, without subtracting that at control sites. Control
+    sites that overlap other motifs change effect but not necessity.
     stability is the fraction of members whose mean effect is at least `HeldOut.least` in size and
-    has the sign of the overall mean. Only effect_records if there are fewer than `MIN_RECORDS`
-    records or `FEW_UNITS` units.
+    has the sign of the overall mean. Only effect_records and effect_units if there are fewer than
+    `MIN_RECORDS` records or `MIN_UNITS` units.
     """
     at_hits, at_sites, used = [], [], []
     for record, spans in _sampled_spans(hits, rng, MAX_RECORDS).items():
@@ -287,15 +289,15 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
             at_hits.append(shuffled_at(letters, spans, rng))
             at_sites.append(shuffled_at(letters, sites, rng))
             used.append(record)
-    units = scored.held_out.units.numbers[used]
+    known = scored.held_out.units
+    units = known.numbers[used]
+    found: dict[str, Any] = {"effect_records": len(used)}
+    found["effect_units"] = f"{len(np.unique(units))} of {known.numbers.max() + 1} {known.name}"
     if are_too_few(units):
-        return {"effect_records": len(used)}
+        return found
     shuffled = scored.of(at_hits, used)  # (n, M)
     effects, losses = scored.of(at_sites, used) - shuffled, scored.intact(used) - shuffled
-    found: dict[str, float] = {
-        "effect_records": len(used),
-        "stability": _agreeing(effects.mean(axis=0), scored.held_out.least),
-    }
+    found["stability"] = _agreeing(effects.mean(axis=0), scored.held_out.least)
     found |= mean_effect(effects.mean(axis=1), rng, "effect", units)
     return found | mean_effect(losses.mean(axis=1), rng, "necessity", units)
 
@@ -326,7 +328,7 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
 
 def are_too_few(units: Integers) -> bool:
     """Return whether there are too few records, or units of them (n,), to estimate an effect."""
-    return len(units) < MIN_RECORDS or len(np.unique(units)) < FEW_UNITS
+    return len(units) < MIN_RECORDS or len(np.unique(units)) < MIN_UNITS
 
 
 def _sampled_spans(
@@ -356,31 +358,46 @@ def _agreeing(effects: Floats, least: float) -> float:
 def mean_effect(
     effects: Floats, rng: np.random.Generator, name: str = "", units: Integers | None = None
 ) -> dict[str, float]:
-    """Return the mean of effects (n,), its bootstrap interval and a two-sided sign-flip p-value.
+    """Return the mean of effects (n,), its interval and a two-sided sign-flip p-value.
 
     The effects of a unit are resampled and flipped together; `units` are their numbers (n,). The
-    keys are the columns NAME (mean), NAME_low, NAME_high and NAME_p; of one unit, only the mean is
+    interval is from a bootstrap, or from `t_interval` with fewer than `FEW_UNITS` units. The keys
+    are the columns NAME (mean), NAME_low, NAME_high and NAME_p; of one unit, only the mean is
     known.
     """
-    ends = "_low", "_high", "_p"
     code = np.arange(len(effects)) if units is None else pd.factorize(units)[0]
     number, effects = np.bincount(code), np.bincount(code, effects).astype(np.float64)
     mean = float(effects.sum() / number.sum())
     if len(effects) == 1:
-        return {name: mean, **dict.fromkeys((f"{name}{end}" for end in ends), float("nan"))}
-    sampled = rng.integers(0, len(effects), (RESAMPLES, len(effects)))
-    means = effects[sampled].sum(axis=1) / number[sampled].sum(axis=1)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        return {name: mean, **dict.fromkeys((f"{name}_low", f"{name}_high", f"{name}_p"), np.nan)}
+    if len(effects) < FEW_UNITS:
+        low, high = t_interval(effects, number)
+    else:
+        sampled = rng.integers(0, len(effects), (RESAMPLES, len(effects)))
+        means = effects[sampled].sum(axis=1) / number[sampled].sum(axis=1)
+        low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     flips = permutation_test(
-        (effects,),
-        lambda x, axis: x.mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        rng=rng,
+        (effects,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=rng
     )
-    found = zip(ends, (low, high, flips.pvalue), strict=True)
-    return {name: mean, **{f"{name}{end}": float(value) for end, value in found}}
+    return {name: mean, f"{name}_low": low, f"{name}_high": high, f"{name}_p": flips.pvalue}
+
+
+def t_interval(sums: Floats, sizes: Integers) -> tuple[float, float]:
+    """Return the ends of the t interval of the mean over records, from the sums of units (n,).
+
+    Its standard error and degrees of freedom account for units of unequal size. With equal sizes it
+    is the usual t interval of the means of the units.
+
+    References
+    ----------
+    Bell and McCaffrey 2002, Bias reduction in standard errors for linear regression with
+    multi-stage samples.
+    """
+    weight, means = sizes / sizes.sum(), sums / sizes
+    mean, share = weight @ means, weight**2 / (1 - weight)
+    degrees = 1 / ((weight**2).sum() + share.sum() ** 2 - (share**2).sum())
+    width = student.ppf((1 + CONFIDENCE) / 2, degrees) * np.sqrt(share @ (means - mean) ** 2)
+    return mean - width, mean + width
 
 
 def matched_sites(

@@ -91,6 +91,7 @@ COLUMNS = [  # order in motifs.tsv
     *estimated("effect"),
     *tested("effect"),
     "effect_records",
+    "effect_units",
     *estimated("necessity"),
     "support_q",
     *("null_motifs", "null_necessity", "null_p", "null_passing"),

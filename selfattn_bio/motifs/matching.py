@@ -81,7 +81,8 @@ def find_hits(
     -------
     name, record (index into `sequences`), start, end (0-based half-open), strand, p_value; sorted
     by motif and position. Hits of one motif may overlap. If both strands match at one position, as
-    for palindromes, the better match is returned; also if a palindrome is a part of the motif.
+    for palindromes, the better match is returned; also if a palindrome is a part of the motif. Then
+    one of two equal matches is sampled.
 
     References
     ----------
@@ -103,11 +104,13 @@ def find_hits(
     hits, lengths = pd.concat(tables, ignore_index=True), np.array([*map(len, sequences), 0])
     # drop hits that reach into the padding or the next record
     hits = hits[hits["end"].to_numpy() <= lengths[hits["record"].to_numpy()]]
-    hits = hits.sort_values("p_value", kind="stable")
+    # keeps the better strand of each position
+    hits = hits.sort_values("p_value", kind="stable").drop_duplicates(["motif", "record", "start"])
+    # of equal matches on both strands of a palindrome, the first one is always on the same strand
+    hits = hits.sample(frac=1, random_state=0).sort_values("p_value", kind="stable")
     shifts = hits["motif"].map({n: palindrome_shift(ppm) for n, ppm in enumerate(ppms.values())})
-    for shift in (0, shifts.where(hits["strand"] == 1, 0)):
-        site = hits.assign(start=hits["start"] - shift)[["motif", "record", "start"]]
-        hits = hits[~site.duplicated()]  # keeps the better strand
+    starts = hits["start"] - shifts.where(hits["strand"] == 1, 0)
+    hits = hits[~hits.assign(start=starts)[["motif", "record", "start"]].duplicated()]
     hits = hits.sort_values(["motif", "record", "start"], ignore_index=True)
     names, strands = np.array(list(ppms), dtype=object), np.array(["+", "-"], dtype=object)
     return hits.assign(name=names[hits["motif"]], strand=strands[hits["strand"]])[COLUMNS]

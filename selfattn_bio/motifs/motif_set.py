@@ -259,7 +259,7 @@ class MotifSet:
             self,
             scorer,
             *read,
-            groups=groups,
+            units=held_out.units_of(groups, len(read[1])),
             hit_p=hit_p,
             window=window,
             significance=significance,

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfattn_bio.arrays import Bools, Integers
+from selfattn_bio.arrays import Integers
 from selfattn_bio.config import AnyObjective, RunFile
 from selfattn_bio.config.objective_section import ObjectiveSection
 from selfattn_bio.errors import CorpusError
@@ -95,8 +95,6 @@ class Objective(ABC, Generic[SectionT]):
         Sentences of the model card: the predictions, and two limits of their use.
     examples
         Name of the units that the metrics count (`examples_of`).
-    block
-        Default of [evaluation] block: bp of a chromosome whose examples are resampled together.
     is_labelled
         Whether the targets are the labels 0 and 1 of the corpus.
     has_calls
@@ -122,7 +120,6 @@ class Objective(ABC, Generic[SectionT]):
     predicts: ClassVar[str]
     limits: ClassVar[tuple[str, str]] = TABLE_LIMITS
     examples: ClassVar[str] = "records"
-    block: ClassVar[int] = 500_000
     is_labelled: ClassVar[bool] = False
     has_calls: ClassVar[bool] = False
     has_log_odds: ClassVar[bool] = False
@@ -313,9 +310,10 @@ class Objective(ABC, Generic[SectionT]):
     def predictions(self, outputs: Array) -> Array:
         """Convert outputs (..., C) to predictions of the same shape.
 
-        Predictions are probabilities of classes or labels, or numbers in the units of the targets.
+        Predictions are probabilities of classes or labels, or numbers in the units of the targets;
+        by default the outputs.
         """
-        raise ValueError(f"objective {self.kind!r} has no predictions to measure")
+        return outputs
 
     def predictions_of(self, outputs: Any) -> Predictions:
         """Convert the outputs of records or, in a list, of the positions of each record."""
@@ -390,16 +388,12 @@ class Objective(ABC, Generic[SectionT]):
         """Return the labels, classes or columns that have separate nonconformity scores."""
         return self.section.output_names
 
-    def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
-        """Return the nonconformity score of each record for each name, (n, C)."""
-        raise ValueError(f"objective {self.kind!r} has no prediction sets")
-
-    def counted(self, targets: NDArray) -> Bools:
-        """Return for which names each record is a calibration example, (n, C)."""
-        raise ValueError(f"objective {self.kind!r} has no prediction sets")
+    def nonconformity(self, outputs: Array, targets: NDArray) -> dict[str, Array]:
+        """Return the scores of the calibration examples of each name; by default none."""
+        return {}
 
     def coverage_columns(self, outputs: Array, quantiles: Array) -> dict[str, Any]:
-        """Return the columns with the prediction set or interval of each record.
+        """Return the columns with the prediction set or interval of each record; by default none.
 
         Parameters
         ----------
@@ -408,7 +402,7 @@ class Objective(ABC, Generic[SectionT]):
         quantiles
             The highest nonconformity score inside the set, by model and name, (M, C).
         """
-        raise ValueError(f"objective {self.kind!r} has no prediction sets")
+        return {}
 
     # ------------ baselines
     def answers(self, targets: NDArray) -> list[Answer]:

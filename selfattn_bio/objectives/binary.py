@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
-from selfattn_bio.arrays import Bools, Integers
+from selfattn_bio.arrays import Integers
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import Answer, Array, Examples, Objective, SectionT
@@ -37,11 +37,9 @@ class PredictionSets(Objective[SectionT]):
     def strangeness(self, outputs: Array) -> Array:
         """Return a score for each record and name, (n, C); low if the output favours the name."""
 
-    def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
-        return self.strangeness(outputs)
-
-    def counted(self, targets: NDArray) -> Bools:
-        return targets[:, None] == np.arange(len(self.coverage_names))
+    def nonconformity(self, outputs: Array, targets: NDArray) -> dict[str, Array]:
+        scores = self.strangeness(outputs)
+        return {name: scores[targets == i, i] for i, name in enumerate(self.coverage_names)}
 
     def coverage_columns(self, outputs: Array, quantiles: Array) -> dict[str, Any]:
         names = self.coverage_names

@@ -51,7 +51,6 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
     predicts = "predicts the probability that a bin contains a point, on either strand"
     examples = "bins"
     exported = (softplus, "points per position of the encoder, in the given direction")
-    block = 100_000
     has_calls = True
     no_strand_mean = "rc cannot be used with bins, which are always read in both directions"
 

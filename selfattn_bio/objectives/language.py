@@ -79,10 +79,6 @@ class LanguageModel(Objective[LanguageT]):
         sums = [losses.double().sum(1), right.sum(1), known.sum(1), letters * known.sum(1)]
         return torch.stack(sums, dim=1).cpu().numpy()
 
-    def predictions(self, outputs: Array) -> Array:
-        """Return the sums of `read` unchanged."""
-        return outputs
-
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
         """Compute accuracy, perplexity per token and, if tokens do not overlap, bits per letter."""
         loss, right, tokens, letters = predictions.sum(axis=0)

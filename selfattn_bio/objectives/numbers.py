@@ -348,11 +348,9 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
         across = pearson_across(np.asarray(predictions), targets)
         return lambda rows: measured(rows) | {"pearson_across": mean_of_known(across[rows])}
 
-    def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
-        return np.abs(self.predictions(outputs) - targets)
-
-    def counted(self, targets: NDArray) -> NDArray[np.bool_]:
-        return np.isfinite(targets)
+    def nonconformity(self, outputs: Array, targets: NDArray) -> dict[str, Array]:
+        errors, known = np.abs(self.predictions(outputs) - targets), np.isfinite(targets)
+        return {name: errors[known[:, i], i] for i, name in enumerate(self.section.columns)}
 
     def coverage_columns(self, outputs: Array, quantiles: Array) -> dict[str, Any]:
         """Return the lower and upper bound of each column; for several models, of their union."""

@@ -236,10 +236,6 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
         flat = torch.from_numpy(self.flat(targets))
         return with_bias(torch.from_numpy(outputs).float(), flat[:, 1]).numpy()
 
-    def predictions(self, outputs: Array) -> Array:
-        """Return the outputs unchanged."""
-        return outputs
-
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to the metrics of these records.
 

@@ -144,7 +144,7 @@ def bins_figures(objective: BinsOfPoints, tested: Tested) -> list[Drawing]:
     test, test_metrics = results.test, results.metrics["test"]
     entries = {name: entry for _, name, entry in words.ranked(test_metrics, objective)[:MAX_CURVES]}
     curves = {name: test[name] for name in entries}
-    block = typical_block(test, results.task.evaluation.block or objective.block)
+    block = typical_block(test, results.task.evaluation.block or objective.section.block)
     size = objective.section.bin
     called = {name: test[name] >= entry["threshold"] for name, entry in entries.items()}
     away = distances_to_points(test, size)

@@ -15,7 +15,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
 from selfattn_bio.display import counted, decimals
 from selfattn_bio.evaluation.metrics import title_of
-from selfattn_bio.evaluation.units import FEW_UNITS
+from selfattn_bio.evaluation.units import MIN_UNITS
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.model.checkpoint import StackWeights
@@ -368,7 +368,7 @@ def unmeasured_sentence(motifs: pd.DataFrame, enlarge: str) -> str:
     return (
         f"The test split is too small to measure the effect of {counted(number, 'motif')}: "
         f"{MIN_RECORDS} records with a known target, a site and space for a control site are "
-        f"needed, in {FEW_UNITS} independent units. To enlarge it, {enlarge}."
+        f"needed, in {MIN_UNITS} independent units. To enlarge it, {enlarge}."
     )
 
 
@@ -423,7 +423,7 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     """
     found = int(row["effect_records"])
     if found >= MIN_RECORDS:
-        return f"{found} test records with a site are in fewer than {FEW_UNITS} independent units"
+        return f"{found} records with a site are in {row['effect_units']}; {MIN_UNITS} are needed"
     records = row["positives"] + row["negatives"] if pd.isna(row["records"]) else row["records"]
     known = "test records with a known target"
     site = "a site and space for a control site"
@@ -431,7 +431,7 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     if found < LEAST_RECORDS:
         return reason
     enough = f"about {records * MIN_RECORDS / found:,.0f} {known}"
-    return f"{reason}, that is, {enough}, and {FEW_UNITS} independent units with a site"
+    return f"{reason}, that is, {enough}, and {MIN_UNITS} independent units with a site"
 
 
 def odds(row: Mapping[str, Any]) -> str:

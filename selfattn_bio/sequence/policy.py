@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet, printable
 
 if TYPE_CHECKING:
     from selfattn_bio.config import Data
 
-SoftMask = Literal["ignore", "keep", "hard"]
+SoftMask = Literal["ignore", "hard"]
 BLANKS, GAPS = b" \t\v\f\r\n", b"-."
 LOWER, IUPAC, CRLF = "lower case", "IUPAC codes", "CRLF"
 RARE, AMBIGUOUS = "selenocysteine or pyrrolysine (U, O)", "ambiguous residues (B, Z, J, X)"
@@ -36,8 +35,8 @@ class SequencePolicy:
     alphabet
         Alphabet of the sequences.
     soft_mask
-        What to do with lower case: "ignore" it, "keep" it as `Record.masked`, or "hard" to replace
-        such letters by N (X in protein).
+        What to do with lower case: "ignore" it, or "hard" to replace such letters by N (X in
+        protein).
     gaps
         What to do with `-` and `.`: "refuse" or "remove" them.
     id_column, sequence_column
@@ -131,7 +130,6 @@ class Body:
         self._policy, self._record, self._name = policy, record, name
         self._letters = b""  # letters of the first piece; only long records have more
         self._grown: bytearray | None = None
-        self._runs: list[Integers] | None = [] if policy.soft_mask == "keep" else None
         # line of the first invalid byte, all invalid bytes so far, piece around the first one
         self._foreign: tuple[int, bytes, bytes] | None = None
         self._stop = 0  # line of a stop sign that no letter has followed yet
@@ -156,8 +154,8 @@ class Body:
             self._grown += letters
         return piece.count(b"\n") if unusual else len(piece) - len(letters)
 
-    def finish(self, line: int) -> tuple[NDArray[np.uint8], Integers | None]:
-        """Return the letters (read-only), and the soft-masked intervals if they are kept.
+    def finish(self, line: int) -> NDArray[np.uint8]:
+        """Return the letters (read-only).
 
         `line` is the line of the header.
 
@@ -174,7 +172,7 @@ class Body:
             SequenceFileError.fail(message, at(self._name, line), hint)
         letters = np.frombuffer(self._grown or self._letters, np.uint8)
         letters.flags.writeable = False
-        return letters, None if self._runs is None else _joined(self._runs)
+        return letters
 
     def _unusual(self, unusual: bytes, piece: bytes, line: int) -> bytes:
         policy = self._policy
@@ -197,13 +195,7 @@ class Body:
         return self._read(piece)
 
     def _read(self, piece: bytes) -> bytes:
-        policy = self._policy
-        if self._runs is not None:
-            lower = np.frombuffer(piece.translate(None, policy.dropped), np.uint8) >= ord("a")
-            self._runs.append(
-                runs_of(lower) + (len(self._grown) if self._grown else len(self._letters))
-            )
-        return piece.translate(policy.table, policy.dropped)
+        return piece.translate(self._policy.table, self._policy.dropped)
 
     def _without_stop(self, piece: bytes, foreign: bytes, line: int) -> tuple[bytes, bytes]:
         """Remove the stop sign `*` of a protein if no letters follow it so far.
@@ -244,20 +236,6 @@ def invalid(foreign: bytes, name: str, alphabet: Alphabet) -> str:
     return f"invalid {printable(foreign[0])}{more} in {name} (expected {alphabet.description})"
 
 
-def runs_of(mask: Bools) -> Integers:
-    """Return the intervals of True in a mask (L,), shape (n, 2), 0-based half-open."""
-    return np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2)
-
-
-def _joined(parts: list[Integers]) -> Integers:
-    """Concatenate the intervals of all pieces, merging those cut at a piece boundary."""
-    runs = np.concatenate([np.zeros((0, 2), np.int64), *parts])
-    if not len(runs):
-        return runs
-    apart = np.flatnonzero(runs[1:, 0] > runs[:-1, 1]) + 1
-    return np.stack([runs[np.r_[0, apart], 0], runs[np.r_[apart, len(runs)] - 1, 1]], axis=1)
-
-
 def _hint(around: bytes, foreign: bytes, policy: SequencePolicy) -> str:
     """Return a hint about letters outside the alphabet, guessed from the record."""
     if foreign[:1] in (b"-", b"."):
@@ -280,7 +258,7 @@ def policy_of(data: Data) -> SequencePolicy:
     """
     return SequencePolicy(
         get_alphabet(data.alphabet),
-        "hard" if data.soft_mask == "hard" else "ignore",
+        data.soft_mask,
         data.gaps,
         data.columns.get("id", "id"),
         data.columns.get("sequence", "sequence"),

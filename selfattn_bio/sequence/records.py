@@ -19,7 +19,6 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Integers
 from selfattn_bio.compression import raise_sequence_error
 from selfattn_bio.errors import RecordIdError
 from selfattn_bio.sequence.alphabet import control_in, printable
@@ -60,9 +59,6 @@ class Record(NamedTuple):
         1, 0, or None if not given.
     targets
         Text of each target column, None where missing; None if there are no target columns.
-    masked
-        Soft-masked intervals in `letters`, shape (n, 2), 0-based half-open and sorted; None unless
-        requested.
     """
 
     id: str
@@ -74,7 +70,6 @@ class Record(NamedTuple):
     group: str | None = None
     label: int | None = None
     targets: Mapping[str, str | None] | None = None
-    masked: Integers | None = None
 
 
 @dataclass
@@ -295,18 +290,18 @@ class Entry:
     def record(self) -> Record:
         """Return the finished record."""
         state, values = self._state, self._values
-        letters, masked = self.body.finish(self._line)
+        letters = self.body.finish(self._line)
         if self.body.found:
             state.summary.counts.update(self.body.found.keys())
         if not values:
-            return Record(self._name, letters, label=state.label, masked=masked)
+            return Record(self._name, letters, label=state.label)
         place = at(state.name, self._line)
         label = state.label
         if state.fields.label:
             label = _label(values.pop(state.fields.label, None), state.fields, place)
         chrom, start, end, strand, group = _location(values, len(letters), state.where, place)
         targets = {name: text for name, text in values.items() if name not in LOCATION} or None
-        return Record(self._name, letters, chrom, start, end, strand, group, label, targets, masked)
+        return Record(self._name, letters, chrom, start, end, strand, group, label, targets)
 
 
 def _label(text: str | None, fields: Fields, place: str) -> int:

@@ -18,7 +18,7 @@ from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.errors import GenomeError, IntervalError
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.policy import SoftMask, runs_of
+from selfattn_bio.sequence.policy import SoftMask
 from selfattn_bio.sequence.records import Record
 
 Center = Literal["middle", "summit", "five_prime"]
@@ -180,25 +180,19 @@ def cut(
     rows_of = windows.groupby("chrom", sort=False).indices
     for chrom in filter(rows_of.__contains__, genome.names):
         rows, length = windows.iloc[rows_of[chrom]], genome.lengths[chrom]
-        whole = genome.fetch_masked(chrom) if len(rows) * _WHOLE > length else None
+        whole = genome.fetch(chrom) if len(rows) * _WHOLE > length else None
         for row, start, end, strand in zip(
             rows.index, rows["start"].tolist(), rows["end"].tolist(), rows["strand"], strict=True
         ):
             first, last = min(max(start, 0), length), max(min(end, length), 0)
-            letters, masked = (
-                (whole[0][first:last], whole[1][first:last])
-                if whole
-                else genome.fetch_masked(chrom, first, last)
-            )
+            letters = genome.fetch(chrom, first, last) if whole is None else whole[first:last]
             if last - first < end - start:
                 around = (first - start, end - last)
                 letters = np.pad(letters, around, constant_values=ord(DNA.unknown))
-                masked = np.pad(masked, around)
             if strand == "-":
-                letters, masked = genome.alphabet.reverse_complement(letters), masked[::-1]
-            runs = runs_of(masked) if soft_mask == "keep" else None
+                letters = genome.alphabet.reverse_complement(letters)
             locus = chrom, start, end, strand
-            yield row, Record(id_of(*locus), letters, *locus, masked=runs)
+            yield row, Record(id_of(*locus), letters, *locus)
 
 
 def id_of(chrom: str, start: int, end: int, strand: str) -> str:

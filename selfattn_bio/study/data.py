@@ -14,8 +14,9 @@ from selfattn_bio.config import ColumnSplit, FilesSplit, check_files, place_of
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
-from selfattn_bio.display import counted
+from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import ArgumentError, CorpusError
+from selfattn_bio.evaluation.units import MIN_UNITS
 from selfattn_bio.files import check_output_file, listed
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG, log_lines
@@ -170,7 +171,7 @@ class Split(TableResult):
 
 def split(study: Study) -> Split:
     """Split the corpus of a task; `Study.split` describes it."""
-    from selfattn_bio.study.splitting import assign_records
+    from selfattn_bio.study.splitting import assign_records, record_units
 
     task, corpus = study.task, study.corpus
     corpus.check_task(task)
@@ -185,4 +186,18 @@ def split(study: Study) -> Split:
     found.save(study.root.split)
     classes = corpus.targets(task.objective.class_columns)
     log_lines(split_table.describe(table, corpus.records["label"], classes))
+    keys, name = record_units(task, corpus, found.path)
+    tested = classes.assign(label=corpus.records["label"], any="record")[table["split"] == "test"]
+    few = [
+        f"{number} with {column} {value}"
+        for column, values in tested.items()
+        for value, number in pd.Series(keys)[tested.index].groupby(values).nunique().items()
+        if number < MIN_UNITS
+    ]
+    if few and task.objective.has_scores:
+        LOG.warning(
+            f"few {name} in test: {shortened(few, split_table.SHOWN)}. With sites in fewer than "
+            f"{MIN_UNITS}, the effect of a motif is not measured, or its interval is too narrow. "
+            f"For more, {task.split.enlarge}"
+        )
     return found

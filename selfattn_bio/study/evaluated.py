@@ -30,6 +30,7 @@ from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.split_table import read_split
 from selfattn_bio.split_names import SPLIT_NAMES
+from selfattn_bio.study.splitting import block_of, blocks_of, record_units
 from selfattn_bio.study.trained import check_objective
 
 Letters = dict[str, list[NDArray[np.uint8]]]
@@ -281,23 +282,6 @@ class EvaluationRecords:
         return table, found
 
 
-def record_units(task: RunFile, corpus: Corpus, split: Path) -> tuple[NDArray[Any], str]:
-    """Return a key for each record of the corpus, and what records with equal keys are.
-
-    These are the clusters, groups or species of the split, or blocks of a chromosome if records
-    have coordinates. Windows of a record always belong together.
-    """
-    records, kind = corpus.records, task.split.kind
-    names = {"cluster": "clusters", "group": "groups", "species": "species"}
-    if kind in names:  # the reasons say which
-        table = pd.read_csv(split, sep="\t", dtype=str, keep_default_na=False)
-        return table["reason"].to_numpy(), names[kind]
-    keys, block = -1 - np.arange(len(records)), block_of(task)
-    located = (records["chrom"].notna() & records["start"].notna()).to_numpy()
-    keys[located] = blocks_of(records[located], block)
-    return keys, f"blocks of {block:,} bp" if located.any() else "records"
-
-
 def _labelled(corpus: Corpus, rows: NDArray[np.int64], split: str, path: Path) -> NDArray[np.int64]:
     """Return the labelled rows of a split; both labels must occur."""
     labels = corpus.records["label"].iloc[rows]
@@ -309,19 +293,6 @@ def _labelled(corpus: Corpus, rows: NDArray[np.int64], split: str, path: Path) -
         message = f"the {SPLIT_NAMES[split]} split has {counts}; it needs both"
         raise CorpusError(message, place=str(path), hint="Change [split] in the run file")
     return rows[labels.notna().to_numpy()]
-
-
-def block_of(task: RunFile) -> int:
-    """Return the length in bp of the blocks of a chromosome whose records are one unit."""
-    return task.evaluation.block or objective_of(task.objective).block
-
-
-def blocks_of(table: pd.DataFrame, block: int) -> NDArray[np.int64]:
-    """Number the blocks of chromosomes and return that of each row of chrom and start, (n,).
-
-    Blocks are `block` bp long. A record or bin belongs to the block in which it begins.
-    """
-    return table.groupby(["chrom", table["start"] // block]).ngroup().to_numpy().astype(np.int64)
 
 
 def predictions_table(

@@ -45,7 +45,7 @@ from selfattn_bio.report.lines import motif_lines
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.study.evaluated import record_units
+from selfattn_bio.study.splitting import record_units
 from selfattn_bio.study.study import Study
 from selfattn_bio.study.trained import TrainedModel
 
@@ -79,7 +79,7 @@ def find_motifs(study: Study, input: str) -> MotifSet:
         test.reset_index(drop=True).reindex(columns=RECORD_COLUMNS),
         given,
         trained.values[test.index.to_numpy()],
-        groups=units.numbers,
+        units=units,
         hit_p=settings.hit_p,
         # its positions are those of the first input
         window=None if explained.input == PARTNER else settings.window,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -201,3 +203,33 @@ def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:
         f"{counted(sizes.max(), 'record')}"
     )
     return clusters
+
+
+def record_units(task: RunFile, corpus: Corpus, split: Path) -> tuple[np.ndarray, str]:
+    """Return a key for each record of the corpus, and what records with equal keys are.
+
+    These are the clusters, groups or species of the split, or blocks of a chromosome if records
+    have coordinates. Windows of a record always belong together.
+    """
+    records, kind = corpus.records, task.split.kind
+    names = {"cluster": "clusters", "group": "groups", "species": "species"}
+    if kind in names:  # the reasons say which
+        table = pd.read_csv(split, sep="\t", dtype=str, keep_default_na=False)
+        return table["reason"].to_numpy(), names[kind]
+    keys, block = -1 - np.arange(len(records)), block_of(task)
+    located = (records["chrom"].notna() & records["start"].notna()).to_numpy()
+    keys[located] = blocks_of(records[located], block)
+    return keys, f"blocks of {block:,} bp" if located.any() else "records"
+
+
+def block_of(task: RunFile) -> int:
+    """Return the length in bp of the blocks of a chromosome whose records are one unit."""
+    return task.evaluation.block or task.objective.block
+
+
+def blocks_of(table: pd.DataFrame, block: int) -> Integers:
+    """Number the blocks of chromosomes and return that of each row of chrom and start, (n,).
+
+    Blocks are `block` bp long. A record or bin belongs to the block in which it begins.
+    """
+    return table.groupby(["chrom", table["start"] // block]).ngroup().to_numpy().astype(np.int64)

@@ -33,6 +33,7 @@ from selfattn_bio.training.dry_run import DryRun, take_dry_run
 from selfattn_bio.training.hardware import training_settings
 from selfattn_bio.training.memory import is_out_of_memory, words_of
 from selfattn_bio.training.messages import out_of_memory
+from selfattn_bio.training.trainer import Trainer
 
 T = TypeVar("T")
 
@@ -43,18 +44,14 @@ def train(study: Study, threads: int) -> Scorer:
     shares_parts = first.files != study.files and bool(run.stack.parts)
     _check(study, corpus, threads)
     _report_members(study)
+    stack_of = first.existing(first.files, "model") if shares_parts else None
+    split, name = _split_of(study), study.address.label  # several trainings may share a log
     with training_settings(threads, run.training.matmul) as usable:
         _with_hint(
             run,
             str(output),
             lambda: loop.train(
-                run,
-                corpus,
-                _split_of(study),
-                output,
-                threads=usable,
-                name=study.address.label,  # several trainings may share a log
-                stack_of=first.existing(first.files, "model") if shares_parts else None,
+                Trainer(run, corpus, split, output, name), threads=usable, stack_of=stack_of
             ),
         )
     return load(output)  # a path, because a shipped model may have this name

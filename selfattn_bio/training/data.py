@@ -18,6 +18,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Augmentation, Edits, View, inputs_of
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evaluation.lineage import Lineage, read_lineage
+from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.outputs import find_output
 from selfattn_bio.sequence.split_table import read_split
@@ -199,6 +200,8 @@ class TrainingData:
         Run file, completed from the training records: class names, means.
     corpus
         All records: training, validation and test.
+    split_sha256
+        SHA-256 of the split table.
     train, valid
         Training and validation split.
     objective
@@ -209,6 +212,7 @@ class TrainingData:
 
     run: RunFile
     corpus: Corpus
+    split_sha256: str
     train: SplitRecords
     valid: SplitRecords
     objective: Objective[Any]
@@ -221,7 +225,7 @@ class TrainingData:
         Raises
         ------
         CorpusError, ModelFolderError
-            As for `training.loop.train`.
+            As for `Trainer`.
         """
         # read now, because the parent's folder may have changed by the end of this run
         lineage = read_lineage(run.transfer.folder) if run.transfer else None
@@ -232,7 +236,7 @@ class TrainingData:
         objective, targets = complete_targets(run, corpus, rows, split_path)
         train, valid = (SplitRecords(rows[name], targets[name]) for name in ("train", "valid"))
         run = run.model_copy(update={"objective": objective.section})
-        return cls(run, corpus, train, valid, objective, lineage)
+        return cls(run, corpus, sha256_of(split_path), train, valid, objective, lineage)
 
     def letters(self, split: SplitRecords) -> list[NDArray[np.uint8]]:
         """Return the sequences of a split, ASCII, for evaluation and for reference statistics.

@@ -12,11 +12,7 @@ from pathlib import Path
 
 import torch
 
-from selfattn_bio.config import RunFile
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.files import sha256_of
 from selfattn_bio.log import Progress
-from selfattn_bio.model.checkpoint import check_model_output
 from selfattn_bio.training.dry_run import choose_threads
 from selfattn_bio.training.finalize import write_model
 from selfattn_bio.training.hardware import keep_precision, max_of_all
@@ -31,16 +27,7 @@ from selfattn_bio.training.stacking import shared_parts
 from selfattn_bio.training.trainer import Trainer
 
 
-def train(
-    run: RunFile,
-    corpus: Corpus,
-    split_path: Path,
-    output: Path,
-    *,
-    threads: int,
-    name: str = "model",
-    stack_of: Path | None = None,
-) -> None:
+def train(trainer: Trainer, *, threads: int, stack_of: Path | None = None) -> None:
     """Train one run to its end and write its model folder.
 
     Resumes from the newest checkpoint in `<output>.checkpoints` if it has the same data, settings
@@ -49,19 +36,11 @@ def train(
 
     Parameters
     ----------
-    run
-        The run file.
-    corpus
-        All records: training, validation and test.
-    split_path
-        Split table of the corpus.
-    output
-        Model folder: new, empty, or an earlier model, which is replaced at the end.
+    trainer
+        The run before its first step.
     threads
         Maximum number of CPU threads. The training uses as many of them as it uses well
         (`choose_threads`), and fitting a stack uses all.
-    name
-        Prefix of progress lines.
     stack_of
         Model folder of another member of this run. The parts of its stack are reused instead of
         fitted again.
@@ -69,34 +48,21 @@ def train(
     Raises
     ------
     CorpusError
-        If the training or validation split lacks a label or targets, a record is shorter than k, or
-        a part of the stack cannot be fitted to the records.
-    OutputError
-        If `output` contains something other than a model.
+        If a part of the stack cannot be fitted to the records.
     ModelFolderError
-        If `stack_of` belongs to another run, corpus or split, or the parent of [transfer] is
-        incomplete or saw a test record.
-    RunFileError
-        If the parent of [transfer] has another alphabet, other tokens or other layers.
+        If `stack_of` belongs to another run, corpus or split.
     TrainingError
-        If another process trains this run, the loss is not finite, or a private run is
-        impossible.
+        If another process trains this run, or the loss is not finite.
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
-    check_model_output(output)
-    chooses_precision = run.training.precision == "auto"
-    trainer = Trainer(run, corpus, split_path, output, name)
-    run, fabric = trainer.data.run, trainer.fabric
-    split_sha256 = sha256_of(split_path)
-    parts = (
-        shared_parts(run, stack_of, corpus.fingerprint, split_sha256, threads) if stack_of else {}
-    )
-    fingerprint = fingerprint_of(run, corpus, split_sha256, fabric.world_size)
-    folder = CheckpointFolder(checkpoints_of(output), fingerprint, writes=fabric.is_global_zero)
-    with folder as checkpoints, trainer.signals:
-        if chooses_precision and fabric.is_global_zero:
-            keep_precision(run, checkpoints.path)
+    data, fabric = trainer.data, trainer.fabric
+    parts = shared_parts(data, stack_of, threads) if stack_of else {}
+    fingerprint = fingerprint_of(data, fabric.world_size)
+    path, writes = checkpoints_of(trainer.output), fabric.is_global_zero
+    with CheckpointFolder(path, fingerprint, writes=writes) as checkpoints, trainer.signals:
+        if trainer.chose_precision and writes:
+            keep_precision(data.run, path)
         fabric.barrier()  # the first process must have cleaned the folder before others read it
         trainer.restore(checkpoints)
         history = trainer.history
@@ -104,12 +70,7 @@ def train(
         torch.set_num_threads(history.threads)
         report_start(trainer)
         provenance = provenance_of(
-            run,
-            corpus,
-            split_sha256,
-            device=fabric.device.type,
-            processes=fabric.world_size,
-            threads=history.threads,
+            data, device=fabric.device.type, processes=fabric.world_size, threads=history.threads
         )
         take_steps(trainer, checkpoints)
         write_model(trainer, provenance, parts, threads)

@@ -29,7 +29,6 @@ from safetensors.torch import save
 from torch import Tensor
 
 from selfattn_bio.config import ModuleModel, PretrainedModel, RunFile
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.files import sha256_of, whole_file
@@ -37,6 +36,7 @@ from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.pretrained.folder import pretrained_sha256
 from selfattn_bio.model.user_module import module_sha256
+from selfattn_bio.training.data import TrainingData
 
 KEPT = 2  # number of checkpoints
 
@@ -238,30 +238,27 @@ VERSIONS = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "safetensors")
 
 
 def provenance_of(
-    run: RunFile, corpus: Corpus, split_sha256: str, *, device: str, processes: int, threads: int
+    data: TrainingData, *, device: str, processes: int, threads: int
 ) -> dict[str, Any]:
     """Return the entries of provenance.json that are known before the first step.
 
     Parameters
     ----------
-    run
-        The run file.
-    corpus
-        The corpus; its sources are the hashed input files.
-    split_sha256
-        SHA-256 of the split table.
+    data
+        Run file, corpus and split; the sources of the corpus are the hashed input files.
     device
         Device of the training, for the record only.
     processes, threads
         Number of processes, and of threads per process.
     """
+    run, corpus = data.run, data.corpus
     return {
         "data": corpus.summary["sources"],
         "targets": corpus.summary.get("targets"),
         **({"partners": corpus.partner.summary["sources"]} if corpus.partner else {}),
         **_sha256_of_network(run),
         "corpus_fingerprint": corpus.fingerprint,
-        "split_sha256": split_sha256,
+        "split_sha256": data.split_sha256,
         "seed": run.training.seed,
         "device": device,
         "processes": processes,
@@ -273,13 +270,14 @@ def provenance_of(
     }
 
 
-def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: int) -> str:
+def fingerprint_of(data: TrainingData, processes: int) -> str:
     """Return a SHA-256 of everything that determines the weights after a given step.
 
     A checkpoint with another fingerprint is not resumed. It covers the settings that affect
     training, the corpus, the split table, the number of processes, the package versions and the
     package's source code.
     """
+    run = data.run
     parts = [run.data.alphabet, run.training.model_dump_json()]
     parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
     parts += _sha256_of_network(run).values()
@@ -293,8 +291,8 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
     if run.privacy:
         parts += [run.privacy.model_dump_json(), f"opacus {version('opacus')}"]
     parts += [
-        corpus.fingerprint,
-        split_sha256,
+        data.corpus.fingerprint,
+        data.split_sha256,
         f"{processes} processes",
         *(f"{p} {version(p)}" for p in VERSIONS),
         f"code {code_sha256()}",

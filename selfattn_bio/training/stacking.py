@@ -20,6 +20,7 @@ from selfattn_bio.objectives.base import Answer, AnswerKind
 from selfattn_bio.scoring.stack import Outputs, Stack, baseline_setup, fitted_parts, separated
 from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.policy import SequencePolicy, policy_of
+from selfattn_bio.training.data import TrainingData
 
 # A part is left out if its weight x standard deviation is at most this fraction of the sum over the
 # network and all parts.
@@ -28,9 +29,7 @@ FOLDS = 10  # for the cross-validated outputs of `fit_stack`
 PENALTY = 1.0  # factor of the squared weights; equals C = 1 in scikit-learn
 
 
-def shared_parts(
-    run: RunFile, model: str | Path, corpus_fingerprint: str, split_sha256: str, threads: int = 1
-) -> dict[str, Baseline]:
+def shared_parts(data: TrainingData, model: Path, threads: int) -> dict[str, Baseline]:
     """Load the parts that another member of the run has fitted.
 
     All members can use the same parts, because these depend only on the records, their labels and
@@ -42,11 +41,12 @@ def shared_parts(
         If the model was trained on another corpus or split, lacks a part of the run, or fitted it
         with other settings.
     """
-    check_trained_on(model, corpus_fingerprint, split_sha256)
+    run = data.run
+    check_trained_on(model, data.corpus.fingerprint, data.split_sha256)
     parts = fitted_parts(model, threads)
     setup = baseline_setup(run, policy_of(run.data))
     reason = ""
-    if read_run_file(Path(model) / RUN).training.labels != run.training.labels:
+    if read_run_file(model / RUN).training.labels != run.training.labels:
         reason = "its stack was fitted with another value of training.labels"
     for name in run.stack.parts:
         if name not in parts:

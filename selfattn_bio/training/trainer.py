@@ -24,7 +24,7 @@ from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.files import whole_file, write_text
 from selfattn_bio.log import LOG
 from selfattn_bio.model.build import build_network
-from selfattn_bio.model.checkpoint import HISTORY
+from selfattn_bio.model.checkpoint import HISTORY, check_model_output
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.pretrained.network import PretrainedNetwork
 from selfattn_bio.scoring.paired_scorer import scorer_of
@@ -134,8 +134,16 @@ class Trainer:
 
     Parameters
     ----------
-    run, corpus, split_path, output, name
-        As in `training.loop.train`.
+    run
+        The run file.
+    corpus
+        All records: training, validation and test.
+    split_path
+        Split table of the corpus.
+    output
+        Model folder: new, empty, or an earlier model, which is replaced at the end.
+    name
+        Prefix of progress lines.
 
     Attributes
     ----------
@@ -160,16 +168,29 @@ class Trainer:
     last_outputs
         Outputs of the validation split after the last of `max_steps`, or None: before that step,
         and if the training was resumed after it.
+    chose_precision
+        Whether the run file left the precision to the machine.
 
     Raises
     ------
-    CorpusError, ModelFolderError, RunFileError, TrainingError
-        As for `training.loop.train`.
+    CorpusError
+        If the training or validation split lacks a label or targets, a record is shorter than k, or
+        a part of the stack does not suit the records.
+    OutputError
+        If `output` contains something other than a model.
+    ModelFolderError
+        If the parent of [transfer] is incomplete or saw a test record.
+    RunFileError
+        If the parent of [transfer] has another alphabet, other tokens or other layers.
+    TrainingError
+        If a private run is impossible.
     """
 
     def __init__(
-        self, run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str
+        self, run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str = "model"
     ) -> None:
+        check_model_output(output)
+        self.chose_precision = run.training.precision == "auto"
         run = with_precision(run, checkpoints_of(output))
         self.fabric = fabric = open_fabric(run.training.precision)
         self.output, self.name = output, name

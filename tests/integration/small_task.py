@@ -163,7 +163,7 @@ def run_steps(steps, task="."):
 def fit(folder, run_file, output="model", *, threads=1):
     """Train on the corpus and the split in a folder; return the model folder."""
     corpus, split, output = corpus_of(folder), Path(folder) / "split.tsv", Path(folder) / output
-    loop.train(run_file, corpus, split, output, threads=threads)
+    loop.train(Trainer(run_file, corpus, split, output), threads=threads)
     return output
 
 

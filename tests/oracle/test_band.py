@@ -348,12 +348,17 @@ def test_bias_without_gradient():
 
 
 DOUBLE, OTHER = torch.zeros(1, 2, 9, 16).double(), torch.zeros(1, 2, 8, 16)
+EXPECTED = "; expected torch.float32 and (1, 2, 9, 16) on the CPU"
 WRONG = [
     ({"left": -1}, "left is -1; expected at least 0"),
     ({"num_global": -2}, "num_keys is -2; expected at least 0"),
-    ({"v": DOUBLE}, "v is torch.float64 on cpu; expected float32 on the CPU"),
-    ({"k": OTHER}, "k has shape (1, 2, 8, 16); expected that of q, (1, 2, 9, 16)"),
-    ({"bias": torch.zeros(2, 4)}, "bias has shape (2, 4); expected (H, 2 M + 1) with H = 2"),
+    ({"v": DOUBLE}, "v has type torch.float64 and shape (1, 2, 9, 16) on cpu" + EXPECTED),
+    ({"k": OTHER}, "k has type torch.float32 and shape (1, 2, 8, 16) on cpu" + EXPECTED),
+    (
+        {"bias": torch.zeros(2, 4)},
+        "bias has type torch.float32 and shape (2, 4) on cpu; expected torch.float32 and "
+        "(H, 2 M + 1) with H = 2 on the CPU",
+    ),
 ]
 
 

@@ -30,7 +30,7 @@ TASKS = {  # contents of data
     "parquet": 'sequences = "a.parquet", targets = "a.parquet"',
     "numbers": 'sequences = "numbers.csv"',
     "header": """sequences = "a.fa", header = 'class:(\\w+)', label = "label", positive = ["x"], \
-soft_mask = "keep" """,
+soft_mask = "hard" """,
     "protein": 'alphabet = "protein", sequences = "p.fa", gaps = "remove"',
     "genome": """genome = "g.fa", positives = "peaks.bed", windows.kind = "centered", \
 windows.width = 60, negatives = { kind = "matched", exclude = "gaps.bed", tolerance = 0.1 }""",

@@ -260,7 +260,7 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
             found = backend.encode(text, add_special_tokens=False)
             return found.ids, found.offsets
 
-        return PieceVocabulary(split, letters, prefix, suffix, pad)
+        return PieceVocabulary(prefix, suffix, pad, split, letters)
     k = max((len(text) for text in ids if set(text) <= set(alphabet.letters)), default=1)
     k = min(k, MAX_K)
     kmers = ["".join(each) for each in product(alphabet.letters, repeat=k)]
@@ -277,4 +277,4 @@ def read_vocabulary(folder: Path, alphabet: Alphabet) -> Vocabulary:
         singles[FIRST:] = torch.tensor([ids[letter] for letter in alphabet.letters])
         singles[UNK] = ids.get(alphabet.unknown, unknown)
     numbers = torch.tensor([ids[text] for text in kmers])
-    return KmerVocabulary(k, k if has_letters else 1, numbers, singles, prefix, suffix, pad)
+    return KmerVocabulary(prefix, suffix, pad, k, k if has_letters else 1, numbers, singles)

@@ -67,6 +67,7 @@ class Pieces:
         return vectors.take_along_dim(order.gather(1, at)[..., None], 1)
 
 
+@dataclass(eq=False)
 class Vocabulary(ABC):
     """Tokens of a pretrained model.
 
@@ -82,8 +83,9 @@ class Vocabulary(ABC):
     has_embeddings = True
     shortest = 1  # letters of the shortest sequence with a token
 
-    def __init__(self, prefix: Sequence[int], suffix: Sequence[int], pad: int) -> None:
-        self.prefix, self.suffix, self.pad = tuple(prefix), tuple(suffix), pad
+    prefix: Sequence[int]
+    suffix: Sequence[int]
+    pad: int
 
     @abstractmethod
     def cut(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -129,6 +131,7 @@ class Vocabulary(ABC):
         raise NotImplementedError
 
 
+@dataclass(eq=False)
 class KmerVocabulary(Vocabulary):
     """k-mers or single letters.
 
@@ -145,20 +148,14 @@ class KmerVocabulary(Vocabulary):
         (V,) token of each letter and special token of this package.
     """
 
-    def __init__(
-        self,
-        k: int,
-        step: int,
-        kmers: Tensor,
-        singles: Tensor,
-        prefix: Sequence[int],
-        suffix: Sequence[int],
-        pad: int,
-    ) -> None:
-        super().__init__(prefix, suffix, pad)
-        self.k, self.step, self.kmers, self.singles = k, step, kmers, singles
-        self.shortest = k if step == 1 else 1
-        self.num_letters = len(singles) - FIRST
+    k: int
+    step: int
+    kmers: Tensor
+    singles: Tensor
+
+    def __post_init__(self) -> None:
+        self.shortest = self.k if self.step == 1 else 1
+        self.num_letters = len(self.singles) - FIRST
 
     def cut(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Vocabulary.cut`."""
@@ -253,6 +250,7 @@ class KmerVocabulary(Vocabulary):
         return found
 
 
+@dataclass(eq=False)
 class PieceVocabulary(Vocabulary):
     """Pieces of different lengths, as byte-pair encoding makes them from a text.
 
@@ -266,16 +264,8 @@ class PieceVocabulary(Vocabulary):
 
     has_embeddings = False
 
-    def __init__(
-        self,
-        split: Callable[[str], tuple[Sequence[int], Sequence[tuple[int, int]]]],
-        letters: Ascii,
-        prefix: Sequence[int],
-        suffix: Sequence[int],
-        pad: int,
-    ) -> None:
-        super().__init__(prefix, suffix, pad)
-        self.split, self.letters = split, letters
+    split: Callable[[str], tuple[Sequence[int], Sequence[tuple[int, int]]]]
+    letters: Ascii
 
     def cut(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Vocabulary.cut`."""

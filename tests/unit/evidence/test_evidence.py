@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from letters import BASES, ascii_of, ppm_of
 from planted_motifs import PPMS, SITES, WORDS, plant, weigh
-from scipy.stats import false_discovery_control
+from scipy.stats import false_discovery_control, ttest_1samp
 
+from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence import records, verdicts
 from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords, Scored, effect
 from selfattn_bio.evidence.verdicts import null_hits, q_values, verdict, weigh_evidence
@@ -126,6 +127,41 @@ def test_the_interval_of_an_effect_holds_the_mean_in_95_of_100():
     assert 0.85 <= np.mean([one["_low"] < 0.3 < one["_high"] for one in found]) <= 1
     width = np.mean([one["_high"] - one["_low"] for one in found])
     assert width == pytest.approx(2 * 1.96 / np.sqrt(60), rel=0.1)
+
+
+def test_interval_of_equal_units_is_that_of_student():
+    rng = np.random.default_rng(0)
+    of_units = rng.exponential(size=12)
+    found = records.mean_effect(np.repeat(of_units, 4), rng, "e", np.repeat(np.arange(12), 4))
+    expected = ttest_1samp(of_units, 0).confidence_interval(0.95)
+    assert (found["e_low"], found["e_high"]) == pytest.approx(tuple(expected))
+
+
+def test_interval_of_few_unequal_units_is_wide_enough():
+    rng = np.random.default_rng(0)
+    excluded = []
+    for _ in range(500):
+        sizes = rng.geometric(1 / 6, 10)
+        sizes[0] += 20
+        values = np.repeat(rng.normal(size=10), sizes) + rng.normal(size=sizes.sum())
+        sums = np.add.reduceat(values, np.cumsum(sizes) - sizes)
+        low, high = records.t_interval(sums, sizes)
+        excluded.append(not low < 0 < high)
+    assert 0.01 < np.mean(excluded) < 0.07  # a bootstrap excludes 0 in .13
+
+
+@pytest.mark.parametrize("number", [9, 10])
+def test_effects_need_ten_units(number):
+    rng, word = np.random.default_rng(0), ascii_of(WORDS["used"])
+    letters = rng.choice(BASES, (40, 120))
+    letters[:, 60:68] = word
+    hits = pd.DataFrame({"record": range(40), "start": 60, "end": 68})
+    loci = Units.of(np.arange(40) % number, "loci")
+    held_out = LabelledRecords(list(letters), np.ones(40), groups=loci)
+    scored = Scored(held_out, lambda rows: np.array([1.0 * (row[60] == word[0]) for row in rows]))
+    found = effect(hits, scored, rng)
+    assert found["effect_units"] == f"{number} of {number} loci"
+    assert ("effect" in found) == (number == 10)
 
 
 def test_interval_of_an_effect_is_over_records():

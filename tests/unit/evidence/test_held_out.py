@@ -76,7 +76,10 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     )
     records = pd.DataFrame({"id": map(str, range(len(letters)))})
     records = records.reindex(columns=held_out.RECORD_COLUMNS)
-    found = held_out.add_evidence(motif_set(), scorer, records, letters, labels, hit_p=1e-4)
+    units = held_out.units_of(None, len(letters))
+    found = held_out.add_evidence(
+        motif_set(), scorer, records, letters, labels, units=units, hit_p=1e-4
+    )
     (row,), sites = found.table.to_dict("records"), found.sites
     assert row["verdict"] == "supported"
     assert row["positives_with_hit"] == pytest.approx(72, abs=6)  # of 80 positives

@@ -186,8 +186,8 @@ def test_tiles_have_their_own_padding_and_vectors(tmp_path):
 
 def test_a_letter_has_the_vector_of_the_token_around_it():
     names = FIRST + 4
-    overlapping = KmerVocabulary(3, 1, torch.arange(64), torch.arange(names), [70], [71], 72)
-    side_by_side = KmerVocabulary(3, 3, torch.arange(64), torch.arange(names), [70], [], 72)
+    overlapping = KmerVocabulary([70], [71], 72, 3, 1, torch.arange(64), torch.arange(names))
+    side_by_side = KmerVocabulary([70], [], 72, 3, 3, torch.arange(64), torch.arange(names))
     tokens = torch.tensor([[4, 5, 6, 7, 4, 5, 6], [4, 5, 6, 7, 4, 0, 0]])
     for vocabulary, expected in (
         (overlapping, [[1, 1, 2, 3, 4, 5, 5], [1, 1, 2, 3, 3]]),

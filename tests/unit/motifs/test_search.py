@@ -375,6 +375,15 @@ def test_a_site_of_a_motif_with_a_palindrome_is_one_hit(site, strand):
     assert hits[["start", "strand"]].to_numpy().tolist() == [[10, strand]]
 
 
+@pytest.mark.parametrize("word", ["CATATGA", "TCATATG"])
+def test_equal_matches_at_a_palindrome_prefer_no_strand(word):
+    ppm = np.eye(4)[["ACGT".index(base) for base in word]]
+    records = [ascii_of(b"GGGTCATATGAGGG")] * 200  # has the word on both strands
+    hits = find_hits({"m": ppm}, {}, records, 2.5e-4, DNA)
+    assert hits["record"].tolist() == list(range(200))
+    assert 70 < (hits["strand"] == "+").sum() < 130
+
+
 @pytest.mark.parametrize("num_sites", [10, 100, 100_000])
 def test_perfect_match_has_the_smallest_p_value(num_sites):
     # rounded down to multiples of a tenth, each of these log-odds would lose half a tenth

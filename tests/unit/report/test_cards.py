@@ -320,7 +320,7 @@ def test_outputs_without_support_have_their_numbers(results, page_text):
     assert first.startswith(
         "<p><b>No supported motif of heart</b>: of heart, 12 seqlets. motif_02, 44 sites, "
     )
-    assert "20 independent units" in first
+    assert "34 records with a site are in 7 of 12 clusters; 10 are needed" in first
     assert first.endswith("): no enrichment over matched records; effect not shown")
 
 
@@ -377,7 +377,7 @@ def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
     answer = page_text[: page_text.index('<section id="performance">')]
     assert (
         "The test split is too small to measure the effect of 1 motif: 30 records with a known "
-        "target, a site and space for a control site are needed, in 20 independent units. To "
+        "target, a site and space for a control site are needed, in 10 independent units. To "
         "enlarge it, increase test_fraction in [split], or add records."
     ) in answer
     card = section_of(page_text, "motifs")

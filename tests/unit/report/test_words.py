@@ -353,15 +353,16 @@ def test_lines_have_the_main_metric(make, kind, title):
         (2, f"2 {KNOWN}"),
         (
             28,
-            f"28 {KNOWN}, that is, about 150 test records with a known target, and 20 independent "
+            f"28 {KNOWN}, that is, about 150 test records with a known target, and 10 independent "
             "units with a site",
         ),
-        (30, "30 test records with a site are in fewer than 20 independent units"),
+        (30, "30 records with a site are in 7 of 12 clusters; 10 are needed"),
     ],
 )
 def test_unmeasured_effect_names_the_reason(number, expected):
     labels = {"name": "m1", "positives": 40, "negatives": 100, "records": np.nan}
     row = labels | {"effect_records": number, "effect": np.nan}
+    row["effect_units"] = "7 of 12 clusters"
     assert words.unmeasured_reason(row) == expected
     numbers = row | {"positives": np.nan, "negatives": np.nan, "records": 140}
     assert words.unmeasured_reason(numbers) == expected
@@ -370,7 +371,7 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     assert words.unmeasured_sentence(pd.DataFrame([rare]), ENLARGE) == ""
     assert words.unmeasured_sentence(pd.DataFrame([rare, *[few] * 7]), ENLARGE) == (
         "The test split is too small to measure the effect of 7 motifs: 30 records with a known "
-        "target, a site and space for a control site are needed, in 20 independent units. To "
+        "target, a site and space for a control site are needed, in 10 independent units. To "
         "enlarge it, add test records to the data."
     )
     assert words.unmeasured_sentence(pd.DataFrame([row | {"effect": 0.1}]), ENLARGE) == ""

@@ -249,7 +249,7 @@ def test_soft_masked_bases_are_n_if_trained_so(genome, tmp_path):
     (tmp_path / "edge.bed").write_text("chr1\t50\t70\t.\t0\t-\n")
     ((_, letters),) = texts(tmp_path / "edge.bed", genome, policy=HARD)
     assert letters == turned(masked["chr1"][50:70])
-    assert texts(genome, policy=SequencePolicy(DNA, "keep")) == list(CHROMOSOMES.items())
+    assert texts(genome, policy=SequencePolicy(DNA)) == list(CHROMOSOMES.items())
 
 
 def test_gaps_are_removed_if_trained_so(tmp_path):

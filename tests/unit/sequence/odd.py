@@ -63,12 +63,6 @@ def annotations(path: Path, fields: Fields = PLAIN) -> dict[str, dict[str, Any]]
     }
 
 
-def masked(path: Path) -> list[list[list[int]]]:
-    """Return the intervals of lower case."""
-    found = records(path, SequencePolicy(DNA, "keep"))
-    return [record.masked.tolist() for record in found if record.masked is not None]
-
-
 class Odd(NamedTuple):
     """One file.
 

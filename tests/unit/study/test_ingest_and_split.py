@@ -283,6 +283,18 @@ def test_split_reports_clusters(split_by, two_classes, caplog):
     assert table["split"]["n0"] == table["split"]["copy"]
 
 
+def test_split_warns_of_few_units(split_by, caplog):
+    split_by(f'kind = "group"\n{FRACTIONS}', header="group=")
+    assert caplog.messages[-1] == (
+        "few groups in test: 1 with label 0, 1 with label 1, 1 with any record. With sites in "
+        "fewer than 10, the effect of a motif is not measured, or its interval is too narrow. For "
+        "more, increase test_fraction in [split], or add records"
+    )
+    caplog.clear()
+    split_by('kind = "cluster"\ntest_fraction = 0.5')
+    assert not caplog.messages
+
+
 def test_clusters_that_share_a_value_stay_together(split_by):
     table = split_by('kind = "cluster"\ncolumn = "family"', targets=True).table
     assert set(table["reason"]) == {

@@ -117,7 +117,7 @@ def test_exhausted_memory_error_has_a_hint(study, monkeypatch):
     def exhausted(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr(training.loop, "train", exhausted)
+    monkeypatch.setattr(training, "Trainer", exhausted)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")  # of several processes
     message = r"out of memory at training\.batch_size = 8: MemoryError\. Try .*, or start fewer"
     with pytest.raises(TrainingError, match=message) as caught:

@@ -202,8 +202,12 @@ def corpus(two_classes):
     return build_corpus(files, two_classes / "corpus", RecordRules(DNA))
 
 
+def data_of(run, corpus, split_sha256="5" * 64):
+    return SimpleNamespace(run=run, corpus=corpus, split_sha256=split_sha256)
+
+
 def test_provenance_describes_data_settings_and_code(run, corpus, two_classes):
-    found = resume.provenance_of(run, corpus, "5" * 64, device="cpu", processes=2, threads=3)
+    found = resume.provenance_of(data_of(run, corpus), device="cpu", processes=2, threads=3)
     assert json.loads(json.dumps(found)) == found
     assert [(each["path"], each["sha256"]) for each in found["data"]] == [
         (str(path), sha256_of(path)) for path in (two_classes / "p.fa", two_classes / "n.fa")
@@ -221,7 +225,7 @@ def test_fingerprint_changes_with_what_affects_weights(run, corpus, monkeypatch)
 
     def print_of(split_sha256="5" * 64, processes=1, corpus=corpus, **changes):
         changed = run.model_copy(update=changes)
-        return resume.fingerprint_of(changed, corpus, split_sha256, processes)
+        return resume.fingerprint_of(data_of(changed, corpus, split_sha256), processes)
 
     def changed(section, **values):
         return {section: getattr(run, section).model_copy(update=values)}
@@ -247,7 +251,7 @@ def test_fingerprint_changes_with_weights_of_parent(run, corpus, tmp_path):
     for weights in ("a", "b", "b"):
         entries["weights_sha256"] = 64 * weights
         (tmp_path / "provenance.json").write_text(json.dumps(entries))
-        prints.add(resume.fingerprint_of(run, corpus, "5" * 64, 1))
+        prints.add(resume.fingerprint_of(data_of(run, corpus), 1))
     assert len(prints) == 2
 
 
@@ -258,7 +262,7 @@ def test_fingerprint_changes_with_source_of_module(run, corpus, tmp_path, monkey
     prints = set()
     for text in ("1\n", "2\n", "2\n"):
         (tmp_path / "fingerprinted.py").write_text(text)
-        prints.add(resume.fingerprint_of(run, corpus, "5" * 64, 1))
+        prints.add(resume.fingerprint_of(data_of(run, corpus), 1))
     assert len(prints) == 2
 
 

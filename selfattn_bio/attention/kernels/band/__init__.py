@@ -100,27 +100,21 @@ def _check(inputs: AttentionInputs) -> None:
     Positions can change the shapes and types of the tensors after the checks of `prepare`.
     """
     q, bias = inputs.q, inputs.terms.bias
-    dtype = computed_in(q.dtype)
-    for name, x, needed in (
-        ("q", q, dtype),
-        ("k", inputs.k, dtype),
-        ("v", inputs.v, dtype),
-        ("bias", bias, torch.float32),
-    ):
-        if x is not None and (x.dtype != needed or x.device.type != "cpu"):
+    heads, expected = q.shape[1], (computed_in(q.dtype), q.shape, "cpu")
+    for name, x in (("q", q), ("k", inputs.k), ("v", inputs.v)):
+        if (x.dtype, x.shape, x.device.type) != expected:
             raise ValueError(
-                f"{name} is {x.dtype} on {x.device}; expected "
-                f"{str(needed).removeprefix('torch.')} on the CPU"
+                f"{name} has type {x.dtype} and shape {tuple(x.shape)} on {x.device}; expected "
+                f"{expected[0]} and {tuple(q.shape)} on the CPU"
             )
-    for name, x in (("k", inputs.k), ("v", inputs.v)):
-        if x.shape != q.shape:
-            message = f"{name} has shape {tuple(x.shape)}; expected that of q, {tuple(q.shape)}"
-            raise ValueError(message)
     if bias is not None and (
-        bias.dim() != 2 or bias.shape[0] != q.shape[1] or bias.shape[1] % 2 == 0
+        (bias.dtype, bias.dim(), len(bias), bias.device.type) != (torch.float32, 2, heads, "cpu")
+        or bias.shape[1] % 2 == 0
     ):
-        message = f"bias has shape {tuple(bias.shape)}; expected (H, 2 M + 1) with H = {q.shape[1]}"
-        raise ValueError(message)
+        raise ValueError(
+            f"bias has type {bias.dtype} and shape {tuple(bias.shape)} on {bias.device}; expected "
+            f"torch.float32 and (H, 2 M + 1) with H = {heads} on the CPU"
+        )
 
 
 def encode(inputs: AttentionInputs, layers: Sequence[Any], x: Tensor) -> Tensor:
