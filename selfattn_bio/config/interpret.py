@@ -159,7 +159,8 @@ class Interpret(Section):
     database: str = Field(
         NO_DATABASE,
         description=f"{', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, for "
-        "proteins to MEME text, prosite.dat or the classes of ELM, or none; for RNA a path or none",
+        "proteins to MEME text, prosite.dat or the classes of ELM, or none; for RNA a path or none"
+        "; with motif_scores in [stack], another database trains the model again",
     )
     targets: Different[Listed[tuple[str, ...] | None]] = Field(None, min_length=1)
     max_sequences: Positive = 3000

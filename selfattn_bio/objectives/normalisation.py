@@ -14,9 +14,8 @@ LEVELS = 101  # quantiles of each column that are stored
 
 def are_skewed(numbers: Array) -> bool:
     """Return whether numbers (n,) are above 0 and much more skewed than their logarithms."""
-    if numbers.min() <= 0:
-        return False
-    return bool(skew(numbers) > max(SKEWED, 2 * abs(skew(np.log2(numbers)))))
+    is_log = numbers.min() > 0 and skew(numbers) > max(SKEWED, 2 * abs(skew(np.log2(numbers))))
+    return bool(is_log)
 
 
 def size_factors(values: Array, place: str) -> Array:

@@ -182,13 +182,11 @@ def _outlook(upward: pd.Series, seeds: int) -> str:
     More steps may help if a line through the values of the second half rises significantly.
     """
     late = upward[upward.index >= upward.index[-1] / 2]
-    gain, p = 0.0, 1.0
-    if len(late) > 2:  # a line through two points has no uncertainty
-        line = linregress(late.index, late, alternative="greater")
-        gain, p = line.slope * np.ptp(late.index), line.pvalue
+    # a line through two points has no uncertainty, and smaller differences are not shown
+    is_curve = len(late) > 2 and np.ptp(late) >= 0.001
+    p = linregress(late.index, late, alternative="greater").pvalue if is_curve else 1.0
     hints = {
-        "with more steps ([training] max_steps; it improved by "
-        f"{figure(gain)} in the second half)": p < RISES and round(gain, 3) > 0,
+        "with more steps ([training] max_steps)": p < RISES,
         "as the mean of several trainings ([training] seeds = 3)": seeds == 1,
     }
     advice = " or ".join(hint for hint, applies in hints.items() if applies)

@@ -64,9 +64,8 @@ class Leakage(TableResult):
         if failed := self.summary["failed"]:
             more = f" ({len(failed) - 1} more limits exceeded)" if len(failed) > 1 else ""
             hint = (
-                'In [split] of the run file, write kind = "cluster", or for a genome "chromosome" '
-                'or "region", which keep similar and overlapping records together '
-                "(docs/leakage.md); or raise the limit in [audit]"
+                'In [split] of the run file, write kind = "cluster" (similar records), or for a '
+                'genome "chromosome" or "region" (docs/leakage.md); or raise the limit in [audit]'
             )
             raise LeakageError(failed[0] + more, place=self.split, hint=hint)
 

@@ -152,8 +152,11 @@ class StudyResults:
         runs = self.run, self.read(self.files, "run_file", read_run_file)
         # the training replaces precision "auto"
         precision = {"training": {"precision"}}
-        wanted, trained = (run.model_dump(include={*LEARNT}, exclude=precision) for run in runs)
-        if edited := [name for name in LEARNT if wanted.get(name) != trained.get(name)]:
+        learnt: dict[str, Any] = dict.fromkeys(LEARNT, True)
+        if "motif_scores" in self.run.stack.parts:
+            learnt["interpret"] = {"database"}
+        wanted, trained = (run.model_dump(include=learnt, exclude=precision) for run in runs)
+        if edited := [name for name in learnt if wanted.get(name) != trained.get(name)]:
             again = f"run `{self.command(self.files, 'model')}` again, or undo the change"
             LOG.warning(f"[{'], ['.join(edited)}] changed after the training: {again}")
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from selfattn_bio.config import SplitValues
 from selfattn_bio.display import counted, did_you_mean, shortened
@@ -46,7 +45,6 @@ NEGATIVE_WORDS = (
 MOST_CLASSES = 100  # maximum number of classes of sequences
 MOST_LABELS = 12  # maximum number of labels of positions
 MOST_NUMBERED = 10  # maximum number of different whole numbers that are classes, not a regression
-FAR = 5  # robust standard deviations from the median, beyond which tails are heavy
 INFINITE = {"inf", "-inf", "Inf", "-Inf"}
 SHOWN = 6  # values of a column in a message
 SPLIT_HINT = (
@@ -386,9 +384,7 @@ def _numeric(
     """Recognise a column of numbers, without gaps if `is_complete`; None for row numbers."""
     distinct, total = sorted(set(numbers.values())), values.total()
     every = np.array([numbers[text] for text in values.elements()])
-    is_skewed = are_skewed(every)
-    tails = () if is_skewed else _heavy_tails(name, every)
-    regression = TargetColumn(name, "regression", "numbers", notes=tails, is_skewed=is_skewed)
+    regression = TargetColumn(name, "regression", "numbers", is_skewed=are_skewed(every))
     if not all(number.is_integer() for number in distinct):
         return regression
     if distinct == [0, 1] and not is_complete:
@@ -410,24 +406,7 @@ def _numeric(
         return TargetColumn(name, "multiclass", f"{len(distinct)} classes", notes=(note,))
     note = f"{values_are} numbers to predict; for classes, write kind = 'multiclass' and "
     note += f"column = {name!r} in [objective]"
-    return replace(regression, notes=(note, *tails))
-
-
-def _heavy_tails(name: str, numbers: NDArray[np.float64]) -> tuple[str, ...]:
-    """Return a message that counts the numbers far from the median, if there are any.
-
-    The robust standard deviation is 1.4826 times the median distance to the median, the standard
-    deviation of normal numbers. If most numbers are equal, it is 0, and there is no message.
-    """
-    away = np.abs(numbers - np.median(numbers))
-    far = int((away > FAR * 1.4826 * np.median(away)).sum())
-    if not far or not np.median(away):
-        return ()
-    return (
-        f"column {name!r}: more than {FAR} robust standard deviations from the median: "
-        f"{counted(far, 'value')} of {len(numbers):,}; prefer rank metrics, such as Spearman's rho "
-        "in the report",
-    )
+    return replace(regression, notes=(note,))
 
 
 def _positive_word(values: Counter[str]) -> str:

@@ -135,10 +135,10 @@ class Contents:
     def clusters(self) -> tuple[float, list[int]]:
         """Return the similarity of a split by clusters, and the cluster of each sequence.
 
-        Intervals and variants of one sequence have no clusters.
+        Intervals and variants of one sequence are each alone.
         """
         if self.are_variants or not self.letters:
-            return SIMILARITY[self.alphabet.family], []
+            return SIMILARITY[self.alphabet.family], list(range(len(self.files)))
         return suitable_clusters(self.letters, self.alphabet)
 
     @property

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 CLASS_FILES = "For one file per class, give `targets` TABLE (see docs/commands.md)"
 STACK = comment("Simple models to combine with the network, set by the recipe (docs/stacking.md).")
+AS_LOGS = ", as logarithms of skewed numbers (to undo it, remove normalisation in [objective])"
 WIDE = 4  # above this ratio of lengths, length may separate the classes
 
 
@@ -206,10 +207,8 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
     column = f"column{'s' * (len(targets) > 1)} {names}"
     found = f"{targets[0].what} in {column}"
     if targets[0].kind == "regression":
-        found = f"regression on {column}"
-        if all(target.is_skewed for target in targets):
-            found += ", whose logarithms are learned because the numbers are skewed (to undo it, "
-            found += "remove normalisation from [objective])"
+        are_logs = all(target.is_skewed for target in targets)
+        found = f"regression on {column}{AS_LOGS if are_logs else ''}"
     if targets[0].kind == "binary" and len(targets[0].positive) == 1:
         found += f"; {targets[0].positive[0]!r} is the positive class"
     if len(targets) > 1 and contents.columns and not request.columns:

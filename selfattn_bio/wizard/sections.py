@@ -7,7 +7,6 @@ it does not set follows from the records and the objective.
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -92,14 +91,11 @@ def spread(contents: Contents) -> str:
 def find_groups(columns: Mapping[str, Texts]) -> str:
     """Return the column whose values repeat as groups do, such as genes; empty if there is none.
 
-    Columns with a name of groups are preferred, then those with fewer groups. Other columns must
-    have words, not numbers.
+    It has a name of groups; of several, the one with fewest groups is returned.
     """
     sizes = {name: len({*texts} - {None}) for name, texts in columns.items()}
     fit = [name for name, texts in columns.items() if MIN_GROUPS <= sizes[name] <= len(texts) / 2]
-    named = [name for name in fit if GROUP_NAME.search(name)]
-    words = [name for name in fit if re.search("[A-Za-z]", next(filter(None, columns[name])))]
-    return min(named or words, key=sizes.__getitem__, default="")
+    return min(filter(GROUP_NAME.search, fit), key=sizes.__getitem__, default="")
 
 
 def split_lines(
@@ -163,7 +159,7 @@ def _are_parts(chromosomes: Sequence[str | None], groups: Sequence[str | None]) 
 def _groups(contents: Contents, unused: Mapping[str, Texts]) -> tuple[str, Sequence[str | None]]:
     """Return the column of groups, and the group of each record; none if there is no column."""
     others = find_groups(unused)
-    if GROUP_NAME.search(others) and not any(contents.groups):
+    if others and not any(contents.groups):
         return others, [None if is_missing(text) else text for text in unused[others]]
     return "group", contents.groups
 
@@ -175,14 +171,13 @@ def _split_of_related(
     reasons: list[str],
 ) -> tuple[list[str], str]:
     """Write a split by groups, by clusters or at random, and describe it with the reasons."""
-    (group, groups), others = _groups(contents, unused), find_groups(unused)
+    group, groups = _groups(contents, unused)
     groups = [*groups, *[None] * (len(is_known) - len(groups))]  # of generated negatives
     number = len(set(groups) - {None})
     lacking = list(itertools.compress(groups, is_known)).count(None)
     similarity, clusters = contents.clusters
-    is_protein = contents.alphabet.name == "protein"
+    is_protein = contents.alphabet.name == "protein" and not contents.are_variants
     are_related = is_protein or len(set(clusters)) < len(set(contents.keys))
-    are_small = _can_be_joined(contents, [None] * len(groups))
     are_joined = number >= MIN_GROUPS and are_related and _can_be_joined(contents, groups)
     if number >= MIN_GROUPS and not lacking and not are_joined:
         note = f"{number:,} groups; the records of a group stay together"
@@ -193,7 +188,11 @@ def _split_of_related(
         note += "than in training, give your own split (docs/own_split.md)"
         lines = [setting("kind", "random", note)]
         words = "at random, because all records are similar, as variants of one sequence"
-    elif is_protein or any(contents.ends) or (are_related and are_small):
+    elif (
+        is_protein
+        or any(contents.ends)
+        or (are_related and _can_be_joined(contents, [None] * len(groups)))
+    ):
         note = "keeps close relatives of training records out of test, a column of families "
         note += "also distant ones"
         lines = [setting("kind", "cluster", f"{note} (docs/leakage.md)")]
@@ -218,20 +217,12 @@ def _split_of_related(
     because = f", because {' and '.join(reasons)}" if reasons else ""
     size = counted(round(FRACTION * sum(is_known)), "record")
     words += f"{because}; valid and test have about {size} each"
-    if others and not number:
-        words += (
-            f". Column {others!r} has {len(set(unused[others]))} different values: if records with "
-            f"the same value are similar, write in [split] {setting('kind', 'group')} and "
-            f"{setting('column', others)}"
-        )
     return ["[split]", *map(comment, reasons), *lines], words
 
 
 def _can_be_joined(contents: Contents, groups: Sequence[str | None]) -> bool:
     """Return whether clusters of sequences that share a group are still small."""
     _, clusters = contents.clusters
-    if not clusters:
-        return False
     joined = bundles_of(pd.DataFrame({"id": contents.ids}), clusters, list(groups))
     return bool(np.bincount(joined).max() < FRACTION * len(joined))
 

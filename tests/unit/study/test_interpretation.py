@@ -360,3 +360,12 @@ def test_run_file_edited_after_training_is_reported(study, caplog):
         caplog.clear()
         command()
         assert line in caplog.text
+
+
+def test_another_database_of_a_stack_is_reported(study, caplog):
+    interpret = study.task.interpret.model_copy(update={"database": "jaspar:plants"})
+    stack = study.task.stack.model_copy(update={"parts": ("motif_scores",)})
+    with_section(study, interpret=interpret).warn_if_edited()
+    assert "changed after" not in caplog.text
+    with_section(study, interpret=interpret, stack=stack).warn_if_edited()
+    assert "[stack], [interpret] changed after the training" in caplog.text

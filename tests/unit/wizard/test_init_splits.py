@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import run
-from init_files import both, ingested, made, write
+from init_files import both, ingested, made, table, write
 
 
 @pytest.mark.parametrize("step", [50, 30])
@@ -55,3 +55,11 @@ def test_one_large_cluster_of_dna_is_named(here, capsys):
     assert (
         "at random, because one cluster has most of the similar records" in capsys.readouterr().out
     )
+
+
+def test_skewed_numbers_are_learned_as_logarithms(here, capsys):
+    rng = np.random.default_rng(0)
+    task = made(table(half_life=lambda *_: rng.lognormal(), number=300))
+    assert task.objective.normalisation == "log2"
+    assert "'half_life', as logarithms of skewed numbers (to undo it, " in capsys.readouterr().out
+    assert made(table(half_life=lambda *_: rng.normal())).objective.normalisation == "none"
