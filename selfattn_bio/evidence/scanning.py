@@ -51,10 +51,10 @@ def hits(
     `hits("motifs.meme", ["TTTATCGATAGG"])` returns one row for each motif and position in the
     string. Patterns and consensus sequences, also of files of ELM and PROSITE, match exactly,
     whatever their p-value: each letter is one of those of its position. A matrix of probabilities
-    has any match with a p-value below `hit_p`. An unknown letter, such as N or X, scores as the worst letter of its position, so
-    that it never matches a pattern, except where any letter does. A pattern that begins with `^`
-    (`<` in PROSITE) matches at the start of a sequence only, and one that ends with `$` (`>`) at
-    its end only.
+    has any match with a p-value below `hit_p`. An unknown letter, such as N or X, scores as the
+    worst letter of its position, so that it never matches a pattern, except where any letter does.
+    A pattern that begins with `^` (`<` in PROSITE) matches at the start of a sequence only, and one
+    that ends with `$` (`>`) at its end only.
 
     Parameters
     ----------
@@ -65,8 +65,9 @@ def hits(
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     hit_p
-        p-value threshold of matrices, in (0, 1). The p-value is the probability that a random sequence scores at
-        least as high, with equally frequent bases, or with residues as frequent as in Swiss-Prot.
+        p-value threshold of matrices, in (0, 1). The p-value is the probability that a random
+        sequence scores at least as high, with equally frequent bases, or with residues as frequent
+        as in Swiss-Prot.
     alphabet
         dna, rna, ssdna (one strand of DNA) or protein. By default that of the motifs, and dna for
         a mapping, but rna for motifs of DNA if the first sequences have U and no T.
@@ -116,11 +117,10 @@ def hits(
             f"{lost[0]}, whose best match has p = {best[lost[0]]:.2g}. Raise hit_p"
         )
     chunks = _chunks(_records(sequences, letters))
-    by_limit = {p: {n: ppms[n] for n in limits if limits[n] == p} for p in set(limits.values())}
     tables = [
-        _of(chunk, own, num_sites, forms, p, letters)
+        _of(chunk, {n: ppms[n] for n in limits if limits[n] == p}, num_sites, forms, p, letters)
         for chunk in chunks
-        for p, own in by_limit.items()
+        for p in set(limits.values())
     ]
     found = [table for table in tables if len(table)]
     if not found:
