@@ -60,7 +60,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         ("performance", "thresholds (0.377 for the model); those at 0.5 use a threshold of 0.5."),
         ("performance", "bootstrap intervals over 80 records, 50 resamples"),
         ("performance", "if perfectly calibrated), calibration slope"),
-        ("motifs", f"(effect of at most {words.MINUS}0.1, q below 0.05, interval below 0)."),
+        ("motifs", "(both by at least 0.1 log-odds, intervals below 0)."),
         ("motifs", "Matches are from JASPAR 2026 CORE, insects"),
         ("motifs", "cannot be below 0.001"),
         ("motifs", "computed after adding 1/2 to each of the four counts."),
