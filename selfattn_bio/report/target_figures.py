@@ -154,9 +154,8 @@ def _extremes(values: dict[str, float], metric: str) -> str:
 def multilabel_figures(objective: Multilabel, tested: Tested) -> list[Drawing]:
     """Draw AUROC and AUPRC of each label."""
     fractions = {
-        name: float(np.nanmean(values)) if np.isfinite(values).any() else None
-        for name in objective.section.columns
-        for values in [tested.numbers(name)]
+        name: of["positives"] / of["n"] if of["n"] else None
+        for name, of in tested.outputs("model").items()
     }
     return [
         by_output(tested, "auroc", "label", dict.fromkeys(fractions, 0.5)),

@@ -210,6 +210,8 @@ def test_effects_are_below_the_name_of_their_output(ax):
         ([0.5, 0.6, 0.70, 0.74, 0.65, 0.60], False),
         ([0.5, 0.8, 0.8, 0.8001, 0.8002, 0.8003], False),  # no difference in the figures shown
         ([0.5, 0.6], False),  # too few
+        # rises in the second half, but is flat at its end
+        ([0.744, 0.883, 0.929, 0.955, 0.9609, 0.9617, 0.9634, 0.9627, 0.9631, 0.9633], False),
     ],
 )
 def test_more_steps_are_advised_while_validation_rises(values, more):
@@ -218,7 +220,7 @@ def test_more_steps_are_advised_while_validation_rises(values, more):
     assert _outlook(upward, 3) == (
         f"It may be better {steps}."
         if more
-        else "It did not clearly improve in the second half of the training."
+        else "It did not clearly improve at the end of the training."
     )
     seeds = "as the mean of several trainings ([training] seeds = 3)."
     assert _outlook(upward, 1) == f"It may be better {f'{steps} or ' if more else ''}{seeds}"
