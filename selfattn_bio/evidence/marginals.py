@@ -409,7 +409,7 @@ def extremes(name: str, effects: Floats) -> dict[str, float]:
     halves = [effects[:, start::2].mean(axis=1) for start in starts]
     measured = []
     for half, other in (halves, halves[::-1]):
-        direction = np.sign(half[np.abs(half).argmax()])
-        order = (direction * half).argsort()
+        # from the weakest to the strongest, in the direction of the strongest
+        order = (half * half[np.abs(half).argmax()]).argsort()
         measured.append(other[order[[0, -1]]])
     return dict(zip(compared(name)[2:], np.mean(measured, axis=0), strict=True))
