@@ -71,6 +71,8 @@ REQUIRED = ("enrichment_p", "matched_p", "effect_p")
 NULL_P = 0.05  # fraction of permuted motifs that may have a larger necessity
 # loss of score at the hits: minus that at control sites, and the loss alone
 USES = ("effect", "necessity")
+# values of `lacks` of a motif whose effect is shown
+NOT_ENRICHED = ("enrichment not shown", "no enrichment over matched records")
 
 
 def tested(name: str) -> tuple[str, str]:
@@ -260,9 +262,9 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
         return ""
     reasons = []
     if not row["enrichment_q"] < significance:  # also true if missing
-        reasons.append("enrichment not shown")
+        reasons.append(NOT_ENRICHED[0])
     elif not row["matched_q"] < significance:
-        reasons.append("no enrichment over matched records")
+        reasons.append(NOT_ENRICHED[1])
     smallest = min(row["effect"], row["necessity"], key=abs)
     ends = [row[f"{name}_{end}"] for name in USES for end in ("low", "high")]
     if pd.isna(row["effect_q"]):

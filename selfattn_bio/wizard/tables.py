@@ -119,6 +119,13 @@ def sequence_column_of(
         for option, name in wanted.items():
             if name and name not in (head := heads.get(path, {})):
                 raise RunFileError(no_column(name, option, head), place=path)
+        if name := request.sequence_column:
+            chosen = heads[path][name]
+            fit = [other for other, texts in heads[path].items() if are_sequences(texts)]
+            # if some are sequences, the reader names the line of a wrong letter
+            if fit and not (_are_letters(chosen) or any(are_sequences([text]) for text in chosen)):
+                message = f"column {name!r} (`sequence_column`) does not hold sequences"
+                RunFileError.fail(message, path, f"These columns do: {', '.join(fit)}")
         if names.get(path) != names.get(paths[0] if paths[0] in names else path):
             message = (
                 f"the sequences are in column {names[path]!r} here and in column "
