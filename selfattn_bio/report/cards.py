@@ -8,7 +8,6 @@ the page draws the maps, so that a reader can choose record and layer.
 from __future__ import annotations
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
-from selfattn_bio.display import position_range
+from selfattn_bio.evaluation.units import MIN_UNITS
 from selfattn_bio.evidence.positions import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.evidence.verdicts import NULL_P, shortfall
@@ -34,11 +33,13 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
-UNTESTED = {  # a test that has a result if records are enough, and why this one may have none then
-    "null_p": ("effect_q", "only motifs that pass the other tests are compared"),
-    "stability": ("effect_q", "the model has one network"),
-    "window_q": ("position_q", "records are short"),
-    "strand_q": ("position_q", "the motif is palindromic"),
+UNTESTED = {  # records with a site that a test needs, and why it may have no result then
+    "null_p": (0, "only motifs that pass the other tests are compared"),
+    "stability": (0, "the model has one network"),
+    "sufficiency_q": (MIN_RECORDS, f"sites are in fewer than {MIN_UNITS} independent units"),
+    "position_q": (MIN_SITES, f"permuted motifs match elsewhere in fewer than {MIN_SITES} records"),
+    "window_q": (MIN_SITES, "records are short"),
+    "strand_q": (MIN_SITES, "the motif is palindromic"),
 }
 Words = Callable[..., str]  # about a test, from its name
 Lines = list[tuple[str, str, Any]]  # required column, question, function of answer and text
@@ -144,13 +145,13 @@ def findings(
 
 def _why_untested(row: Mapping[Any, Any], column: str) -> str:
     """Return why a test has no result: too few records if so, which a user can change."""
-    other, reason = UNTESTED.get(column, (column, ""))
-    if pd.notna(row[other]):
-        return reason
-    needed = MIN_SITES if other == "position_q" else MIN_RECORDS
-    is_of_positives = other != "effect_q" and pd.isna(row["difference"])
-    records = "positives" if is_of_positives else "records"
-    return f"at least {needed} independent test {records} must have a site"
+    if column in ("effect_q", "stability") and pd.isna(row["effect_q"]):
+        return words.unmeasured_reason(row)
+    has_places = column != "window_q" or pd.notna(row["position_q"])
+    needed, reason = UNTESTED[column if has_places else "position_q"]
+    kind = tables.described(row)
+    found = row[f"{kind}_with_hit"]
+    return f"{found:.0f} test {kind} have a site; {needed} are needed" if found < needed else reason
 
 
 def _of_labels(row: Mapping[Any, Any], matched: str, answer: Words, q: Words) -> Lines:
@@ -230,6 +231,7 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
 
     The window is given in the run file, or it is the fullest one.
     """
+    kind = tables.described(row)
     compared = (
         "in this window, the fullest of all. It is compared with the fullest window of as many "
         "hits of permuted motifs"
@@ -243,29 +245,16 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
             answer("position"),
             "Positions of the best hits compared with those of permuted motifs: "
             f"{q('position')}.")),
-        ("window_q", f"Is the middle of its sites enriched at {window_name(row)}?", lambda: (
+        ("window_q", f"Is the middle of its sites enriched in {tables.window_name(row)}?", lambda: (
             answer("window"),
-            f"{row['window_hits']:.0f} best hits are {compared}; {q('window')}.")),
+            f"{row['window_hits']:.0f} of {row[f'{kind}_with_hit']:.0f} best hits are {compared}; "
+            f"{q('window')}.")),
         ("strand_q", "Does it prefer a strand?", lambda: (
             answer("strand"),
             f"{words.percent(row['strand_plus'])} of the best hits are on the + strand "
             f"({words.percent(row['strand_low'])} to {words.percent(row['strand_high'])}); "
             f"{q('strand')}.")),
     ]  # fmt: skip
-
-
-def window_name(row: Mapping[Any, Any]) -> str:
-    """Name the tested window for readers, as `position_range`; `one position` without a window.
-
-    A window is at the end if no site can have its middle closer to the end.
-    """
-    start, end = row["window_start"], row["window_end"]
-    if pd.isna(start):
-        return "one position"
-    if start < 0:
-        width = len(re.sub(r"\[\w+\]", "X", row["consensus"]))
-        return position_range(start, end - 1, (width - 1) // 2)
-    return position_range(start + 1, end)
 
 
 def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple[str, str]]:

@@ -67,10 +67,11 @@ MOTIFS = table_of(
     **{"marginal_position_weakest": 0.3, "marginal_position_strongest": 1.15},
     **{"marginal_strand_weakest": 0.35, "marginal_strand_strongest": 0.45},
     marginal_strand_q=0.2,
+    **{"matched_q": [2e-18, 0.5, 0.5], "matched_odds_ratio": [17.31, 1.1, 1.1]},
 )
 OF_FIRST = {  # evidence that only the first motif has
     "other_matches": "BEAF-32 (MA0529.3)",
-    **{"matched_p": 1e-18, "matched_q": 2e-18, "matched_odds_ratio": 17.31},
+    "matched_p": 1e-18,
     **{"sufficiency": 0.02, "sufficiency_low": -0.03, "sufficiency_high": 0.07},
     **{"sufficiency_p": 0.4, "sufficiency_q": 0.4, "stability": 0.5},
     **{"position_p": 0.01, "position_q": 0.02, "window_start": -31, "window_end": -25},

@@ -12,14 +12,16 @@ from small_results import TASK
 
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.evidence.verdicts import shortfall
-from selfattn_bio.report import cards, plots
+from selfattn_bio.report import cards, plots, tables
 from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows
 from selfattn_bio.report.figures import alone_note
 from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"
 PERMUTED, ENOUGH = "Does it use it more than permuted motifs?", "Is one site sufficient?"
-WINDOW = "Is the middle of its sites enriched at positions 31 to 26 from the end?"
+POSITION = "Does it prefer a position?"
+MATCHED = "Also compared with negatives matched for GC content and length?"
+WINDOW = "Is the middle of its sites enriched in positions 31 to 26 from the end?"
 STRAND = "Does it prefer a strand?"
 DIFFERENT = "Is expression different in records with a site?"
 
@@ -45,18 +47,17 @@ def lines_of(row, **changes):
 
 def test_cards_show_answer_interval_and_q_per_question(rows):
     found = lines_of(rows[0])
-    matched = "Also compared with negatives matched for GC content and length?"
-    assert list(found)[:2] == [ENRICHED, matched]
+    assert list(found)[:2] == [ENRICHED, MATCHED]
     for question, answer, figures in (
         (ENRICHED, YES, "30 of 40 positives, 2 of 40 negatives: odds ratio 19; q = 3e-20."),
         (ENRICHED, YES, "so it may differ from the consensus."),
-        (matched, YES, "Odds ratio 17; q = 2e-18."),
+        (MATCHED, YES, "Odds ratio 17; q = 2e-18."),
         (USED, YES, "Shuffling its sites lowers log-odds by 0.91. Effect of the sites, compared "),
         (USED, YES, ": +0.81 (+0.62 to +1.01), 32 records; q = 0.002."),
         (PERMUTED, YES, "Shuffling its sites lowers log-odds by 0.91. For 95 % of 20 "),
         (PERMUTED, YES, "in random order, it lowers log-odds by 0.12 at most; p = 0.048."),
         (ENOUGH, NO, f"+0.02 ({MINUS}0.03 to +0.07), compared with its shuffled bases; q = 0.4."),
-        (WINDOW, YES, "9 best hits are in this window, the fullest of all. It is compared with "),
+        (WINDOW, YES, "9 of 30 best hits are in this window, the fullest of all. It is compared "),
         (WINDOW, YES, "; q = 0.008."),
         (STRAND, NO, "60 % of the best hits are on the + strand (41 % to 77 %)"),
         (STRAND, NO, "; q = 0.3."),
@@ -67,7 +68,7 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
     given = TASK.interpret.model_copy(update={"window": (-31, -25)})
     of_given = findings(rows[0], TASK.model_copy(update={"interpret": given}))[0]
     assert [line.figures for line in of_given if line.question == WINDOW] == [
-        "9 best hits are there, 3.2 are expected from permuted motifs; q = 0.008."
+        "9 of 30 best hits are there, 3.2 are expected from permuted motifs; q = 0.008."
     ]
     exact = {"positives_with_consensus": 29.0, "negatives_with_consensus": 0.0}
     protein = lines_of(rows[0], **exact)[ENRICHED].figures
@@ -115,13 +116,20 @@ def test_permuted_motifs_with_the_reverse_effect(rows):
 
 
 def test_undecided_tests_are_named(rows):
-    last = rows[-1]
-    few = "(at least 30 independent test records must have a site)"
+    last = rows[-1] | {"effect_records": 34, "positives_with_hit": 34}
+    units = "(34 records with a site are in 7 of 12 clusters; 10 are needed)"
+    untested = findings(last, TASK)[1]
     networks = "Do all networks of the model use it?"
-    assert {f"{USED} {few}", f"{networks} {few}"} <= set(last["untested"])
-    positives = few.replace("records", "positives")
-    assert f"{ENOUGH} {positives}" in last["untested"]
-    assert f"{STRAND} {positives.replace('30', '10')}" in last["untested"]
+    assert {f"{USED} {units}", f"{networks} {units}"} <= set(untested)
+    assert f"{ENOUGH} (sites are in fewer than 10 independent units)" in untested
+    elsewhere = "(permuted motifs match elsewhere in fewer than 10 records)"
+    assert f"{POSITION} {elsewhere}" in untested
+    assert sum(elsewhere in line for line in untested) == 2  # and that of a window
+    few = findings(last | {"positives_with_hit": 9}, TASK)[1]
+    assert f"{ENOUGH} (9 test positives have a site; 30 are needed)" in few
+    assert f"{STRAND} (9 test positives have a site; 10 are needed)" in few
+    of_numbers = findings(last | NUMBER | {"effect_q": np.nan, "records_with_hit": 9}, TASK)[1]
+    assert f"{STRAND} (9 test records have a site; 10 are needed)" in of_numbers
     missing = dict.fromkeys(("stability", "window_q", "strand_q", "null_p"), np.nan)
     assert findings(rows[0] | missing, TASK)[1] == [
         f"{PERMUTED} (only motifs that pass the other tests are compared)",
@@ -129,11 +137,11 @@ def test_undecided_tests_are_named(rows):
         f"{WINDOW} (records are short)",
         f"{STRAND} (the motif is palindromic)",
     ]
-    assert [line.question for line in last["findings"]] == [ENRICHED]
-    _, untested = findings(last, TASK, "protein")
+    assert [line.question for line in last["findings"]] == [ENRICHED, MATCHED]
+    tested, untested = findings(last, TASK, "protein")
     assert not any(line.startswith(STRAND) for line in untested)
     assert any(
-        line.startswith("Also compared with negatives matched for length?") for line in untested
+        line.question == "Also compared with negatives matched for length?" for line in tested
     )
 
 
@@ -183,7 +191,7 @@ def test_window_positions_count_from_1():
     rows = [
         {"window_start": start, "window_end": end, "consensus": "SKL"} for start, end in windows
     ]
-    names = [cards.window_name(row) for row in rows]
+    names = [tables.window_name(row) for row in rows]
     positions = ["positions 1 to 10", "positions 100 to 109"]
     ends = ["positions 31 to 26 from the end", "the last 31 positions", "the last 11 positions"]
     assert names == [*positions, *ends, "one position"]
@@ -232,6 +240,7 @@ INCONCLUSIVE = {
     **{"necessity": 0.5, "necessity_low": 0.4, "necessity_high": 0.6, "difference": np.nan},
     **{"support_q": 0.01, "null_motifs": 20, "null_p": 1 / 21},
 }
+SHUFFLED = "score change from shuffling its sites"
 UNCLEAR = "unclear whether records with a site have higher or lower numbers"
 
 
@@ -244,15 +253,20 @@ UNCLEAR = "unclear whether records with a site have higher or lower numbers"
         ({"effect_q": 0.5}, "effect not shown"),
         ({"effect_q": np.nan}, "effect not measured"),
         ({"effect": 0.05}, "effect smaller than 0.1"),
-        ({"necessity": -0.05}, "effect smaller than 0.1"),
+        ({"necessity": -0.05}, f"{SHUFFLED} smaller than 0.1"),
+        ({"necessity_low": -0.1}, f"interval of the {SHUFFLED} includes 0"),
+        (
+            {"necessity": -0.5, "necessity_low": -0.6, "necessity_high": -0.4},
+            f"effect and {SHUFFLED} have opposite signs",
+        ),
         ({"effect_low": -0.1}, "interval of the effect includes 0"),
         ({"support_q": 0.06}, "not shown by all tests together"),
         ({"null_p": 0.2}, "permuted motifs have such effects"),
         ({"null_motifs": 12, "null_p": 1 / 13}, "too few sites of permuted motifs to compare with"),
         ({"enrichment_q": np.nan, "effect_q": 0.5}, "enrichment not shown; effect not shown"),
         (NUMBER | {"null_p": 0.5}, "permuted motifs have such effects"),
-        (NUMBER | {"necessity": -0.1}, "effect smaller than 0.2"),
-        (NUMBER | {"necessity_high": 0.1}, "interval of the effect includes 0"),
+        (NUMBER | {"necessity": -0.1}, f"{SHUFFLED} smaller than 0.2"),
+        (NUMBER | {"necessity_high": 0.1}, f"interval of the {SHUFFLED} includes 0"),
         (NUMBER | {"matched_difference": 1.25, "null_p": np.nan}, UNCLEAR),
     ],
 )
@@ -335,7 +349,9 @@ def test_outputs_without_support_have_their_numbers(results, page_text):
     notes = {name: f"of {name}, 12 seqlets" for name in ("liver", "heart", "brain")}
     own = replace(results, motifs=motifs, notes=notes)
     found = re.findall("<p><b>No supported motif.*?</p>", section_of(page_of(own), "motifs"))
-    first, second = (text.partition(". If its metrics")[0] for text in found)
+    first, second = (text.partition(". A class may")[0] for text in found)
+    absence = "A class may be recognised by the absence of the motifs of the others. If its"
+    assert absence in found[1]
     assert second == "<p><b>No supported motif of brain</b>: of brain, 12 seqlets"
     assert first.startswith(
         "<p><b>No supported motif of heart</b>: of heart, 12 seqlets. motif_02, 44 sites, "
