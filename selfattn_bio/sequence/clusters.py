@@ -15,7 +15,7 @@ import math
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -78,18 +78,20 @@ def cluster_records(
 
 
 def suitable_clusters(
-    letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet
-) -> tuple[float, list[int]]:
-    """Return the lowest similarity of `LOWER` whose clusters are all small, and the clusters.
+    letters: Sequence[NDArray[np.uint8]],
+    alphabet: Alphabet,
+    join: Callable[[Integers], Integers],
+) -> tuple[float, Integers]:
+    """Return the lowest similarity of `LOWER` whose joined clusters are all small, and these.
 
     If there is none, it is the default, as it always is for DNA and RNA.
     """
     lower = () if alphabet.is_nucleic else LOWER
     for similarity in (*lower, SIMILARITY[alphabet.family]):
-        clusters = cluster_records(letters, alphabet, similarity)
+        clusters = join(cluster_records(letters, alphabet, similarity))
         if np.bincount(clusters).max() < LARGE * len(letters):
             break
-    return similarity, clusters.tolist()
+    return similarity, clusters
 
 
 def components(num_records: int, first: Integers, second: Integers) -> Integers:

@@ -7,6 +7,7 @@ it does not set follows from the records and the objective.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +19,6 @@ from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.readers.table import is_missing
-from selfattn_bio.sequence.splits import bundles_of
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
 from selfattn_bio.wizard.contents import Contents
@@ -91,11 +91,19 @@ def spread(contents: Contents) -> str:
 def find_groups(columns: Mapping[str, Texts]) -> str:
     """Return the column whose values repeat as groups do, such as genes; empty if there is none.
 
-    It has a name of groups; of several, the one with fewest groups is returned.
+    It has a name of groups; of several, the one with fewest groups is returned. A record without a
+    value counts as a group. Lists of cross-references are no groups.
     """
     sizes = {name: len({*texts} - {None}) for name, texts in columns.items()}
     fit = [name for name, texts in columns.items() if MIN_GROUPS <= sizes[name] <= len(texts) / 2]
-    return min(filter(GROUP_NAME.search, fit), key=sizes.__getitem__, default="")
+    groups = [name for name in filter(GROUP_NAME.search, fit) if not _is_list(name, columns[name])]
+    return min(groups, key=lambda name: sizes[name] + columns[name].count(None), default="")
+
+
+def _is_list(name: str, texts: Texts) -> bool:
+    """Return whether a column has several cross-references in a cell: `PF00069;PF00433;`."""
+    is_reference = re.search("interpro|pfam", name, re.IGNORECASE)
+    return bool(is_reference) and any(re.search(r";.*\w", text or "") for text in texts)
 
 
 def split_lines(
@@ -175,10 +183,12 @@ def _split_of_related(
     groups = [*groups, *[None] * (len(is_known) - len(groups))]  # of generated negatives
     number = len(set(groups) - {None})
     lacking = list(itertools.compress(groups, is_known)).count(None)
-    similarity, clusters = contents.clusters
+    similarity, clusters = contents.clusters([None] * len(groups))
     is_protein = contents.alphabet.name == "protein" and not contents.are_variants
     are_related = is_protein or len(set(clusters)) < len(set(contents.keys))
-    are_joined = number >= MIN_GROUPS and are_related and _can_be_joined(contents, groups)
+    are_joined = number >= MIN_GROUPS and are_related and _are_small(contents, groups)
+    if are_joined:
+        similarity, _ = contents.clusters(groups)
     if number >= MIN_GROUPS and not lacking and not are_joined:
         note = f"{number:,} groups; the records of a group stay together"
         lines = [setting("kind", "group", note), setting("column", group)]
@@ -191,7 +201,7 @@ def _split_of_related(
     elif (
         is_protein
         or any(contents.ends)
-        or (are_related and _can_be_joined(contents, [None] * len(groups)))
+        or (are_related and _are_small(contents, [None] * len(groups)))
     ):
         note = "keeps close relatives of training records out of test, a column of families "
         note += "also distant ones"
@@ -220,11 +230,10 @@ def _split_of_related(
     return ["[split]", *map(comment, reasons), *lines], words
 
 
-def _can_be_joined(contents: Contents, groups: Sequence[str | None]) -> bool:
+def _are_small(contents: Contents, groups: Sequence[str | None]) -> bool:
     """Return whether clusters of sequences that share a group are still small."""
-    _, clusters = contents.clusters
-    joined = bundles_of(pd.DataFrame({"id": contents.ids}), clusters, list(groups))
-    return bool(np.bincount(joined).max() < FRACTION * len(joined))
+    _, clusters = contents.clusters(groups)
+    return bool(np.bincount(clusters).max() < FRACTION * len(clusters))
 
 
 def _unused_chromosomes(chromosomes: Sequence[str | None]) -> str:
