@@ -188,7 +188,7 @@ def _split_of_related(
     are_related = is_protein or len(set(clusters)) < len(set(contents.keys))
     are_joined = number >= MIN_GROUPS and are_related and _are_small(contents, groups)
     if are_joined:
-        similarity, _ = contents.clusters(groups)
+        similarity, clusters = contents.clusters(groups)
     if number >= MIN_GROUPS and not lacking and not are_joined:
         note = f"{number:,} groups; the records of a group stay together"
         lines = [setting("kind", "group", note), setting("column", group)]
@@ -212,6 +212,7 @@ def _split_of_related(
         if are_joined:
             lines.append(setting("column", group))
             words += f" and by column {group!r} ({number:,} groups)"
+        words += f", {counted(len(set(clusters)), 'cluster')}"
     else:
         hint = (
             'for related sequences "cluster" is better, for several records of each gene or '

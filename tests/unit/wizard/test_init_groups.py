@@ -48,8 +48,8 @@ def test_proteins_of_a_gene_and_of_a_cluster_stay_together(here, capsys):
     assert (split.kind, split.column, split.similarity) == ("cluster", "gene", 0.08)
     out = capsys.readouterr().out
     assert (
-        "by clusters of similar sequences (similarity 0.08) and by column 'gene' (80 groups);"
-        in out
+        "by clusters of similar sequences (similarity 0.08) and by column 'gene' (80 groups), 40 "
+        "clusters;" in out
     )
     records = ingested()[0]
     table = Study("my_task").splits.table
