@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Container
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -120,7 +120,7 @@ class Genome:
         if found is None:
             self._unknown(name)
         if found != name and not self._mapped:
-            LOG.warning(f"{self.path}: chromosome names differ; {name!r} is read as {found!r}")
+            LOG.warning(f"{self.path}: names differ; {name!r} is read as {found!r}")
             self._mapped = True
         return found
 
@@ -212,15 +212,21 @@ class Genome:
         GenomeError.fail(message, self.path, hint or other)
 
 
-def matching_name(name: str, known: Container[str]) -> str | None:
+def matching_name(name: str, known: Collection[str]) -> str | None:
     """Return the spelling of a chromosome name that is in `known`, or None.
 
-    If "chr2L" is known and "2L" is not, "2L" gives "chr2L".
+    If "chr2L" is known and "2L" is not, "2L" gives "chr2L". "P12345" gives "sp|P12345|A_MOUSE" if
+    this is the only known name with that part, and the other way round.
     """
     names = [name, name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"]
     if name in _MITOCHONDRION:
         names += _MITOCHONDRION
-    return next((each for each in names if each in known), None)
+    found = [each for each in names if each in known]
+    if not found:
+        parts = name.split("|")
+        found = [each for each in known if name in each.split("|") or each in parts]
+        return found[0] if len(found) == 1 else None
+    return found[0]
 
 
 def canonical_name(name: str) -> str:

@@ -215,7 +215,7 @@ def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:
 def _describe(clusters: Integers, by: str) -> int:
     """Report the number and sizes of clusters; return the number of records alone in theirs."""
     sizes = np.bincount(clusters)
-    alone = np.count_nonzero(sizes == 1)
+    alone = int(np.count_nonzero(sizes == 1))
     LOG.info(
         f"{counted(len(sizes), 'cluster')} {by}; the largest has {counted(sizes.max(), 'record')}, "
         f"and {alone:,} have only one"

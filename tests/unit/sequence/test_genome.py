@@ -70,7 +70,7 @@ plain = pytest.mark.parametrize("genome", ["plain"], indirect=True)
 )
 def test_other_names_are_resolved(genome, asked, found, caplog):
     assert [genome.resolve(asked), genome.resolve(asked)] == [found, found]
-    message = f"{genome.path}: chromosome names differ; {asked!r} is read as {found!r}"
+    message = f"{genome.path}: names differ; {asked!r} is read as {found!r}"
     assert caplog.messages == ([] if asked == found else [message])
 
 
