@@ -31,7 +31,7 @@ from selfattn_bio.attribution.readout import MappedSequence, read_maps, write_ma
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.data.corpus import PARTNER
-from selfattn_bio.display import counted, did_you_mean
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import check_replaceable, read_json, read_with, whole_folder
@@ -308,8 +308,7 @@ class Explanation:
             row = self.ids.index(name)
         if not isinstance(row, int | np.integer) or not -len(self) <= row < len(self):
             raise ArgumentError(
-                f"there is no sequence {row!r}; pass an id, or a number from 0 to {len(self) - 1}",
-                hint=did_you_mean(str(row), self.ids).replace("did", "Did", 1),
+                f"there is no sequence {row!r}; pass an id, or a number from 0 to {len(self) - 1}"
             )
         track = self.track(row)
         scores = track.sum(axis=1)

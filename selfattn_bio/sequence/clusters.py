@@ -27,7 +27,7 @@ from scipy.sparse.csgraph import connected_components
 
 from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.errors import RunFileError
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmer_numbers import KmerSettings, all_kmers, hashed, kmer_settings
 
 # Defaults: records with a tenth of their letters mutated are similar (benchmarks/leakage.py).
@@ -78,10 +78,8 @@ def cluster_records(
 
 
 def suitable_clusters(
-    letters: Sequence[NDArray[np.uint8]],
-    alphabet: Alphabet,
-    join: Callable[[Integers], Integers],
-) -> tuple[float, Integers]:
+    letters: Letters, alphabet: Alphabet, join: Callable[[Integers], Integers]
+) -> tuple[float, list[int]]:
     """Return the lowest similarity of `LOWER` whose joined clusters are all small, and these.
 
     If there is none, it is the default, as it always is for DNA and RNA.
@@ -91,7 +89,7 @@ def suitable_clusters(
         clusters = join(cluster_records(letters, alphabet, similarity))
         if np.bincount(clusters).max() < LARGE * len(letters):
             break
-    return similarity, clusters
+    return similarity, clusters.tolist()
 
 
 def components(num_records: int, first: Integers, second: Integers) -> Integers:

@@ -215,18 +215,15 @@ class Genome:
 def matching_name(name: str, known: Collection[str]) -> str | None:
     """Return the spelling of a chromosome name that is in `known`, or None.
 
-    If "chr2L" is known and "2L" is not, "2L" gives "chr2L". "P12345" gives "sp|P12345|A_MOUSE" if
-    this is the only known name with that part, and the other way round.
+    If "chr2L" is known and "2L" is not, "2L" gives "chr2L". "P12345" gives "sp|P12345|A_MOUSE", and
+    the other way round.
     """
     names = [name, name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"]
+    names += name.split("|")[1:]
     if name in _MITOCHONDRION:
         names += _MITOCHONDRION
-    found = [each for each in names if each in known]
-    if not found:
-        parts = name.split("|")
-        found = [each for each in known if name in each.split("|") or each in parts]
-        return found[0] if len(found) == 1 else None
-    return found[0]
+    related = (each for each in known if name in each.split("|")[1:])
+    return next((each for each in names if each in known), None) or next(related, None)
 
 
 def canonical_name(name: str) -> str:

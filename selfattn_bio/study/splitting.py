@@ -185,12 +185,7 @@ def _with(task: RunFile, corpus: Corpus, column: str) -> pd.DataFrame:
 
 def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:
     """Return the cluster of each record, and report the method, the sizes and records alone."""
-    from selfattn_bio.sequence.clusters import (
-        SIMILARITY,
-        cluster_records,
-        missed_relatives,
-        mmseqs_clusters,
-    )
+    from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records, mmseqs_clusters
 
     letters = [corpus.letters(i) for i in range(len(corpus))]
     similarity = rule.similarity or SIMILARITY[corpus.alphabet.family]
@@ -199,28 +194,23 @@ def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:
     else:
         clusters = cluster_records(letters, corpus.alphabet, similarity, rule.k)
         by = "shared k-mers"
-    alone = _describe(clusters, f"by {by} at similarity {similarity:g}")
+    joined = ""
     if rule.column:
+        joined = f", {clusters.max() + 1:,} before they were joined by column {rule.column!r}"
         clusters = splits.bundles_of(corpus.records, clusters, corpus.column(rule.column))
-        alone = _describe(clusters, f"after joining those with the same {rule.column!r}")
+    sizes = np.bincount(clusters)
+    alone = np.count_nonzero(sizes == 1)
+    LOG.info(
+        f"{counted(len(sizes), 'cluster')} by {by} at similarity {similarity:g}{joined}; the "
+        f"largest has {counted(sizes.max(), 'record')}, and {alone:,} have only one"
+    )
     if rule.method == "kmers" and corpus.alphabet.name == "protein" and 2 * alone > len(letters):
         LOG.warning(
             f"{alone:,} of {len(letters):,} records are alone in their clusters, so this is nearly "
-            f"a random split: {missed_relatives(corpus.alphabet)} and be in both train and test. "
+            "a random split: related proteins below about 85 % identity may be in train and test. "
             'Give a column of families (column = "NAME" in [split]), or set method = "mmseqs2"'
         )
     return clusters
-
-
-def _describe(clusters: Integers, by: str) -> int:
-    """Report the number and sizes of clusters; return the number of records alone in theirs."""
-    sizes = np.bincount(clusters)
-    alone = int(np.count_nonzero(sizes == 1))
-    LOG.info(
-        f"{counted(len(sizes), 'cluster')} {by}; the largest has {counted(sizes.max(), 'record')}, "
-        f"and {alone:,} have only one"
-    )
-    return alone
 
 
 def record_units(task: RunFile, corpus: Corpus, split: Path) -> tuple[np.ndarray, str]:

@@ -14,10 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Integers
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.display import counted
@@ -122,7 +120,7 @@ class Contents:
     are_variants: bool = False
     letters: Letters = ()
     ends: list[int | None] = field(default_factory=list)
-    _clusters: dict[tuple[str | None, ...], tuple[float, Integers]] = field(default_factory=dict)
+    _clusters: dict[tuple[str | None, ...], tuple[float, list[int]]] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counter[str]:
@@ -135,19 +133,18 @@ class Contents:
         read = {"chrom": self.chromosomes, "group": self.groups}
         return self.columns | {name: texts for name, texts in read.items() if any(texts)}
 
-    def clusters(self, groups: Sequence[str | None]) -> tuple[float, Integers]:
+    def clusters(self, groups: tuple[str | None, ...]) -> tuple[float, list[int]]:
         """Return the similarity of a split by clusters, and the cluster of each sequence.
 
         Clusters that have a group in common are joined; None is no group. Intervals and variants of
         one sequence are alone in their clusters.
         """
         if self.are_variants or not self.letters:
-            return SIMILARITY[self.alphabet.family], np.arange(len(self.files))
-        key = tuple(groups)
-        if key not in self._clusters:
+            return SIMILARITY[self.alphabet.family], list(range(len(self.files)))
+        if groups not in self._clusters:
             join = partial(bundles_of, pd.DataFrame({"id": self.ids}), list(groups))
-            self._clusters[key] = suitable_clusters(self.letters, self.alphabet, join)
-        return self._clusters[key]
+            self._clusters[groups] = suitable_clusters(self.letters, self.alphabet, join)
+        return self._clusters[groups]
 
     @property
     def learnable(self) -> dict[str, list[str | None]]:
@@ -283,6 +280,7 @@ def _find_ids(contents: Contents, request: Request) -> None:
     }
     fit = [name for name, texts in words.items() if len(set(texts)) == len(texts)]
     fit = [name for name in fit if not any(" " in str(text) for text in words[name])] or fit
+    fit = ["Entry"] if "Entry" in fit else fit  # the accession in tables of UniProt
     if len(fit) == 1:
         contents.id_column = fit[0]
         contents.notes.append(f"ids: column {fit[0]!r}")

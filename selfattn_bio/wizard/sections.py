@@ -7,7 +7,6 @@ it does not set follows from the records and the objective.
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -92,18 +91,11 @@ def find_groups(columns: Mapping[str, Texts]) -> str:
     """Return the column whose values repeat as groups do, such as genes; empty if there is none.
 
     It has a name of groups; of several, the one with fewest groups is returned. A record without a
-    value counts as a group. Lists of cross-references are no groups.
+    value counts as a group.
     """
-    sizes = {name: len({*texts} - {None}) for name, texts in columns.items()}
-    fit = [name for name, texts in columns.items() if MIN_GROUPS <= sizes[name] <= len(texts) / 2]
-    groups = [name for name in filter(GROUP_NAME.search, fit) if not _is_list(name, columns[name])]
-    return min(groups, key=lambda name: sizes[name] + columns[name].count(None), default="")
-
-
-def _is_list(name: str, texts: Texts) -> bool:
-    """Return whether a column has several cross-references in a cell: `PF00069;PF00433;`."""
-    is_reference = re.search("interpro|pfam", name, re.IGNORECASE)
-    return bool(is_reference) and any(re.search(r";.*\w", text or "") for text in texts)
+    sizes = {name: len({*columns[name]} - {None}) for name in filter(GROUP_NAME.search, columns)}
+    fit = [name for name in sizes if MIN_GROUPS <= sizes[name] <= len(columns[name]) / 2]
+    return min(fit, key=lambda name: sizes[name] + columns[name].count(None), default="")
 
 
 def split_lines(
@@ -180,15 +172,14 @@ def _split_of_related(
 ) -> tuple[list[str], str]:
     """Write a split by groups, by clusters or at random, and describe it with the reasons."""
     group, groups = _groups(contents, unused)
-    groups = [*groups, *[None] * (len(is_known) - len(groups))]  # of generated negatives
+    groups = (*groups, *[None] * (len(is_known) - len(groups)))  # of generated negatives
+    none = (None,) * len(groups)
     number = len(set(groups) - {None})
     lacking = list(itertools.compress(groups, is_known)).count(None)
-    similarity, clusters = contents.clusters([None] * len(groups))
     is_protein = contents.alphabet.name == "protein" and not contents.are_variants
-    are_related = is_protein or len(set(clusters)) < len(set(contents.keys))
+    are_related = is_protein or len(set(contents.clusters(none)[1])) < len(set(contents.keys))
     are_joined = number >= MIN_GROUPS and are_related and _are_small(contents, groups)
-    if are_joined:
-        similarity, clusters = contents.clusters(groups)
+    similarity, clusters = contents.clusters(groups if are_joined else none)
     if number >= MIN_GROUPS and not lacking and not are_joined:
         note = f"{number:,} groups; the records of a group stay together"
         lines = [setting("kind", "group", note), setting("column", group)]
@@ -198,21 +189,16 @@ def _split_of_related(
         note += "than in training, give your own split (docs/own_split.md)"
         lines = [setting("kind", "random", note)]
         words = "at random, because all records are similar, as variants of one sequence"
-    elif (
-        is_protein
-        or any(contents.ends)
-        or (are_related and _are_small(contents, [None] * len(groups)))
-    ):
+    elif is_protein or any(contents.ends) or (are_related and _are_small(contents, none)):
         note = "keeps close relatives of training records out of test, a column of families "
         note += "also distant ones"
         lines = [setting("kind", "cluster", f"{note} (docs/leakage.md)")]
         note = 'of k-mers, not identity; method = "mmseqs2" finds more relatives'
         lines.append(setting("similarity", similarity, note))
-        words = f"by clusters of similar sequences (similarity {similarity:g})"
+        words = f"by {len({*clusters}):,} clusters of similar sequences (similarity {similarity:g})"
         if are_joined:
             lines.append(setting("column", group))
             words += f" and by column {group!r} ({number:,} groups)"
-        words += f", {counted(len(set(clusters)), 'cluster')}"
     else:
         hint = (
             'for related sequences "cluster" is better, for several records of each gene or '
@@ -231,7 +217,7 @@ def _split_of_related(
     return ["[split]", *map(comment, reasons), *lines], words
 
 
-def _are_small(contents: Contents, groups: Sequence[str | None]) -> bool:
+def _are_small(contents: Contents, groups: tuple[str | None, ...]) -> bool:
     """Return whether clusters of sequences that share a group are still small."""
     _, clusters = contents.clusters(groups)
     return bool(np.bincount(clusters).max() < FRACTION * len(clusters))

@@ -194,7 +194,7 @@ def test_similarity_is_low_unless_it_joins_many_records():
     parts = [random(PROTEIN, 100) for _ in range(40)]
     small = [np.concatenate([part[:80], random(PROTEIN, 20)]) for part in parts for _ in range(2)]
     similarity, clusters = suitable_clusters(small, PROTEIN, np.asarray)
-    assert (similarity, clusters[:4].tolist()) == (0.08, [0, 0, 1, 1])
+    assert (similarity, clusters[:4]) == (0.08, [0, 0, 1, 1])
     tenth, fifth = parts[0][:16], parts[0][:26]  # of the residues that all records share
     for shared, lowest in ((tenth, 0.15), (fifth, 0.3)):
         records = [np.append(shared, part[len(shared) :]) for part in parts]

@@ -92,13 +92,16 @@ def test_intervals_outside_the_genome(genome, name, start, end, message):
     assert str(caught.value).endswith(message)
 
 
-def test_the_record_with_an_accession_is_suggested(tmp_path):
+def test_a_record_is_found_by_its_accession(tmp_path):
     names = "sp|P7ZMS6|K001_MOUSE", "sp|P7ZMS7|K002_MOUSE"
     (tmp_path / "p.fa").write_text("".join(f">{name} x\nMKV\n" for name in names))
     genome = Genome(tmp_path / "p.fa", PROTEIN)
     for part in ("P7ZMS7", "K002_MOUSE"):
-        with pytest.raises(GenomeError, match=r"Did you mean 'sp\|P7ZMS7\|K002_MOUSE'\?"):
-            genome.resolve(part)
+        assert genome.resolve(part) == names[1]
+    with pytest.raises(GenomeError, match=r"Did you mean 'sp\|P7ZMS6\|K001_MOUSE'\?"):
+        genome.resolve("K001_MOUS")
+    (tmp_path / "q.fa").write_text(">P7ZMS6\nMKV\n")
+    assert Genome(tmp_path / "q.fa", PROTEIN).resolve(names[0]) == "P7ZMS6"
 
 
 @plain
