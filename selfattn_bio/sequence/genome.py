@@ -206,10 +206,9 @@ class Genome:
     def _unknown(self, name: str) -> NoReturn:
         is_dna = self.alphabet.has_complement
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
-        other = "Is it the same assembly?" if is_dna else ""
         message = f"no {where} (it has {shortened(self.names, _SHOWN)})"
-        hint = did_you_mean(name, self.names).replace("did", "Did", 1)  # such as sp|P12345|A_MOUSE
-        GenomeError.fail(message, self.path, hint or other)
+        hint = did_you_mean(name, self.names).replace("did", "Did", 1)
+        GenomeError.fail(message, self.path, hint or "Is it the same file or assembly?")
 
 
 def matching_name(name: str, known: Collection[str]) -> str | None:

@@ -79,7 +79,7 @@ def test_other_names_are_resolved(genome, asked, found, caplog):
     ("name", "start", "end", "message"),
     [
         ("chr2", 0, 1, "no chromosome 'chr2' in the genome (it has chr1, M). Did you mean 'chr1'?"),
-        ("scaffold_7", 0, 1, "(it has chr1, M). Is it the same assembly?"),
+        ("scaffold_7", 0, 1, "(it has chr1, M). Is it the same file or assembly?"),
         ("1", -1, 3, "window [-1, 3) is not within chr1 (1003 bp)"),
         ("chr1", 9, 1004, "window [9, 1004) is not within chr1 (1003 bp)"),
         ("chr1", 9, 8, "window [9, 8) is not within chr1 (1003 bp)"),
