@@ -30,10 +30,12 @@ HEAD = 1000  # records or rows read to recognise alphabet and columns
 # parts of the ids of UniProt, such as sp|P12345|NAME_HUMAN, and of bedtools, NAME::chr1:139-339
 ACCESSION, NAME = r"^\w+\|(?P<id>[^|\s]+)\|", r"^\w+\|[^|\s]+\|(?P<id>[^|\s]+)"
 PEAK = r"^(?P<id>\S+?)::"
-# names of columns of groups, such as gene, Parent_ID or ensembl gene names
+# names of columns of groups, such as gene, Parent_ID or ensembl gene names, and in UniProt GN,
+# Protein families, Gene Names (primary) and Pfam
 GROUP_NAME = re.compile(
-    r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
-    r"(?:[\W_]*(?:stable|id|name|symbol|accession|version)s?)*$"
+    r"(?i)(?:^|[\W_])(?:gn|gene|transcript|family|families|interpro|pfam|parent|patient|donor"
+    r"|subject|cluster|locus|group)s?"
+    r"(?:[\W_]*(?:stable|id|name|symbol|accession|version|primary)s?)*\W*$"
 )
 
 
