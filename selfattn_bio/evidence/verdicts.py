@@ -71,6 +71,8 @@ REQUIRED = ("enrichment_p", "matched_p", "effect_p")
 NULL_P = 0.05  # fraction of permuted motifs that may have a larger necessity
 # loss of score at the hits: minus that at control sites, and the loss alone
 USES = {"effect": "effect", "necessity": "score change from shuffling its sites"}
+# values of `lacks` of a motif whose effect is shown
+NOT_ENRICHED = ("enrichment not shown", "no enrichment over matched records")
 
 
 def tested(name: str) -> tuple[str, str]:
@@ -257,9 +259,9 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
         return ""
     reasons = []
     if not row["enrichment_q"] < significance:  # also true if missing
-        reasons.append("enrichment not shown")
+        reasons.append(NOT_ENRICHED[0])
     elif not row["matched_q"] < significance:
-        reasons.append("no enrichment over matched records")
+        reasons.append(NOT_ENRICHED[1])
     small = [name for of, name in USES.items() if abs(row[of]) < row["min_effect"]]
     unclear = [name for of, name in USES.items() if row[f"{of}_low"] <= 0 <= row[f"{of}_high"]]
     if pd.isna(row["effect_q"]):

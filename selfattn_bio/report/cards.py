@@ -22,7 +22,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.units import MIN_UNITS
 from selfattn_bio.evidence.positions import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
-from selfattn_bio.evidence.verdicts import NULL_P, acts_alone, shortfall
+from selfattn_bio.evidence.verdicts import NULL_P, shortfall
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.logos import logo
@@ -93,7 +93,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "examples": examples.get(row["name"], []),
             "findings": (found := findings(row, results.task, results.corpus["alphabet"]))[0],
             "untested": found[1],
-            "composition_note": composition_note(row, results.task, results.corpus["alphabet"]),
+            "alone_note": figures.alone_note(row, results.task, results.corpus["alphabet"]),
             "shortfall": shortfall(row, results.task.interpret.significance),
         }
         for row in rows
@@ -141,20 +141,6 @@ def findings(
         for column, question, _ in lines
         if pd.isna(row[column]) and column not in impossible
     ]
-
-
-def composition_note(row: Mapping[Any, Any], task: RunFile, alphabet: str = "dna") -> str:
-    """Explain a motif that changes the score alone, but has no shown effect; empty for others.
-
-    Arguments are those of `findings`.
-    """
-    if not acts_alone(row, task.interpret.significance):
-        return ""
-    letter = get_alphabet(alphabet).letter
-    return (
-        f"Shuffling keeps its {letter}s, so it misses effects of composition. Inserted alone it "
-        f"changes {row['unit']} by {figures.marginal_mean(row)}. {figures.position_peak(row)}"
-    )
 
 
 def _why_untested(row: Mapping[Any, Any], column: str) -> str:

@@ -14,6 +14,7 @@ from selfattn_bio.errors import DatabaseError
 from selfattn_bio.evidence.verdicts import shortfall
 from selfattn_bio.report import cards, plots, tables
 from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows
+from selfattn_bio.report.figures import alone_note
 from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"
@@ -157,16 +158,14 @@ ALONE = {  # evidence of a motif whose composition matters
 
 def test_motifs_that_act_only_alone_are_explained(rows):
     row = rows[0] | ALONE
-    assert cards.composition_note(row, TASK, "protein").startswith(
+    assert alone_note(row, TASK, "protein").startswith(
         "Shuffling keeps its residues, so it misses effects of composition. "
-        "Inserted alone it changes log-odds by +2.50 (+2.20 to +2.80). Largest if the site starts "
-        "at 41 to 45 on the - strand (+1.25)."
+        "Inserted alone it changes log-odds by +2.50 (+2.20 to +2.80). Depends on the position: "
+        "+0.30 to +1.15 (q = 0.003). Largest if the site starts at 41 to 45."
     )
     lowers = {"marginal": -0.62, "marginal_low": -0.8, "marginal_high": -0.44}
-    assert cards.composition_note(row | lowers, TASK) == ""
-    assert f"changes expression by {MINUS}0.62" in cards.composition_note(
-        row | NUMBER | ALONE | lowers, TASK
-    )
+    assert alone_note(row | lowers, TASK) == ""
+    assert f"changes expression by {MINUS}0.62" in alone_note(row | NUMBER | ALONE | lowers, TASK)
     for change in (
         {"effect_q": 0.01},
         {"enrichment_q": 0.3},
@@ -174,7 +173,17 @@ def test_motifs_that_act_only_alone_are_explained(rows):
         {"marginal": 0.05, "marginal_low": 0.01},
         {"marginal": np.nan, "marginal_low": np.nan, "marginal_high": np.nan},
     ):
-        assert cards.composition_note(row | change, TASK) == ""
+        assert alone_note(row | change, TASK) == ""
+
+
+def test_motifs_of_some_positions_are_explained(rows):
+    row = rows[0] | {"verdict": "inconclusive", "lacks": "enrichment not shown"}
+    assert alone_note(row, TASK).startswith(
+        "Sites where its effect is small weaken the test of enrichment. Inserted alone it changes "
+        "log-odds by +0.40 (+0.05 to +0.60). Depends on the position: +0.30 to +1.15"
+    )
+    for change in ({"lacks": "effect not shown"}, {"marginal_position_weakest": 0.9}):
+        assert alone_note(row | change, TASK) == ""
 
 
 def test_window_positions_count_from_1():
@@ -386,7 +395,7 @@ def test_motifs_of_one_strand_have_no_strand(results):
     motifs = results.motifs.assign(marginal_strand_q=np.nan)
     corpus = results.corpus | {"alphabet": "rna"}
     shown = section_of(page_of(replace(results, motifs=motifs, corpus=corpus)), "marginals")
-    assert "The effect depends on the position for 1." in shown
+    assert "The effect depends on the position for 1: TATNC (+0.30 to +1.15)." in shown
 
 
 def test_effects_of_a_motif_are_explained_together(page_text):

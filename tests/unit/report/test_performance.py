@@ -229,9 +229,12 @@ def test_labels_are_compared_by_position(make, drawn):
 
 def test_labels_above_chance_are_counted(make, drawn):
     of = make("multilabel")
+    truth = of.test["true.acetyl"].astype(int)
+    of.test["true.acetyl"] = truth.map({0: "no", 1: "yes"})  # as in the table of the records
     found = drawn(of)
     assert found["auroc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
-    value = roc_auc_score(of.test["true.acetyl"].astype(int), of.test["acetyl"])
+    assert found["auprc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
+    value = roc_auc_score(truth, of.test["acetyl"])
     assert f"acetyl, {value:.2f} (" in found["auroc_by_label"].finding
 
 

@@ -32,7 +32,8 @@ def test_invalid_character_names_the_record(here, capsys, letters, codes, record
 
 def test_init_checks_that_it_can_write(here, monkeypatch, capsys):
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != ".")
-    assert exit_code("init mine --positives missing.fa --negatives shuffled") == 1
+    write("a.fa")
+    assert exit_code("init mine --positives a.fa --negatives shuffled") == 1
     assert "cannot write workflows/tasks/mine.toml: permission denied" in capsys.readouterr().err
 
 
@@ -97,7 +98,7 @@ mine --positives a.fa --negatives b.fa --targets u.tsv
 mine --sequences words.txt
     words.txt:1: no '>' header before 'hello'
 mine --positives no.fa --negatives a.fa
-    no.fa: no such file
+    error: no such file: 'no.fa'. Correct the path
 mine --sequences a.fa --targets no.tsv
     no.tsv: no such file for the targets
 mine --sequences a.fa --targets u.tsv
@@ -109,12 +110,20 @@ or give --targets TABLE with ids
 mine --sequences only.csv --column x
     only.csv: found no column 'x' (--column); the columns are id (such as a), sequence (such as \
 ACGTACGTACGTACGTACGT). Add a column
+mine --sequences only.csv --column sequence
+    only.csv: column 'sequence' (--column) has the sequences. Name another
+mine --sequences genes.csv --sequence-column gene
+    genes.csv: column 'gene' (--sequence-column) does not hold sequences. These columns do: utr
+mine --sequences genes.csv --sequence-column worn
+    genes.csv:3: invalid character '!'
 mine --sequences a.fa --targets v.tsv
     v.tsv: none of the ids in this table, such as 'z', is the id of a sequence, such as 'a0'
 mine --positives a.bed --negatives a.fa
     a.bed: intervals need their genome. Give it with --genome GENOME.fa
 there --positives a.fa --negatives b.fa
     there.toml: the run file already exists. Edit it, remove it, or
+there --sequences no.tsv
+    error: no such file: 'no.tsv'. Correct the path
 """
 LINES = [line.strip() for line in ERRORS.strip().splitlines()]
 
@@ -128,6 +137,9 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     Path("v.tsv").write_text("name\tx\nz\t1\n")
     Path("words.txt").write_text("hello\n")
     Path("only.csv").write_text(f"id,sequence\na,{'ACGT' * 9}\nb,{'TGCA' * 9}\n")
+    Path("genes.csv").write_text(
+        f"gene,worn,utr,y\nKIF102,{'ACGT' * 9},{'ACGT' * 9},1\nF73,{'TGCA' * 9}!,{'TGCA' * 9},2\n"
+    )
     Path("latin.fa").write_bytes(b">caf\xe9\nACGT\n")
     write("p.fa", letters=PROTEIN)
     Path("p.fa").write_text(">p\nMKVLAAGIVGLLLAQWERTY\n" + Path("p.fa").read_text())
