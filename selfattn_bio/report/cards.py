@@ -23,7 +23,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.display import position_range
 from selfattn_bio.evidence.positions import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
-from selfattn_bio.evidence.verdicts import NULL_P, acts_alone, shortfall
+from selfattn_bio.evidence.verdicts import NULL_P, acts_alone, is_unclear, shortfall, why_alone
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.logos import logo
@@ -92,7 +92,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "examples": examples.get(row["name"], []),
             "findings": (found := findings(row, results.task, results.corpus["alphabet"]))[0],
             "untested": found[1],
-            "composition_note": composition_note(row, results.task, results.corpus["alphabet"]),
+            "alone_note": alone_note(row, results.task),
             "shortfall": shortfall(row, results.task.interpret.significance),
         }
         for row in rows
@@ -142,16 +142,15 @@ def findings(
     ]
 
 
-def composition_note(row: Mapping[Any, Any], task: RunFile, alphabet: str = "dna") -> str:
+def alone_note(row: Mapping[Any, Any], task: RunFile) -> str:
     """Explain a motif that changes the score alone, but has no shown effect; empty for others.
 
     Arguments are those of `findings`.
     """
     if not acts_alone(row, task.interpret.significance):
         return ""
-    letter = get_alphabet(alphabet).letter
     return (
-        f"Shuffling keeps its {letter}s, so it misses effects of composition. Inserted alone it "
+        f"{why_alone(row)} Inserted alone it "
         f"changes {row['unit']} by {figures.marginal_mean(row)}. {figures.position_peak(row)}"
     )
 
@@ -202,6 +201,8 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
     """Return the lines about the use of a motif by the model."""
     unit = row["unit"]
     effect = min(row["effect"], row["necessity"], key=abs)
+    if is_unclear(row):
+        effect = 0.0  # not shown, as in the verdict
     direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
     if pd.notna(row["difference"]):
         # the reverse of the records only if these differ clearly
@@ -219,9 +220,10 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
     if round(direction * row["null_necessity"], 2) > 0:
         shuffling_nulls = f"{changed(row['null_necessity'])} at most"
 
-    return [
+    use = answer("effect", effect, row["min_effect"])
+    lines: Lines = [
         ("effect_q", "Does the model use it?", lambda: (
-            answer("effect", effect, row["min_effect"]),
+            use,
             f"Shuffling its sites {shuffling}. Effect of the sites, compared "
             f"with nearby {letters}: {span('effect')}, {row['effect_records']:.0f} records; "
             f"{q('effect')}.")),
@@ -234,9 +236,12 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
             answer("sufficiency", direction * row["sufficiency"]),
             f"Inserting one site into a shuffled record changes {unit} by "
             f"{span('sufficiency')}, compared with its shuffled {letters}; {q('sufficiency')}.")),
-        ("stability", "Do all networks of the model use it?", lambda: (
-            "", f"{words.percent(row['stability'])} of them, each tested alone.")),
+        ("stability", "Do the networks of the model agree?", lambda: (
+            "", f"Its sites {'raise' if row['effect'] > 0 else 'lower'} {unit} by at least "
+            f"{words.figure(row['min_effect'], 2)}, compared with nearby {letters}, in "
+            f"{words.percent(row['stability'])} of them, each tested alone.")),
     ]  # fmt: skip
+    return [line for line in lines if line[0] != "stability" or use != NO]
 
 
 def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -> Lines:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from letters import ppm_of
 from pages import page_of, section_of
@@ -14,12 +15,14 @@ from selfattn_bio.errors import DatabaseError
 from selfattn_bio.evidence.verdicts import shortfall
 from selfattn_bio.report import cards, plots
 from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows
+from selfattn_bio.report.lines import alone_sentence
 from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"
 PERMUTED, ENOUGH = "Does it use it more than permuted motifs?", "Is one site sufficient?"
 WINDOW = "Is the middle of its sites enriched at positions 31 to 26 from the end?"
 STRAND = "Does it prefer a strand?"
+NETWORKS = "Do the networks of the model agree?"
 DIFFERENT = "Is expression different in records with a site?"
 
 LABELS = ("positives_with_hit", "negatives_with_hit", "positives", "negatives")
@@ -81,6 +84,28 @@ def test_small_and_negative_effects(rows):
         assert lines_of(rows[0], effect=effect, necessity=necessity)[USED].answer == expected
 
 
+def test_effect_that_the_verdict_does_not_count_is_not_shown(rows):
+    for name in ("effect_low", "necessity_low"):
+        unclear = {name: -0.1, "verdict": "inconclusive"}
+        assert shortfall(rows[0] | unclear, 0.05) == "interval of the effect includes 0"
+        assert lines_of(rows[0], **unclear)[USED].answer == NO
+
+
+def test_networks_agree_on_a_shown_effect_only(rows):
+    both = {"stability": 1.0}
+    assert lines_of(rows[0], **both)[NETWORKS].figures == (
+        "Its sites raise log-odds by at least 0.10, compared with nearby bases, in 100 % of them, "
+        "each tested alone."
+    )
+    lowers = {"effect": -0.3, "effect_low": -0.5, "effect_high": -0.1}
+    lowers |= {f"necessity{of[6:]}": value for of, value in lowers.items()}
+    assert "Its sites lower log-odds" in lines_of(rows[0], **both, **lowers)[NETWORKS].figures
+    found, untested = findings(rows[0] | both | {"effect_q": 0.3}, TASK)
+    assert not any(
+        text.startswith(NETWORKS) for text in [*untested, *(of.question for of in found)]
+    )
+
+
 def test_motif_that_lowers_a_number(rows):
     number = NUMBER | {"null_necessity": -0.03, "sufficiency": -0.77, "sufficiency_q": 0.001}
     lines = lines_of(rows[0], **number)
@@ -116,15 +141,15 @@ def test_permuted_motifs_with_the_reverse_effect(rows):
 def test_undecided_tests_are_named(rows):
     last = rows[-1]
     few = "(at least 30 independent test records must have a site)"
-    networks = "Do all networks of the model use it?"
-    assert {f"{USED} {few}", f"{networks} {few}"} <= set(last["untested"])
+    assert f"{USED} {few}" in last["untested"]
+    assert not any(line.startswith(NETWORKS) for line in last["untested"])
     positives = few.replace("records", "positives")
     assert f"{ENOUGH} {positives}" in last["untested"]
     assert f"{STRAND} {positives.replace('30', '10')}" in last["untested"]
     missing = dict.fromkeys(("stability", "window_q", "strand_q", "null_p"), np.nan)
     assert findings(rows[0] | missing, TASK)[1] == [
         f"{PERMUTED} (only motifs that pass the other tests are compared)",
-        f"{networks} (the model has one network)",
+        f"{NETWORKS} (the model has one network)",
         f"{WINDOW} (records are short)",
         f"{STRAND} (the motif is palindromic)",
     ]
@@ -143,20 +168,23 @@ def test_effects_that_round_to_0_are_no_change(rows):
 
 ALONE = {  # evidence of a motif whose composition matters
     **{"marginal": 2.5, "marginal_low": 2.2, "marginal_high": 2.8},
+    **{"effect": 0.02, "necessity": 0.03, "necessity_low": -0.1, "necessity_high": 0.2},
     **{"effect_q": 0.3, "verdict": "inconclusive"},
 }
 
 
 def test_motifs_that_act_only_alone_are_explained(rows):
     row = rows[0] | ALONE
-    assert cards.composition_note(row, TASK, "protein").startswith(
-        "Shuffling keeps its residues, so it misses effects of composition. "
-        "Inserted alone it changes log-odds by +2.50 (+2.20 to +2.80). Largest if the site starts "
-        "at 41 to 45 on the - strand (+1.25)."
+    composition = (
+        "Shuffling keeps the composition of a site, so the effect may be too small to show. "
+    )
+    assert cards.alone_note(row, TASK).startswith(
+        f"{composition}Inserted alone it changes log-odds by +2.50 (+2.20 to +2.80). Largest if "
+        "the site starts at 41 to 45 on the - strand (+1.25)."
     )
     lowers = {"marginal": -0.62, "marginal_low": -0.8, "marginal_high": -0.44}
-    assert cards.composition_note(row | lowers, TASK) == ""
-    assert f"changes expression by {MINUS}0.62" in cards.composition_note(
+    assert cards.alone_note(row | lowers, TASK) == ""
+    assert f"changes expression by {MINUS}0.62" in cards.alone_note(
         row | NUMBER | ALONE | lowers, TASK
     )
     for change in (
@@ -166,7 +194,23 @@ def test_motifs_that_act_only_alone_are_explained(rows):
         {"marginal": 0.05, "marginal_low": 0.01},
         {"marginal": np.nan, "marginal_low": np.nan, "marginal_high": np.nan},
     ):
-        assert cards.composition_note(row | change, TASK) == ""
+        assert cards.alone_note(row | change, TASK) == ""
+
+
+def test_control_sites_that_change_the_score_are_the_reason(rows):
+    control = (
+        "Shuffling its sites changes the score, but so does shuffling sites nearby (the control)"
+    )
+    used = {"effect": 0.38, "necessity": 0.93, "necessity_low": 0.67, "necessity_high": 1.24}
+    row = rows[0] | ALONE | used
+    assert cards.alone_note(row, TASK).startswith(control)
+    for change in ({"effect": 0.9}, {"necessity_low": -0.1}, {"necessity": 0.05}, {"effect": 1.9}):
+        assert cards.alone_note(row | change, TASK).startswith("Shuffling keeps")
+    other = rows[0] | ALONE | {"name": "motif_09"}
+    sentence = alone_sentence(pd.DataFrame([row, other]), 0.05)
+    assert sentence.count("Enriched and effective when inserted alone") == 2
+    assert f"motif_01 of {row['target']}. {control}" in sentence
+    assert f"motif_09 of {row['target']}. Shuffling keeps" in sentence
 
 
 def test_window_positions_count_from_1():
@@ -347,7 +391,7 @@ def test_motifs_of_composition_are_named_without_support(results):
     assert page.count(sentence) == 2  # in the summary and the section of motifs alone
     missing = re.search("<p><b>No supported motif of heart.*?</p>", page)[0]
     assert "motif_02, 44 sites" in missing
-    assert "effect not shown. Shuffling keeps its bases" in missing
+    assert "effect not shown. Shuffling keeps the composition" in missing
     assert "near chance" not in missing
     assert "<h3>motif_02 of heart</h3>" in section_of(page, "marginals")
 
