@@ -71,7 +71,8 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     table = table.assign(size=size, output=pd.factorize(table["target"])[0]).sort_values(
         ["rank", "output", "size"], ascending=[True, True, False], kind="stable"
     )
-    table = table.assign(family=table.get("family", "")).fillna({"other_matches": ""})
+    table = table.assign(**{name: table.get(name, "") for name in ("family", "correlated")})
+    table = table.fillna({"other_matches": "", "correlated": ""})
     rows: list[dict[Any, Any]] = table.to_dict("records")
     alphabet = get_alphabet(results.corpus["alphabet"])
     logos = {

@@ -364,6 +364,13 @@ def test_motifs_of_several_outputs_refer_to_each_other(results, page_text):
     assert found == ["Also found for heart (motif_02).<", "Also found for liver (motif_01).<"]
 
 
+def test_cards_separate_correlated_labels(results, page_text):
+    sentence = "Among the 48 records without liver, 1 of 3 with a site are heart"
+    assert "Among the" not in page_text
+    motifs = results.motifs.assign(correlated=[np.nan, sentence, ""])
+    assert page_of(replace(results, motifs=motifs)).count(f"<p>{sentence}</p>") == 1
+
+
 def test_outputs_without_support_have_their_numbers(results, page_text):
     assert "No supported motif" not in page_text
     motifs = results.motifs.assign(target=["liver", "heart", "heart"], effect=np.nan)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -233,6 +234,20 @@ def test_labels_above_chance_are_counted(make, drawn):
     assert found["auroc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
     value = roc_auc_score(of.test["true.acetyl"].astype(int), of.test["acetyl"])
     assert f"acetyl, {value:.2f} (" in found["auroc_by_label"].finding
+
+
+def test_labels_in_words_have_chance_levels_and_correlations(make, drawn):
+    of = make("multilabel")
+    yes = of.test["true.acetyl"].astype(int) == 1
+    other = yes.where(np.arange(len(yes)) % 8 > 0, ~yes)
+    words_of = {True: "Yes", False: "no"}
+    truth = {"true.acetyl": yes.map(words_of), "true.methyl": other.map(words_of)}
+    found = drawn(replace(of, test=of.test.assign(**truth)))
+    assert "Test records have correlated labels: acetyl and methyl (phi 0." in (
+        found["auroc_by_label"].not_means
+    )
+    assert "above chance" in found["auprc_by_label"].finding
+    assert "correlated" not in drawn(of)["auroc_by_label"].not_means
 
 
 def test_labels_without_the_network_are_named(make, monkeypatch):

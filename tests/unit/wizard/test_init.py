@@ -288,6 +288,12 @@ def test_unused_columns_and_small_classes_are_named(here, capsys):
     assert re.search(r"few records: \d+ yes for '(brain|heart)' in (test|valid), .*\. Metrics", out)
 
 
+def test_correlated_labels_are_named(here, capsys):
+    options = table(one=lambda i, _: "yn"[i % 2], other=lambda i, _: "yn"[i % 2 or i % 8 > 5])
+    made(f"{options} --column one other")
+    assert "init: correlated labels: one and other (phi 0." in capsys.readouterr().out
+
+
 def test_steps_grow_with_root_of_records(here):
     steps = [made(both(number=number)).training.max_steps for number in (30, 90)]
     assert steps == [100, round(1500 * (180 / 16_754) ** 0.5)]
