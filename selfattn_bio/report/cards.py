@@ -8,7 +8,6 @@ the page draws the maps, so that a reader can choose record and layer.
 from __future__ import annotations
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
-from selfattn_bio.display import position_range
 from selfattn_bio.evidence.positions import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.evidence.verdicts import NULL_P, acts_alone, is_unclear, shortfall, why_alone
@@ -71,8 +69,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     table = table.assign(size=size, output=pd.factorize(table["target"])[0]).sort_values(
         ["rank", "output", "size"], ascending=[True, True, False], kind="stable"
     )
-    table = table.assign(**{name: table.get(name, "") for name in ("family", "correlated")})
-    table = table.fillna({"other_matches": "", "correlated": ""})
+    table = table.assign(family=table.get("family", "")).fillna({"other_matches": ""})
     rows: list[dict[Any, Any]] = table.to_dict("records")
     alphabet = get_alphabet(results.corpus["alphabet"])
     logos = {
@@ -263,7 +260,7 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
             answer("position"),
             "Positions of the best hits compared with those of permuted motifs: "
             f"{q('position')}.")),
-        ("window_q", f"Is the middle of its sites enriched at {window_name(row)}?", lambda: (
+        ("window_q", f"Is the middle of its sites enriched at {tables.window_name(row)}?", lambda: (
             answer("window"),
             f"{row['window_hits']:.0f} best hits are {compared}; {q('window')}.")),
         ("strand_q", "Does it prefer a strand?", lambda: (
@@ -272,20 +269,6 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
             f"({words.percent(row['strand_low'])} to {words.percent(row['strand_high'])}); "
             f"{q('strand')}.")),
     ]  # fmt: skip
-
-
-def window_name(row: Mapping[Any, Any]) -> str:
-    """Name the tested window for readers, as `position_range`; `one position` without a window.
-
-    A window is at the end if no site can have its middle closer to the end.
-    """
-    start, end = row["window_start"], row["window_end"]
-    if pd.isna(start):
-        return "one position"
-    if start < 0:
-        width = len(re.sub(r"\[\w+\]", "X", row["consensus"]))
-        return position_range(start, end - 1, (width - 1) // 2)
-    return position_range(start + 1, end)
 
 
 def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple[str, str]]:

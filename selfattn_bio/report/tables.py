@@ -6,6 +6,7 @@ shows every table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from selfattn_bio.display import position_range
 from selfattn_bio.evaluation.metrics import TITLES, title_of
 from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
@@ -409,3 +411,17 @@ def stability_table(motifs: pd.DataFrame) -> Table:
         }
         for row in motifs.to_dict("records")
     )
+
+
+def window_name(row: Mapping[Any, Any]) -> str:
+    """Name the tested window for readers, as `position_range`; `one position` without a window.
+
+    A window is at the end if no site can have its middle closer to the end.
+    """
+    start, end = row["window_start"], row["window_end"]
+    if pd.isna(start):
+        return "one position"
+    if start < 0:
+        width = len(re.sub(r"\[\w+\]", "X", row["consensus"]))
+        return position_range(start, end - 1, (width - 1) // 2)
+    return position_range(start + 1, end)

@@ -21,19 +21,9 @@ SHOWN = 40  # characters of a column name in a message
 BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
 # columns of all tables of the package that are text
 TEXT_COLUMNS = (
-    *(
-        "id",
-        "name",
-        "target",
-        "unit",
-        "name_a",
-        "name_b",
-        "consensus",
-        "match",
-        "other_matches",
-        "correlated",
-    ),
-    *("family", "verdict", "lacks", "effect_units", "split", "reason", "spacings", "orientation"),
+    *("id", "name", "target", "unit", "name_a", "name_b", "consensus", "match", "other_matches"),
+    *("correlated", "family", "verdict", "lacks", "effect_units", "split", "reason", "spacings"),
+    "orientation",
     *("chrom", "strand", "marginal_strand", "predicted", "set"),
 )
 TSV: dict[str, Any] = {"sep": "\t", "index": False, "float_format": "%.6g", "lineterminator": "\n"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.compression import open_blocks
@@ -307,8 +308,8 @@ def small_classes(objective: Objective[Any], targets: Mapping[str, NDArray]) -> 
             f"few records: {fewest}. Metrics will have wide intervals, and the "
             f"effect of a motif needs {MIN_RECORDS} test records with a site"
         )
-    labels = label_table(objective.outputs, np.concatenate(list(targets.values())))
-    if text := correlation_sentence(labels):
+    labels = [label_table(objective.outputs, of) for of in targets.values()]
+    if text := correlation_sentence(pd.concat(labels)):
         yield text
     if (outputs := len(objective.outputs)) > MOST_OUTPUTS:
         which = f"motifs will be searched for {MOST_OUTPUTS} of {outputs} outputs, those with most "

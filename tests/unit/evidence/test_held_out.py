@@ -189,7 +189,7 @@ def test_sequences_may_be_strings_file_or_table(sequences, tmp_path):
     texts, labels = sequences
     scorer, motifs = scorer_of(), motif_set()
     of_strings = motifs.with_evidence(scorer, texts, labels, hit_p=1e-4)
-    assert set(of_strings.table) == {*motifs.table, *COLUMNS, *MARGINAL}
+    assert set(of_strings.table) == {*motifs.table, *COLUMNS, *MARGINAL, "correlated"}
     assert set(of_strings.curves["name"]) == set(of_strings.table["name"])
     assert of_strings.table["marginal"].notna().all()
     assert repr(of_strings).startswith("MotifSet of 1 motif, ")

@@ -13,7 +13,7 @@ from small_results import TASK
 
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.evidence.verdicts import shortfall
-from selfattn_bio.report import cards, plots
+from selfattn_bio.report import cards, plots, tables
 from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows
 from selfattn_bio.report.lines import alone_sentence
 from selfattn_bio.report.words import MINUS
@@ -218,7 +218,7 @@ def test_window_positions_count_from_1():
     rows = [
         {"window_start": start, "window_end": end, "consensus": "SKL"} for start, end in windows
     ]
-    names = [cards.window_name(row) for row in rows]
+    names = [tables.window_name(row) for row in rows]
     positions = ["positions 1 to 10", "positions 100 to 109"]
     ends = ["positions 31 to 26 from the end", "the last 31 positions", "the last 11 positions"]
     assert names == [*positions, *ends, "one position"]
@@ -367,7 +367,7 @@ def test_motifs_of_several_outputs_refer_to_each_other(results, page_text):
 def test_cards_separate_correlated_labels(results, page_text):
     sentence = "Among the 48 records without liver, 1 of 3 with a site are heart"
     assert "Among the" not in page_text
-    motifs = results.motifs.assign(correlated=[np.nan, sentence, ""])
+    motifs = results.motifs.assign(correlated=["", sentence, ""])
     assert page_of(replace(results, motifs=motifs)).count(f"<p>{sentence}</p>") == 1
 
 
