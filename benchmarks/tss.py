@@ -96,5 +96,5 @@ def sampled_columns(
         settings.seed,
         units=blocks_of(table, settings.block or BinsOfPoints.block),
     )
-    models = table.columns.drop(["chrom", "start", "end", "label"])
+    models = table.columns.drop(["chrom", "start", "end", "label", "predicted"])
     return {name: bootstrap.metrics(table[name], threshold=0.5)[METRIC] for name in models}

@@ -18,6 +18,7 @@ from selfattn_bio.cli.options import (
     option,
     output,
 )
+from selfattn_bio.config import check_files
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.log import LOG
 from selfattn_bio.study.address import check_new_task
@@ -33,7 +34,7 @@ NAMED = {name: f"--{name.replace('_', '-')}" for name in (*FILES, *OPTIONS)} | {
 
 
 def _files(name: str, help: str) -> Option:
-    return option(f"--{name}", nargs="+", metavar="FILE", help=help)
+    return option(f"--{name}", default=[], nargs="+", metavar="FILE", help=help)
 
 
 def _text(name: str, metavar: str, help: str) -> Option:
@@ -126,6 +127,8 @@ def init(arguments: Namespace) -> None:
 
     example: selfattn-bio init my_task --positives a.fa --negatives b.fa
     """
+    sequences = arguments.positives + arguments.sequences
+    check_files(None, sequences + arguments.train + arguments.valid + arguments.test)
     check_new_task(arguments.name)  # before the slow import
     from selfattn_bio.wizard import propose
 
@@ -133,7 +136,7 @@ def init(arguments: Namespace) -> None:
     try:
         proposal = propose(
             arguments.name,
-            {name: getattr(arguments, name) or [] for name in FILES},
+            {name: getattr(arguments, name) for name in FILES},
             columns=arguments.column,
             **{name: getattr(arguments, name) for name in OPTIONS},
         )

@@ -45,14 +45,14 @@ def place_of(path: str | Path, *keys: str) -> str:
     return f"{path}:{_line_of(list(keys), Path(path).read_text(encoding='utf-8-sig'))}"
 
 
-def check_files(task: RunFile, files: Iterable[str | None]) -> None:
+def check_files(run_file: Path | None, files: Iterable[str | None]) -> None:
     """Raise `RunFileError`, with the line of the run file, unless these input files exist."""
     for file in files:
         if file and file != "-" and not Path(file).exists():
-            lines = task.path.read_text(encoding="utf-8-sig").splitlines() if task.path else []
+            lines = run_file.read_text(encoding="utf-8-sig").splitlines() if run_file else []
             quoted = rf"""["']{re.escape(file)}["']"""
             named = (line for line, text in enumerate(lines, 1) if re.search(quoted, text))
-            place = f"{task.path}:{next(named, 1)}" if task.path else ""
+            place = f"{run_file}:{next(named, 1)}" if run_file else ""
             hint = "Correct the path, which is relative to the current folder"
             raise RunFileError(f"no such file: {file!r}", place=place, hint=hint)
 

@@ -292,7 +292,8 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
     known = scored.held_out.units
     units = known.numbers[used]
     found: dict[str, Any] = {"effect_records": len(used)}
-    found["effect_units"] = f"{len(np.unique(units))} of {known.numbers.max() + 1} {known.name}"
+    name = known.name.split(" (")[0]  # without the note on few units
+    found["effect_units"] = f"{len(np.unique(units))} of {known.numbers.max() + 1} {name}"
     if are_too_few(units):
         return found
     shuffled = scored.of(at_hits, used)  # (n, M)

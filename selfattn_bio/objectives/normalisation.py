@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import skew
+import pandas as pd
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import Array
@@ -14,8 +14,10 @@ LEVELS = 101  # quantiles of each column that are stored
 
 def are_skewed(numbers: Array) -> bool:
     """Return whether numbers (n,) are above 0 and much more skewed than their logarithms."""
-    is_log = numbers.min() > 0 and skew(numbers) > max(SKEWED, 2 * abs(skew(np.log2(numbers))))
-    return bool(is_log)
+    if numbers.min() <= 0:
+        return False
+    skewness, of_logs = pd.DataFrame({"number": numbers, "log": np.log2(numbers)}).skew()
+    return bool(skewness > max(SKEWED, 2 * abs(of_logs)))
 
 
 def size_factors(values: Array, place: str) -> Array:

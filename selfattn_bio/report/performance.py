@@ -38,7 +38,7 @@ from selfattn_bio.report.tested import SIZE, Drawing, Tested
 from selfattn_bio.report.words import baseline_sentence, figure, percent, ranked
 
 RISES = 0.05  # p-value of a slope above 0 from which the validation metric still improves
-NO_RISE = "It did not clearly improve in the second half of the training."
+NO_RISE = "It did not clearly improve at the end of the training."
 CHANCE = {"auroc": 0.5, "mcc": 0.0, "pearson": 0.0}  # of the metrics that have one
 
 
@@ -179,12 +179,14 @@ def _learning(objective: Objective[Any], tested: Tested) -> Drawing:
 def _outlook(upward: pd.Series, seeds: int) -> str:
     """State what may improve a model with these validation values by step, where higher is better.
 
-    More steps may help if a line through the values of the second half rises significantly.
+    More steps may help if a line through the values of the second half rises significantly, and the
+    mean of the last quarter exceeds all values before it.
     """
     late = upward[upward.index >= upward.index[-1] / 2]
+    is_last = upward.index > upward.index[-1] * 0.75
     # a line through two points has no uncertainty, and smaller differences are not shown
-    is_curve = len(late) > 2 and np.ptp(late) >= 0.001
-    p = linregress(late.index, late, alternative="greater").pvalue if is_curve else 1.0
+    is_higher = len(late) > 2 and upward[is_last].mean() - upward[~is_last].max() >= 0.001
+    p = linregress(late.index, late, alternative="greater").pvalue if is_higher else 1.0
     hints = {
         "with more steps ([training] max_steps)": p < RISES,
         "as the mean of several trainings ([training] seeds = 3)": seeds == 1,

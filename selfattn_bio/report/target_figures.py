@@ -155,15 +155,11 @@ def _extremes(values: dict[str, float], metric: str) -> str:
 
 def multilabel_figures(objective: Multilabel, tested: Tested) -> list[Drawing]:
     """Draw AUROC and AUPRC of each label."""
+    auroc, auprc = (by_output(tested, metric, "label") for metric in ("auroc", "auprc"))
     labels = pd.DataFrame({name: tested.numbers(name) for name in objective.section.columns})
-    fractions = {
-        name: None if np.isnan(mean) else float(mean)
-        for name, mean in zip(objective.section.columns, labels.mean(), strict=True)
-    }
-    auroc = by_output(tested, "auroc", "label", dict.fromkeys(fractions, 0.5))
     if correlated := correlation_sentence(labels):
         auroc = replace(auroc, not_means=f"{auroc.not_means} Test records have {correlated}.")
-    return [auroc, by_output(tested, "auprc", "label", fractions)]
+    return [auroc, auprc]
 
 
 def labels_figures(objective: Labels, tested: Tested) -> list[Drawing]:
@@ -246,9 +242,7 @@ def _accuracy_along(truth: pd.Series, calls: pd.Series) -> Floats:
     return found
 
 
-def by_output(
-    tested: Tested, metric: str, what: str, chance: dict[str, float | None] | None = None
-) -> Drawing:
+def by_output(tested: Tested, metric: str, what: str) -> Drawing:
     """Draw a metric of each class, label or column with intervals, best first."""
     model, title = tested.outputs("model"), title_of(metric)
     other = tested.outputs(tested.baseline) if tested.baseline else {}
@@ -263,6 +257,9 @@ def by_output(
         shown = [*known[:half], *known[-half:]]
         rule = f" Shown are the {half} highest and the {half} lowest values of {len(known)}."
     rows = [(name, model[name][metric], other.get(name, {}).get(metric)) for name in shown]
+    chance = dict.fromkeys(known if metric == "auroc" else [], 0.5)
+    if metric == "auprc":
+        chance = {name: model[name]["positives"] / model[name]["n"] for name in known}
     ticks = [chance[name] for name in shown] if chance else []
     return tested.show(
         f"{metric}_by_{what}",
@@ -282,7 +279,7 @@ def _spread(
     model: dict[str, dict[str, Any]],
     known: Sequence[str],
     metric: str,
-    chance: dict[str, float | None] | None,
+    chance: Mapping[str, float],
 ) -> str:
     """State the best and the worst class, and how many are above chance."""
     title, best, worst = title_of(metric), known[0], known[-1]
@@ -290,8 +287,7 @@ def _spread(
     text = f"{title} is highest for {best}, {high}, and lowest for {worst}, {low}."
     if high == low:
         text = f"{title} is {high.split()[0]} for each class or label."
-    levels = {name: chance[name] for name in known} if chance else {}
-    above = [model[name][metric]["low"] > of for name, of in levels.items() if of is not None]
+    above = [model[name][metric]["low"] > level for name, level in chance.items()]
     if above:
         text += f" {sum(above)} of {len(above)} intervals are above chance."
     return text

@@ -219,7 +219,7 @@ def draw_pairs(
     names: tuple[str, str],
     ax: Axes,
     label: str,
-    references: Sequence[float | None] = (),
+    references: Sequence[float] = (),
 ) -> None:
     """Draw a metric of two classifiers with intervals for each class or column, top to bottom.
 
@@ -233,7 +233,7 @@ def draw_pairs(
     label
         Label of the horizontal axis.
     references
-        Position of a grey tick for each row, such as the chance level, or None; empty for none.
+        Position of a grey tick for each row, such as the chance level; empty for none.
     """
     both = (
         (names[0], MODEL, 4.0, -0.15, [of_model for _, of_model, _ in rows]),
@@ -253,8 +253,8 @@ def draw_pairs(
                 linewidth=size / 2.5,
                 label=name,
             )
-    if at := [(value, y) for y, value in enumerate(references) if value is not None]:
-        ax.plot(*np.array(at).T, "|", color=MUTED, markersize=9, label="chance")
+    if references:
+        ax.plot(references, range(len(references)), "|", color=MUTED, markersize=9, label="chance")
     name_rows([name for name, *_ in rows], ax)
     ax.set_xlabel(label)
     ax.legend(**ABOVE, ncols=3, columnspacing=1.0)

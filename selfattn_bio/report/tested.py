@@ -137,7 +137,7 @@ class Tested:
     def _named(self, name: str, title: str) -> tuple[str, str]:
         return (f"{self.part}_{name}", f"{self.part}: {title}") if self.part else (name, title)
 
-    def outputs(self, classifier: str) -> dict[str, dict[str, dict[str, Any]]]:
+    def outputs(self, classifier: str) -> dict[str, dict[str, Any]]:
         """Return the test metrics of each class, label or column: `{metric: {value, low, high}}`.
 
         The order is that of the outputs.

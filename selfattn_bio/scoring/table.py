@@ -32,7 +32,9 @@ from selfattn_bio.sequence.h5ad import write_predictions
 from selfattn_bio.sequence.tables import TSV, read_table
 
 FLAG = "out_of_distribution"  # the column with the reasons of `scoring.reference`
-IN_ONE_PASS = "unlike the training records, and may take very long; cut them into windows"
+IN_ONE_PASS = (
+    "unlike the training records and slow; use selfattn-bio scan, --bed, or shorter windows"
+)
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
 
 

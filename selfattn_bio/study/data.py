@@ -6,17 +6,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from selfattn_bio.config import ColumnSplit, FilesSplit, check_files, place_of
+from selfattn_bio.arrays import Integers
+from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile, check_files, place_of
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
-from selfattn_bio.display import counted, shortened
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError
-from selfattn_bio.evaluation.units import MIN_UNITS
+from selfattn_bio.evaluation.units import LEAST_UNITS, MIN_UNITS
 from selfattn_bio.files import check_output_file, listed
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG, log_lines
@@ -32,6 +33,9 @@ if TYPE_CHECKING:  # imports genomes, clusters and numba, which plain sequence f
     from selfattn_bio.data.partner import Partners
     from selfattn_bio.data.sources import Source
 
+# lengths in bp of the blocks that `split` proposes, largest first
+BLOCKS = (200_000, 100_000, 50_000, 20_000, 10_000)
+
 
 def ingest(study: Study) -> Corpus:
     """Read the sequences of a task; `Study.ingest` describes it."""
@@ -40,7 +44,7 @@ def ingest(study: Study) -> Corpus:
 
     task = study.task
     inputs = [*task.data.inputs, *(task.partner.inputs if task.partner else ())]
-    check_files(task, inputs)
+    check_files(task.path, inputs)
     for name in vars(Layout):
         if isinstance(path := getattr(study.root, name), Path) and path.is_file():
             check_output_file(path, *inputs)  # a later step would replace this input
@@ -171,7 +175,7 @@ class Split(TableResult):
 
 def split(study: Study) -> Split:
     """Split the corpus of a task; `Study.split` describes it."""
-    from selfattn_bio.study.splitting import assign_records, record_units
+    from selfattn_bio.study.splitting import assign_records
 
     task, corpus = study.task, study.corpus
     corpus.check_task(task)
@@ -186,18 +190,32 @@ def split(study: Study) -> Split:
     found.save(study.root.split)
     classes = corpus.targets(task.objective.class_columns)
     log_lines(split_table.describe(table, corpus.records["label"], classes))
-    keys, name = record_units(task, corpus, found.path)
-    tested = classes.assign(label=corpus.records["label"], any="record")[table["split"] == "test"]
-    few = [
-        f"{number} with {column} {value}"
-        for column, values in tested.items()
-        for value, number in pd.Series(keys)[tested.index].groupby(values).nunique().items()
-        if number < MIN_UNITS
-    ]
-    if few and task.objective.has_scores:
-        LOG.warning(
-            f"few {name} in test: {shortened(few, split_table.SHOWN)}. With sites in fewer than "
-            f"{MIN_UNITS}, the effect of a motif is not measured, or its interval is too narrow. "
-            f"For more, {task.split.enlarge}"
-        )
+    if task.objective.has_scores:
+        classes = classes.assign(label=corpus.records["label"], all="records")
+        _warn_of_few_units(task, corpus, found.path, classes[table["split"] == "test"])
     return found
+
+
+def _warn_of_few_units(task: RunFile, corpus: Corpus, path: Path, tested: pd.DataFrame) -> None:
+    """Warn of classes with few units in test, and name the largest blocks that give enough."""
+    from selfattn_bio.study.splitting import blocks_of, record_units
+
+    def count(keys: Integers) -> pd.Series:
+        units = pd.Series(keys)[tested.index]
+        return pd.concat({name: units.groupby(of).nunique() for name, of in tested.items()})
+
+    keys, name = record_units(task, corpus, path)
+    counts = count(keys)
+    rarest: Any = counts[::-1].idxmin()  # all records if no class has fewer units
+    if counts[rarest] >= MIN_UNITS:
+        return
+    effects = f"sites in fewer than {MIN_UNITS}, the effect of a motif is not measured"
+    if counts["all", "records"] < LEAST_UNITS:
+        effects = f"fewer than {LEAST_UNITS}, tests are over records, with too narrow intervals"
+    blocks = BLOCKS if "block" in name else ()
+    enough = [of for of in blocks if count(blocks_of(corpus.records, of)).min() >= MIN_UNITS]
+    finer = f". Here, [evaluation] block = {enough[0]} gives enough" if enough else ""
+    LOG.warning(
+        f"few {name} in test: {counts[rarest]} with {rarest[0]} {rarest[1]}. With {effects}. "
+        f"For more, {task.split.enlarge}{finer}"
+    )

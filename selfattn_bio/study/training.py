@@ -80,17 +80,18 @@ def _check(study: Study, corpus: Corpus, threads: int) -> None:
     """Check threads, the module, files and the columns of groups, and report transfer."""
     if threads < 1:
         raise ArgumentError(f"{threads} threads; use at least 1")
-    check_files(study.task, [*study.task.objective.hashes, study.task.interpret.database_file])
-    genome = study.task.data.genome  # not needed after `ingest`
-    if study.task.objective.is_per_base and genome and Path(genome).is_file():
-        for file in study.task.objective.hashes:
+    task = study.task
+    check_files(task.path, [*task.objective.hashes, task.interpret.database_file])
+    genome = task.data.genome  # not needed after `ingest`
+    if task.objective.is_per_base and genome and Path(genome).is_file():
+        for file in task.objective.hashes:
             check_assembly(read_track(file), Genome(genome), file)
-    check_run(study.task, study.run)
-    check_columns(study.task.evaluation.groups, corpus)
+    check_run(task, study.run)
+    check_columns(task.evaluation.groups, corpus)
     parent = study.run.transfer and study.run.transfer.folder.absolute()
     if parent == study.files.model.absolute():
         RunFileError.fail("the parent in [transfer] is the model that is trained", study.place)
-    if study.task.transfer and not study.run.transfer:
+    if task.transfer and not study.run.transfer:
         LOG.info(
             f"{study.address.label}: starts from random weights, because the [transfer] parent has "
             "another [model] or [tokens]"

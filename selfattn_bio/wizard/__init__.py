@@ -159,7 +159,7 @@ def propose(
         method = "" if network.has_embeddings else "saturation"
         parts = ("pretrained_linear",) * task.objective.is_per_record
         text, _ = draft(request, contents, replace(first, parts=parts, method=method))
-    check_files(task, [*task.data.inputs, *task.objective.hashes])
+    check_files(task.path, [*task.data.inputs, *task.objective.hashes])
     log_lines(messages)
     with TemporaryDirectory() as folder:
         is_large = sum(contents.lengths) > MOST

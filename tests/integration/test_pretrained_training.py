@@ -99,7 +99,7 @@ def test_each_layer_has_its_rate(proteins, model, step, rates):
 
 
 @pytest.mark.parametrize("family", ["esm2", "dnabert", "nucleotide_transformer", "dnabert2"])
-def test_run_file_of_init_trains_and_explains(here, capsys, family):
+def test_run_file_of_init_trains_and_explains(here, capsys, caplog, family):
     make = make_dnabert2 if family == "dnabert2" else lambda folder: make_folder(folder, family)
     folder, is_protein = make(here / family), family == "esm2"
     letters, pattern = (RESIDUES, "PKKKRKV") if is_protein else ("ACGT", "GATAAGG")
@@ -113,7 +113,8 @@ def test_run_file_of_init_trains_and_explains(here, capsys, family):
     study = Study("mine")
     assert study.task.interpret.method.kind == ("saturation" if family == "dnabert2" else "guided")
     assert study.task.stack.parts == ("pretrained_linear",)
-    assert [part.name for part in load(study.files.model).stack.parts] == ["pretrained_linear"]
+    # whether a part gets a weight depends on ten records of validation
+    assert "stack: linear model of the vectors of the frozen pretrained model fitted" in caplog.text
     if is_protein:  # the same for all
         run_command("train mine/variants/random_embedding --quiet")
         run_command("evaluate mine --quiet")

@@ -210,6 +210,8 @@ def test_effects_are_below_the_name_of_their_output(ax):
         ([0.5, 0.6, 0.70, 0.74, 0.65, 0.60], False),
         ([0.5, 0.8, 0.8, 0.8001, 0.8002, 0.8003], False),  # no difference in the figures shown
         ([0.5, 0.6], False),  # too few
+        # rises in the second half, but is flat at its end
+        ([0.744, 0.883, 0.929, 0.955, 0.9609, 0.9617, 0.9634, 0.9627, 0.9631, 0.9633], False),
     ],
 )
 def test_more_steps_are_advised_while_validation_rises(values, more):
@@ -218,17 +220,17 @@ def test_more_steps_are_advised_while_validation_rises(values, more):
     assert _outlook(upward, 3) == (
         f"It may be better {steps}."
         if more
-        else "It did not clearly improve in the second half of the training."
+        else "It did not clearly improve at the end of the training."
     )
     seeds = "as the mean of several trainings ([training] seeds = 3)."
     assert _outlook(upward, 1) == f"It may be better {f'{steps} or ' if more else ''}{seeds}"
 
 
-def test_unknown_chance_is_not_counted():
+def test_intervals_above_chance_are_counted():
     model = {name: {"auprc": {"value": 0.5, "low": 0.4, "high": 0.6}} for name in "abc"}
-    found = _spread(model, list("abc"), "auprc", {"a": 0.1, "b": 0.45, "c": None})
+    found = _spread(model, list("abc"), "auprc", {"a": 0.1, "b": 0.45})
     assert found.startswith("AUPRC is 0.50 for each class or label. 1 of 2 intervals are above")
-    assert "chance" not in _spread(model, ["c"], "auprc", {"c": None})
+    assert "chance" not in _spread(model, ["c"], "auprc", {})
 
 
 @pytest.mark.parametrize(
@@ -316,13 +318,13 @@ def test_confusion_matrix_has_counts_and_row_fractions(ax):
 def test_pairs_have_intervals_and_chance_if_known(ax):
     entry = {"value": 0.8, "low": 0.7, "high": 0.85}
     rows = [("a", entry, None), ("b", entry, dict.fromkeys(entry))]
-    target_plots.draw_pairs(rows, ("model", "other"), ax, "AUPRC", [0.1, None])
+    target_plots.draw_pairs(rows, ("model", "other"), ax, "AUPRC", [0.1, 0.2])
     segments = [segment for of in ax.collections for segment in of.get_segments()]
     np.testing.assert_allclose([segment[:, 0] for segment in segments], [[0.7, 0.85]] * 2)
-    assert ax.get_lines()[-1].get_xydata().tolist() == [[0.1, 0]]
+    assert ax.get_lines()[-1].get_xydata().tolist() == [[0.1, 0], [0.2, 1]]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chance", "model"]
     ax.clear()
-    target_plots.draw_pairs(rows[:1], ("model", ""), ax, "AUPRC", [None])
+    target_plots.draw_pairs(rows[:1], ("model", ""), ax, "AUPRC")
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["model"]
 
 

@@ -178,7 +178,7 @@ def test_motifs_show_the_evidence(page_text):
     assert last[0] == "motif_03 inconclusive enrichment not shown; effect not measured"
     assert last[-1] == (
         "effect not measured 9 of 80 test records with a known target have a site and space for a "
-        "control site; 30 are needed, that is, about 267 test records with a known target, and 20 "
+        "control site; 30 are needed, that is, about 267 test records with a known target, and 10 "
         "independent units with a site"
     )
 

@@ -286,13 +286,28 @@ def test_split_reports_clusters(split_by, two_classes, caplog):
 def test_split_warns_of_few_units(split_by, caplog):
     split_by(f'kind = "group"\n{FRACTIONS}', header="group=")
     assert caplog.messages[-1] == (
-        "few groups in test: 1 with label 0, 1 with label 1, 1 with any record. With sites in "
-        "fewer than 10, the effect of a motif is not measured, or its interval is too narrow. For "
-        "more, increase test_fraction in [split], or add records"
+        "few groups in test: 1 with all records. With fewer than 3, tests are over records, "
+        "with too narrow intervals. For more, increase test_fraction in [split], or add "
+        "records"
     )
     caplog.clear()
     split_by('kind = "cluster"\ntest_fraction = 0.5')
     assert not caplog.messages
+
+
+def test_split_names_blocks_that_give_enough_units(split_by, two_classes, caplog):
+    for name in "pn":
+        lines = (two_classes / f"{name}.fa").read_text().splitlines()
+        at = [8_000 * i for i in range(30)]
+        lines[::2] = [f"{of} start={x} end={x + 30}" for of, x in zip(lines[::2], at, strict=True)]
+        (two_classes / f"{name}.fa").write_text("\n".join(lines) + "\n")
+    split_by('kind = "chromosome"\nvalid = ["c1"]\ntest = ["c2"]')
+    assert caplog.messages[-1] == (
+        "few blocks of 500,000 bp in test: 1 with all records. With fewer than 3, tests are over "
+        "records, with too narrow intervals. For more, list more chromosomes in [split] "
+        "test. If loci are closer than a block, a smaller [evaluation] block gives more units. "
+        "Here, [evaluation] block = 20000 gives enough"
+    )
 
 
 def test_clusters_that_share_a_value_stay_together(split_by):

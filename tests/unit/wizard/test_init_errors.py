@@ -32,7 +32,8 @@ def test_invalid_character_names_the_record(here, capsys, letters, codes, record
 
 def test_init_checks_that_it_can_write(here, monkeypatch, capsys):
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != ".")
-    assert exit_code("init mine --positives missing.fa --negatives shuffled") == 1
+    write("a.fa")
+    assert exit_code("init mine --positives a.fa --negatives shuffled") == 1
     assert "cannot write workflows/tasks/mine.toml: permission denied" in capsys.readouterr().err
 
 
@@ -97,7 +98,7 @@ mine --positives a.fa --negatives b.fa --targets u.tsv
 mine --sequences words.txt
     words.txt:1: no '>' header before 'hello'
 mine --positives no.fa --negatives a.fa
-    no.fa: no such file
+    error: no such file: 'no.fa'. Correct the path
 mine --sequences a.fa --targets no.tsv
     no.tsv: no such file for the targets
 mine --sequences a.fa --targets u.tsv
@@ -115,6 +116,8 @@ mine --positives a.bed --negatives a.fa
     a.bed: intervals need their genome. Give it with --genome GENOME.fa
 there --positives a.fa --negatives b.fa
     there.toml: the run file already exists. Edit it, remove it, or
+there --sequences no.tsv
+    error: no such file: 'no.tsv'. Correct the path
 """
 LINES = [line.strip() for line in ERRORS.strip().splitlines()]
 
