@@ -14,7 +14,8 @@ model          a score, of an output of each objective, that is a sum over words
 units          hits, labels and numbers that are similar within loci but independent of each other
 families       effects of a model that ignores a motif, in few units of unequal size, whose records
                are similar: the p-value, and whether the interval excludes 0
-places         hits of a motif with several sites per record, at random positions on either strand
+places         hits of a motif with several sites per record, at random positions on either strand;
+               also of one whose permuted motifs have no hits
 distances      sites of two motifs at random positions without overlap, in records of one length and
                of many
 interactions   a model that sums words of unequal weight, directly or through a curve, and adds a
@@ -33,6 +34,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from harness import Row, Table, interval, option, run
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from questions import QUESTIONS, Question
@@ -52,7 +54,7 @@ from selfattn_bio.evidence.epistasis import spacing
 from selfattn_bio.evidence.interactions import evaluate_interactions
 from selfattn_bio.evidence.positions import position_profile, strand_bias
 from selfattn_bio.evidence.records import LabelledRecords, Scored, held_out_records, mean_effect
-from selfattn_bio.evidence.verdicts import null_hits, weigh_evidence
+from selfattn_bio.evidence.verdicts import described_elsewhere, null_hits, weigh_evidence
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.matching import NUM_SITES, find_hits, match_motifs
 from selfattn_bio.objectives import objective_of
@@ -60,6 +62,7 @@ from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.sequence.alphabet import DNA
 
 HIT_P = 2.5e-4
+RARE_P = 1.2e-6  # of 10 bases only the best match is below it
 LIMIT = 0.05
 Letters = NDArray[np.uint8]
 Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -301,10 +304,9 @@ def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
                 )
         hits = find_hits({"m": ppm(word)}, {"m": NUM_SITES}, sequences, HIT_P, DNA)
         held_out = LabelledRecords(sequences, np.ones(150))
-        nulls = [
-            each[each["p_value"] < HIT_P]
-            for each in null_hits(ppm(word), NUM_SITES, hits, held_out, HIT_P, rng)
-        ]
+        nulls = described_elsewhere(
+            null_hits(ppm(word), NUM_SITES, hits, held_out, HIT_P, rng), held_out, HIT_P
+        )
         found = position_profile(hits, nulls, np.full(150, 200), None, rng)
         given = position_profile(hits, nulls, np.full(150, 200), (100, 150), rng)
         name = f"positions, {number} per record" if number else "positions, rising GC"
@@ -312,6 +314,43 @@ def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
         yield f"{name}: fullest window", found.get("window_p")
         yield f"{name}: given window", given.get("window_p")
         yield f"{name}: strand", strand_bias(hits, ppm(word), rng).get("strand_p")
+    yield from _rare_places(rng, "rare", 0.45)
+    yield from _rare_places(rng, "rare, rising GC", np.linspace(0.2, 0.7, 140))
+
+
+def _rare_places(
+    rng: np.random.Generator, name: str, gc: float | NDArray[np.float64]
+) -> Iterator[tuple[str, float]]:
+    """Plant a word whose permuted motifs have no hits, in records of different length.
+
+    It is more probable where its GC content is. `gc` is that of all positions, or of each.
+    """
+    (word,), lengths = (
+        records(rng, 1, 10, 0.5 if np.isscalar(gc) else 0.9),
+        rng.integers(60, 140, 60),
+    )
+    of_positions, is_gc = np.broadcast_to(gc, 140), np.isin(word, BASES[1:3])
+    sequences = []
+    for length in lengths:
+        positions = rng.random(length) < of_positions[:length]
+        pairs = rng.integers(0, 2, length)
+        row = np.where(positions, BASES[[1, 2]][pairs], BASES[[0, 3]][pairs])
+        around = sliding_window_view(of_positions[:length], 10)
+        chance = np.where(is_gc, around, 1 - around).prod(axis=1)
+        start = rng.choice(len(chance), p=chance / chance.sum())
+        row[start : start + 10] = word
+        sequences.append(row)
+    hits = find_hits({"m": ppm(word)}, {"m": NUM_SITES}, sequences, RARE_P, DNA)
+    held_out = LabelledRecords(sequences, np.ones(60))
+    nulls = described_elsewhere(
+        null_hits(ppm(word), NUM_SITES, hits, held_out, RARE_P, rng), held_out, RARE_P
+    )
+    for window in (None, (-40, -10)):
+        found = position_profile(hits, nulls, lengths, window, rng)
+        if window is None:
+            yield f"positions, {name}: position", found.get("position_p")
+        kind = "given" if window else "fullest"
+        yield f"positions, {name}: {kind} window", found.get("window_p")
 
 
 def distances(rng: np.random.Generator) -> Iterator[tuple[str, float]]:

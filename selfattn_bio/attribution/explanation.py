@@ -43,7 +43,7 @@ from selfattn_bio.motifs.matching import one_hot
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern, refine_patterns, write_modisco_h5, write_npz
 from selfattn_bio.sequence.alphabet import PROTEIN, Ascii, get_alphabet
-from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.genome import Genome, matching_name
 from selfattn_bio.sequence.tables import read_parquet
 
 INTERVAL = ("chrom", "start", "end", "strand")
@@ -292,7 +292,7 @@ class Explanation:
         Parameters
         ----------
         row
-            Number or id of the sequence.
+            Number or id of the sequence, or the accession within it, as in sp|P12345|A_MOUSE.
         region
             The positions to draw: (start, end) in the sequence, 0-based half-open; or "all". Text
             is 1-based inclusive, as in samtools: "ID:FIRST-LAST" with positions in the sequence, or
@@ -304,8 +304,8 @@ class Explanation:
         ArgumentError
             If there is no such sequence, or the region is not within it.
         """
-        if isinstance(row, str) and row in self.ids:
-            row = list(self.ids).index(row)
+        if isinstance(row, str) and (name := matching_name(row, {*self.ids})):
+            row = self.ids.index(name)
         if not isinstance(row, int | np.integer) or not -len(self) <= row < len(self):
             raise ArgumentError(
                 f"there is no sequence {row!r}; pass an id, or a number from 0 to {len(self) - 1}"

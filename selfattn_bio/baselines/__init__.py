@@ -62,7 +62,7 @@ def load_baseline(folder: str | Path, threads: int = 0, device: str = "") -> Bas
     if alphabet.family not in kind.alphabets:
         message = f"{card.kind} does not read the alphabet {card.alphabet!r}"
         ModelFolderError.fail(message, folder / CARD, REFIT)
-    policy = SequencePolicy(alphabet, card.soft_mask, card.gaps)
+    policy = SequencePolicy(alphabet, card.soft_mask, card.gaps, header=card.header)
     others = card.database, threads, card.objective, card.pretrained, device
     baseline = kind(Setup(policy, card.strands, *others))
     baseline.calibration = Calibration.of(card.calibration.model_dump() if card.calibration else {})

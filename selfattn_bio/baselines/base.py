@@ -116,6 +116,7 @@ class Card(Stored):
     alphabet: AlphabetName
     soft_mask: SoftMask
     gaps: Literal["refuse", "remove"]
+    header: str = ""
     strands: Literal["given", "both"]
     database: Annotated[str, Field(min_length=1)]
     pretrained: str = ""
@@ -405,6 +406,7 @@ class Baseline(ABC):
                 "alphabet": self.setup.alphabet.name,
                 "soft_mask": self.setup.policy.soft_mask,
                 "gaps": self.setup.policy.gaps,
+                "header": self.setup.policy.header,
                 "strands": self.setup.strands,
                 "database": self.setup.database,
                 "pretrained": self.setup.pretrained,

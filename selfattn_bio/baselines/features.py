@@ -304,7 +304,7 @@ class MotifScores(FeatureSet):
     def obstacle(self, setup: Setup, train: Letters) -> str:
         """Return why motifs cannot be scored: there is no database, or records are too long."""
         if not database_of(setup.database, setup.alphabet):
-            return "the task names no motif database"
+            return f"the task names no database of {setup.alphabet.title} motifs"
         if (longest := max(len(record) for record in train)) > MAX_SCORED:
             unit = setup.alphabet.unit
             return f"the longest record has {longest:,} {unit}, more than {MAX_SCORED:,}"

@@ -163,6 +163,9 @@ class CommandParser(argparse.ArgumentParser):
         """Print the usage and the error, and exit with code 2."""
         if self._may_retry and message.startswith("the following arguments are required"):
             raise _MissingArgumentError
+        if message.startswith("ambiguous option"):  # the usage would hide the few names
+            names = message.replace(" could match", "; did you mean")
+            self.exit(2, f"{self.prog}: error: {names}?\n")
         super().error(message + self._suggestion(message))
 
     def _suggestion(self, message: str) -> str:

@@ -286,14 +286,15 @@ def variants(arguments: Namespace) -> None:
         type=float,
         default=2.5e-4,
         metavar="P",
-        help="a match with p below P is a hit (default: %(default)s)",
+        help="a match of a matrix with p below P is a hit (default: %(default)s)",
     ),
     output(".bed, .tsv or .parquet to write"),
 )
 def hits(arguments: Namespace) -> None:
     """Find motif hits in FASTA files with FIMO, on both strands of DNA.
 
-    Patterns of PROSITE and ELM match exactly. A matrix has any match with p below --hit-p.
+    Patterns of PROSITE and ELM match exactly, whatever their p. A matrix has any match with p below
+    --hit-p.
 
     The output has one row per hit. Its suffix chooses the format: .bed (BED6 with score = -10 log10
     p, and p as a seventh column), or .tsv or .parquet with the same columns and a header.

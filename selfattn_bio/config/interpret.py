@@ -152,8 +152,8 @@ class Interpret(Section):
         p-value of its best match
     window
         [start, end) of a record where the centres of hits are expected; 0-based, or negative
-        from the record's end, such as [-31, -25]; by default the 10 bp with most hits are
-        tested
+        from the record's end, such as [-31, -25]; end is not part of it, and an end of 0 is the
+        end of the record; by default the 10 bp with most hits are tested
     """
 
     database: str = Field(

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
@@ -36,7 +34,6 @@ from selfattn_bio.evaluation.units import Units
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Predictions
 from selfattn_bio.objectives.outputs import ClassOutput, spread
-from selfattn_bio.sequence.tables import read_table
 
 EVALUATED_SPLITS = ("valid", "test")
 COVERAGE = 0.9  # of the prediction intervals in the tables of predictions
@@ -424,17 +421,3 @@ def resampled_metrics(
         low_high = RANGES.get(metric.rpartition(".")[2], ANY_VALUE)
         found[name] = ResampledMetric(value, np.array([draw[name] for draw in draws]), low_high)
     return found
-
-
-def read_predictions(path: Path) -> pd.DataFrame:
-    """Read a table of predictions; ids, and classes other than the numbers 0 and 1, stay text."""
-    names = pd.read_csv(path, sep="\t", nrows=0).columns
-    has_names = "label" not in names  # of classes
-    text = [
-        name
-        for name in names
-        if name in ("id", "chrom")
-        or name.startswith(TRUE)
-        or (has_names and name.endswith("predicted"))
-    ]
-    return read_table(path, text)

@@ -81,7 +81,7 @@ COLUMNS = [  # order in interactions.tsv
     *("specific", "sites_p", "pairs_p", "p", "q", "attention", "closest"),
     *("spacings", "spacing_start", "spacing_end", "spacing_fold", *tested("spacing")),
     *("orientation", "orientation_fold", *tested("orientation")),
-    *("verdict", "lacks"),
+    *("verdict", "lacks", "min_effect"),
 ]
 
 
@@ -237,6 +237,7 @@ def evaluate_interactions(
     table["p"] = table[["sites_p", "pairs_p"]].max(axis=1, skipna=False)
     for kind in ("", "spacing_", "orientation_"):
         table[f"{kind}q"] = q_values(table[f"{kind}p"].to_numpy(dtype=float))
+    table["min_effect"] = least
     for name, of_row in (("verdict", verdict), ("lacks", shortfall)):
         table[name] = [of_row(row, least, significance) for row in table.to_dict("records")]
     return table[COLUMNS].sort_values("epistasis", ascending=False, ignore_index=True)

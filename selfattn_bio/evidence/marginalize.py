@@ -52,7 +52,8 @@ class Marginals(TableResult):
         positions and both strands, with its 95 % interval; marginal_start, marginal_end,
         marginal_strand and marginal_peak, where the effect is largest in size, and the effect
         there; marginal_position_p, marginal_strand_p and their q-values, that the effect depends
-        on the position or on the strand.
+        on the position or on the strand; marginal_position_weakest and _strongest, and those of
+        the strand, how much it does, by `marginals.extremes`.
     curves
         One row per motif, strand and interval of positions: name, strand, start, end (0-based
         half-open; the site begins there), effect, effect_low, effect_high and unit.
@@ -98,7 +99,8 @@ class MarginalSpacing(TableResult):
         One row per orientation: marginal, marginal_low, marginal_high, the mean epistasis over all
         distances, with its 95 % interval; marginal_distance and marginal_peak, where it is
         largest in size, and the epistasis there; marginal_distance_p, that it depends on the
-        distance.
+        distance; marginal_distance_weakest and _strongest, how much it does, by
+        `marginals.extremes`, without distance 0.
     curves
         One row per orientation and distance: orientation, distance (positions between the sites),
         epistasis, epistasis_low, epistasis_high, both (the effect of both sites), alone (the sum of

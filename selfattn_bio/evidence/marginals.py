@@ -41,17 +41,25 @@ PAIR_CURVES = [
 ]
 DISTANCES = (0, 5, 10, 15, 20, 30, 40, 50)  # positions between the sites of a pair
 PERMUTATIONS = 1000
+
+
+def compared(name: str) -> tuple[str, str, str, str]:
+    """Return the columns of a dependence on the position, strand or distance (`name`)."""
+    begin = f"marginal_{name}"
+    return *tested(begin), f"{begin}_weakest", f"{begin}_strongest"
+
+
 COLUMNS = [  # of a motif, in motifs.tsv
     *estimated("marginal"),
     *("marginal_start", "marginal_end", "marginal_strand", "marginal_peak"),
-    *tested("marginal_position"),
-    *tested("marginal_strand"),
+    *compared("position"),
+    *compared("strand"),
 ]
 CURVES = ["name", "strand", "start", "end", *estimated("effect"), "unit"]  # of marginals.tsv
 PAIR_COLUMNS = [  # of a pair of motifs, in interactions.tsv
     *estimated("marginal"),
     *("marginal_distance", "marginal_peak"),
-    *tested("marginal_distance"),
+    *compared("distance"),
 ]
 
 
@@ -202,9 +210,11 @@ def position_curves(
         peak = curve.iloc[int(curve["effect"].abs().argmax())]
         row |= {f"marginal_{key}": peak[key] for key in ("start", "end", "strand")}
         row |= {"marginal_peak": peak["effect"], "marginal_position_p": unevenness(effects, rng)}
+        row |= extremes("position", effects.mean(axis=0))
         if len(sites) > 1:
             by_strand = effects.mean(axis=1)  # (strands, n)
             row["marginal_strand_p"] = mean_effect(by_strand[0] - by_strand[1], rng)["_p"]
+            row |= extremes("strand", by_strand)
     table = pd.DataFrame(rows, columns=["name", *COLUMNS])
     for test in ("position", "strand"):
         table[f"marginal_{test}_q"] = q_values(table[f"marginal_{test}_p"].to_numpy(float))
@@ -278,11 +288,14 @@ def distance_curve(
         }
     )
     peak = curve.iloc[int(curve["epistasis"].abs().argmax())]
+    # sites that touch change what is next to each other
+    apart = epistasis[curve["distance"] > 0]
     return curve, {
         **_summary(epistasis[None], rng),
         "marginal_distance": peak["distance"],
         "marginal_peak": peak["epistasis"],
         "marginal_distance_p": unevenness(epistasis[None], rng),
+        **(extremes("distance", apart) if len(apart) else {}),
     }
 
 
@@ -383,3 +396,20 @@ def unevenness(effects: Floats, rng: np.random.Generator) -> float:
         np.take_along_axis(each[None], orders, axis=1).mean(axis=2).var(axis=1) for each in effects
     )
     return float((1 + (permuted >= observed * (1 - 1e-9)).sum()) / (1 + PERMUTATIONS))
+
+
+def extremes(name: str, effects: Floats) -> dict[str, float]:
+    """Estimate the weakest and strongest of P effects (P, n), as columns of `compared`.
+
+    The largest of several noisy means overestimates. The extremes are therefore chosen in half of
+    the n backgrounds and measured in the other half, and both ways are averaged. An effect is
+    strong if it is large in the direction of the largest.
+    """
+    starts = (0, min(1, effects.shape[1] - 1))  # a single background is in both halves
+    halves = [effects[:, start::2].mean(axis=1) for start in starts]
+    measured = []
+    for half, other in (halves, halves[::-1]):
+        # from the weakest to the strongest, in the direction of the strongest
+        order = (half * half[np.abs(half).argmax()]).argsort()
+        measured.append(other[order[[0, -1]]])
+    return dict(zip(compared(name)[2:], np.mean(measured, axis=0), strict=True))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import stats
+from scipy import special, stats
 
 from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.evaluation.units import Units
@@ -179,15 +179,16 @@ def _smirnov(places: Floats, others: Floats, drawn: Floats, unit: Integers, numb
     the drawn ranks (draws, hits), as fractions, among the others, which count as `number`
     independent hits.
     """
-    test = stats.ks_2samp(places, others, method="asymp")
-    if unit.max() + 1 == len(places):
-        return float(test.pvalue)
-    steps = np.arange(len(places) + 1) / len(places)
-    ranks = np.sort(drawn, axis=1)
-    distances = np.maximum(ranks - steps[:-1], steps[1:] - ranks).max(axis=1)
-    # the mean distance of n hits is about MEAN_DISTANCE / (sqrt(n) + 0.12) (Stephens 1970)
-    size = min(len(places), (MEAN_DISTANCE / distances.mean() - 0.12) ** 2)
-    return float(stats.kstwo.sf(test.statistic, max(1, round(size * number / (size + number)))))
+    found, size = stats.ks_2samp(places, others, method="asymp").statistic, float(len(places))
+    if unit.max() + 1 < len(places):
+        steps = np.arange(len(places) + 1) / len(places)
+        ranks = np.sort(drawn, axis=1)
+        distances = np.maximum(ranks - steps[:-1], steps[1:] - ranks).max(axis=1)
+        # the mean distance of n hits is about MEAN_DISTANCE / (sqrt(n) + 0.12) (Stephens 1970)
+        size = min(size, (MEAN_DISTANCE / distances.mean() - 0.12) ** 2)
+    p = stats.kstwo.sf(found, max(1, round(size * number / (size + number))))
+    # the asymptotic p-value is 0 if no place is among the others, whatever their number
+    return float(max(p, 2 / special.binom(size + number, number)))
 
 
 def _in_window(middle: Integers, length: Integers, window: tuple[int, int]) -> Bools:

@@ -49,12 +49,12 @@ def hits(
     """Find motif hits with FIMO, on both strands of DNA.
 
     `hits("motifs.meme", ["TTTATCGATAGG"])` returns one row for each motif and position in the
-    string. Patterns and consensus sequences, also of files of ELM and PROSITE, match exactly: each
-    letter is one of those of its position. A matrix of probabilities has any match with a p-value
-    below `hit_p`. An unknown letter, such as N or X, scores as the worst letter of its position, so
-    that it never matches a pattern, except where any letter does. A pattern that begins with `^`
-    (`<` in PROSITE) matches at the start of a sequence only, and one that ends with `$` (`>`) at
-    its end only.
+    string. Patterns and consensus sequences, also of files of ELM and PROSITE, match exactly,
+    whatever their p-value: each letter is one of those of its position. A matrix of probabilities
+    has any match with a p-value below `hit_p`. An unknown letter, such as N or X, scores as the
+    worst letter of its position, so that it never matches a pattern, except where any letter does.
+    A pattern that begins with `^` (`<` in PROSITE) matches at the start of a sequence only, and one
+    that ends with `$` (`>`) at its end only.
 
     Parameters
     ----------
@@ -65,8 +65,9 @@ def hits(
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     hit_p
-        p-value threshold in (0, 1). The p-value is the probability that a random sequence scores at
-        least as high, with equally frequent bases, or with residues as frequent as in Swiss-Prot.
+        p-value threshold of matrices, in (0, 1). The p-value is the probability that a random
+        sequence scores at least as high, with equally frequent bases, or with residues as frequent
+        as in Swiss-Prot.
     alphabet
         dna, rna, ssdna (one strand of DNA) or protein. By default that of the motifs, and dna for
         a mapping, but rna for motifs of DNA if the first sequences have U and no T.
@@ -108,13 +109,19 @@ def hits(
         allowed = (ppms[name] > 0) * background(letters)
         ppms[name] = allowed / allowed.sum(axis=1, keepdims=True)
     best = {n: best_p(ppm, num_sites.get(n, NUM_SITES), letters) for n, ppm in ppms.items()}
-    if lost := [name for name, p in best.items() if p >= hit_p]:
+    # the smallest limit with the best match of a pattern below it
+    limits = {n: max(hit_p, np.nextafter(p, 1)) if n in forms else hit_p for n, p in best.items()}
+    if lost := [name for name, p in best.items() if p >= limits[name]]:
         LOG.warning(
             f"{counted(len(lost), 'motif')} cannot have a hit with p < {hit_p:.2g}, for example "
             f"{lost[0]}, whose best match has p = {best[lost[0]]:.2g}. Raise hit_p"
         )
     chunks = _chunks(_records(sequences, letters))
-    tables = [_of(chunk, ppms, num_sites, forms, hit_p, letters) for chunk in chunks]
+    tables = [
+        _of(chunk, {n: ppms[n] for n in limits if limits[n] == p}, num_sites, forms, p, letters)
+        for chunk in chunks
+        for p in set(limits.values())
+    ]
     found = [table for table in tables if len(table)]
     if not found:
         return pd.DataFrame(columns=[*BED_COLUMNS, "p_value"])

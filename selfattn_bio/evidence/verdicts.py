@@ -51,7 +51,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from selfattn_bio.arrays import Floats
-from selfattn_bio.evidence.positions import position_profile, strand_bias
+from selfattn_bio.evidence.positions import MIN_SITES, position_profile, strand_bias
 from selfattn_bio.evidence.records import (
     FEWER_RECORDS,
     HeldOut,
@@ -70,7 +70,9 @@ TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window",
 REQUIRED = ("enrichment_p", "matched_p", "effect_p")
 NULL_P = 0.05  # fraction of permuted motifs that may have a larger necessity
 # loss of score at the hits: minus that at control sites, and the loss alone
-USES = ("effect", "necessity")
+USES = {"effect": "effect", "necessity": "score change from shuffling its sites"}
+# values of `lacks` of a motif whose effect is shown
+NOT_ENRICHED = ("enrichment not shown", "no enrichment over matched records")
 
 
 def tested(name: str) -> tuple[str, str]:
@@ -153,11 +155,8 @@ def weigh_evidence(
         rng = np.random.default_rng((seed, number))
         mine, hit_p = hits[hits["name"] == name], limits[name]
         nulls = null_hits(ppm, num_sites[name], mine, held_out, hit_p, rng)
-        described, *nulls_described = (
-            each[each["record"].isin(held_out.described) & (each["p_value"] < hit_p)]
-            # those that overlap the motif's sites are where the motif is
-            for each in (mine, *(null[null["apart"]] for null in nulls))
-        )
+        described = mine[mine["record"].isin(held_out.described) & (mine["p_value"] < hit_p)]
+        elsewhere = described_elsewhere(nulls, held_out, hit_p)
         row = {
             "name": name,
             "unit": held_out.unit,
@@ -168,7 +167,7 @@ def weigh_evidence(
             **_exact_matches(ppm, held_out),
             **effect(mine, scored, rng),
             **sufficiency(described, scored, rng),
-            **position_profile(described, nulls_described, lengths, window, rng, held_out.units),
+            **position_profile(described, elsewhere, lengths, window, rng, held_out.units),
             **strand_bias(described, ppm, rng, held_out.alphabet, held_out.units),
         }
         if _passes(row, held_out, significance):
@@ -260,18 +259,21 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
         return ""
     reasons = []
     if not row["enrichment_q"] < significance:  # also true if missing
-        reasons.append("enrichment not shown")
+        reasons.append(NOT_ENRICHED[0])
     elif not row["matched_q"] < significance:
-        reasons.append("no enrichment over matched records")
-    smallest = min(row["effect"], row["necessity"], key=abs)
+        reasons.append(NOT_ENRICHED[1])
+    small = [name for of, name in USES.items() if abs(row[of]) < row["min_effect"]]
+    unclear = [name for of, name in USES.items() if row[f"{of}_low"] <= 0 <= row[f"{of}_high"]]
     if pd.isna(row["effect_q"]):
         reasons.append("effect not measured")
     elif not row["effect_q"] < significance:
         reasons.append("effect not shown")
-    elif abs(smallest) < row["min_effect"]:
-        reasons.append(f"effect smaller than {row['min_effect']:.2g}")
-    elif is_unclear(row):
-        reasons.append("interval of the effect includes 0")
+    elif small:
+        reasons.append(f"{small[0]} smaller than {row['min_effect']:.2g}")
+    elif unclear:
+        reasons.append(f"interval of the {unclear[0]} includes 0")
+    elif row["effect"] * row["necessity"] < 0:
+        reasons.append(f"effect and {USES['necessity']} have opposite signs")
     if not reasons:
         if not row["support_q"] < significance:
             reasons.append("not shown by all tests together")
@@ -398,3 +400,18 @@ def _best(hits: pd.DataFrame, hit_p: float) -> pd.DataFrame:
     of_records = np.sort(best)[:FEWER_RECORDS]
     limit = max(hit_p, of_records.max(initial=0.0))
     return hits[hits["p_value"] <= limit]
+
+
+def described_elsewhere(
+    nulls: Sequence[pd.DataFrame], held_out: HeldOut, hit_p: float
+) -> list[pd.DataFrame]:
+    """Return the hits of permuted motifs with which the positions of a motif are compared.
+
+    They are in described records and overlap no hit of the motif, because others are where the
+    motif is. If fewer than `MIN_SITES` records have a hit, the next best matches are added up to
+    that number: permuted motifs are that rare if only the best matches of a motif are hits.
+    """
+    apart = [each[each["apart"] & each["record"].isin(held_out.described)] for each in nulls]
+    best = pd.concat(apart).groupby("record")["p_value"].min().nsmallest(MIN_SITES)
+    limit = np.fmax(np.nextafter(hit_p, 0), best.max())  # without a match, the first
+    return [each[each["p_value"] <= limit] for each in apart]

@@ -227,7 +227,8 @@ class MotifSet:
             whose run file sets it, pass `study.task.interpret.hit_p`.
         window
             [start, end) of a sequence where the centres of hits are expected; 0-based, or negative
-            from its end, such as (-31, -25). By default the 10 positions with most hits are tested.
+            from its end, such as (-31, -25). The end is not part of it, and an end of 0 is the end
+            of the sequence. By default the 10 positions with most hits are tested.
         significance
             q-value below which enrichment and effect are significant.
         seed

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
+from selfattn_bio.evaluation.units import MIN_UNITS
 from selfattn_bio.evidence.positions import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
-from selfattn_bio.evidence.verdicts import NULL_P, acts_alone, is_unclear, shortfall, why_alone
+from selfattn_bio.evidence.verdicts import NULL_P, is_unclear, shortfall
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.logos import logo
@@ -32,11 +33,13 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
-UNTESTED = {  # a test that has a result if records are enough, and why this one may have none then
-    "null_p": ("effect_q", "only motifs that pass the other tests are compared"),
-    "stability": ("effect_q", "the model has one network"),
-    "window_q": ("position_q", "records are short"),
-    "strand_q": ("position_q", "the motif is palindromic"),
+UNTESTED = {  # records with a site that a test needs, and why it may have no result then
+    "null_p": (0, "only motifs that pass the other tests are compared"),
+    "stability": (0, "the model has one network"),
+    "sufficiency_q": (MIN_RECORDS, f"sites are in fewer than {MIN_UNITS} independent units"),
+    "position_q": (MIN_SITES, f"permuted motifs match elsewhere in fewer than {MIN_SITES} records"),
+    "window_q": (MIN_SITES, "records are short"),
+    "strand_q": (MIN_SITES, "the motif is palindromic"),
 }
 Words = Callable[..., str]  # about a test, from its name
 Lines = list[tuple[str, str, Any]]  # required column, question, function of answer and text
@@ -90,7 +93,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "examples": examples.get(row["name"], []),
             "findings": (found := findings(row, results.task, results.corpus["alphabet"]))[0],
             "untested": found[1],
-            "alone_note": alone_note(row, results.task),
+            "alone_note": figures.alone_note(row, results.task),
             "shortfall": shortfall(row, results.task.interpret.significance),
         }
         for row in rows
@@ -140,28 +143,15 @@ def findings(
     ]
 
 
-def alone_note(row: Mapping[Any, Any], task: RunFile) -> str:
-    """Explain a motif that changes the score alone, but has no shown effect; empty for others.
-
-    Arguments are those of `findings`.
-    """
-    if not acts_alone(row, task.interpret.significance):
-        return ""
-    return (
-        f"{why_alone(row)} Inserted alone it "
-        f"changes {row['unit']} by {figures.marginal_mean(row)}. {figures.position_peak(row)}"
-    )
-
-
 def _why_untested(row: Mapping[Any, Any], column: str) -> str:
     """Return why a test has no result: too few records if so, which a user can change."""
-    other, reason = UNTESTED.get(column, (column, ""))
-    if pd.notna(row[other]):
-        return reason
-    needed = MIN_SITES if other == "position_q" else MIN_RECORDS
-    is_of_positives = other != "effect_q" and pd.isna(row["difference"])
-    records = "positives" if is_of_positives else "records"
-    return f"at least {needed} independent test {records} must have a site"
+    if column in ("effect_q", "stability") and pd.isna(row["effect_q"]):
+        return words.unmeasured_reason(row)
+    has_places = column != "window_q" or pd.notna(row["position_q"])
+    needed, reason = UNTESTED[column if has_places else "position_q"]
+    kind = tables.described(row)
+    found = row[f"{kind}_with_hit"]
+    return f"{found:.0f} test {kind} have a site; {needed} are needed" if found < needed else reason
 
 
 def _of_labels(row: Mapping[Any, Any], matched: str, answer: Words, q: Words) -> Lines:
@@ -247,6 +237,7 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
 
     The window is given in the run file, or it is the fullest one.
     """
+    kind = tables.described(row)
     compared = (
         "in this window, the fullest of all. It is compared with the fullest window of as many "
         "hits of permuted motifs"
@@ -260,9 +251,10 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
             answer("position"),
             "Positions of the best hits compared with those of permuted motifs: "
             f"{q('position')}.")),
-        ("window_q", f"Is the middle of its sites enriched at {tables.window_name(row)}?", lambda: (
+        ("window_q", f"Is the middle of its sites enriched in {tables.window_name(row)}?", lambda: (
             answer("window"),
-            f"{row['window_hits']:.0f} best hits are {compared}; {q('window')}.")),
+            f"{row['window_hits']:.0f} of {row[f'{kind}_with_hit']:.0f} best hits are {compared}; "
+            f"{q('window')}.")),
         ("strand_q", "Does it prefer a strand?", lambda: (
             answer("strand"),
             f"{words.percent(row['strand_plus'])} of the best hits are on the + strand "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.attribution.rules import importance
+from selfattn_bio.config import RunFile
 from selfattn_bio.display import counted, position_range
 from selfattn_bio.evidence.associations import CONFIDENCE
-from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_curves
-from selfattn_bio.evidence.verdicts import acts_alone
+from selfattn_bio.evidence.verdicts import NOT_ENRICHED, acts_alone, why_alone
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import plots, words
@@ -161,20 +161,37 @@ def marginal_section(tested: Tested) -> dict[str, Any]:
     }
 
 
+def _shown_alone(results: Results) -> list[dict[Any, Any]]:
+    """Return the motifs of the section, largest effect alone first.
+
+    These are all measured ones if none is supported. Otherwise, they are the supported ones, those
+    that lack only enrichment, and those that `acts_alone`.
+    """
+    if results.motifs is None or results.marginals is None:
+        return []
+    level, is_any_supported = results.task.interpret.significance, num_supported(results.motifs)
+    measured = results.motifs[results.motifs["name"].isin(results.marginals["name"])]
+    return [
+        row
+        for row in measured.sort_values("marginal", ascending=False).to_dict("records")
+        if not is_any_supported
+        or row["verdict"] == "supported"
+        or row["lacks"] in NOT_ENRICHED
+        or acts_alone(row, level)
+    ]
+
+
 def _position_figures(tested: Tested) -> Iterator[Drawing]:
-    """Draw the effect alone by position of all motifs, or of supported ones and `acts_alone`."""
+    """Draw the effect alone by position of each motif that is shown."""
     curves, motifs = tested.results.marginals, tested.results.motifs
     if curves is None or motifs is None:
         return
-    has_supported = (motifs["verdict"] == "supported").any()
-    for row in motifs.sort_values("marginal", ascending=False).to_dict("records"):
+    for row in _shown_alone(tested.results):
         own = curves[curves["name"] == row["name"]]
-        is_alone = acts_alone(row, tested.results.task.interpret.significance)
-        if len(own) and (row["verdict"] == "supported" or is_alone or not has_supported):
-            name, title = f"marginal_{row['name']}", f"{row['name']} {match_label(row)}".strip()
-            title += f" of {row['target']}" * (len({*motifs["target"]}) > 1)
-            paint, finding = partial(draw_curves, own), f"Mean effect {marginal_mean(row)}."
-            yield tested.show(name, title, position_peak(row), "", paint, size=LOW, finding=finding)
+        name, title = f"marginal_{row['name']}", f"{row['name']} {match_label(row)}".strip()
+        title += f" of {row['target']}" * (len({*motifs["target"]}) > 1)
+        paint, finding = partial(draw_curves, own), f"Mean effect {marginal_mean(row)}."
+        yield tested.show(name, title, position_peak(row), "", paint, size=LOW, finding=finding)
 
 
 def _distance_figures(tested: Tested, *verdicts: str) -> Iterator[Drawing]:
@@ -199,52 +216,79 @@ def marginal_mean(row: Mapping[Any, Any]) -> str:
 
 
 def position_counts(results: Results) -> dict[str, Any] | None:
-    """Count the motifs that change the prediction alone, in neutral backgrounds.
+    """Count the shown motifs that change the prediction alone, in neutral backgrounds.
 
     Returns
     -------
-    The values for the sentence in the template, or None if nothing was measured. Only supported
-    motifs count if there are any.
+    The values for the sentence in the template, or None if no motif is shown.
     """
-    motifs, curves = results.motifs, results.marginals
-    if motifs is None or curves is None:
+    if not (rows := _shown_alone(results)):
         return None
-    kind = "Supported motifs" if num_supported(motifs) else "Motifs"
-    rows = motifs[(motifs["verdict"] == "supported") | (kind == "Motifs")].dropna(subset="marginal")
-    if rows.empty:
-        return None
-    of_strand = curves.groupby(["name", "strand"])["effect"]
-    strands = of_strand.mean().groupby("name")
-    ranges = (of_strand.max() - of_strand.min()).groupby("name").max()
     return {
-        "kind": kind,
         "number": len(rows),
-        "raising": (rows["marginal_low"] > 0).sum(),
-        "lowering": (rows["marginal_high"] < 0).sum(),
-        "by_position": _number(rows.set_index("name"), "position", ranges),
-        "by_strand": _number(rows.set_index("name"), "strand", strands.max() - strands.min()),
+        "raising": sum(row["marginal_low"] > 0 for row in rows),
+        "lowering": sum(row["marginal_high"] < 0 for row in rows),
+        "by_position": _dependent(rows, "position", "{consensus}"),
+        "by_strand": _dependent(rows, "strand", "{consensus}"),
     }
 
 
-def _number(table: pd.DataFrame, test: str, ranges: pd.Series) -> str:
-    """Count significant tests: those with a range that counts, then those with a smaller one."""
-    is_small = ranges.reindex(table.index) < table["min_effect"]
-    is_small = is_small[table[f"marginal_{test}_q"] < words.SIGNIFICANCE]
-    rest = f" (and by less than the smallest effect that counts for {is_small.sum()} more)"
-    return f"{(~is_small).sum()}{rest if is_small.any() else ''}"
+def depends(row: Mapping[Any, Any], test: str) -> bool:
+    """Return whether an effect alone depends on the position, strand or distance (`test`).
+
+    Any word acts a little more at some positions of a network than at others, so a significant test
+    is not enough. The strongest effect, and its difference to the weakest, must be at least the
+    smallest effect that counts. The weakest must be less than half of the strongest.
+    """
+    strongest = row[f"marginal_{test}_strongest"]
+    span = abs(strongest - row[f"marginal_{test}_weakest"])
+    is_clear = row[f"marginal_{test}_q"] < words.SIGNIFICANCE
+    return is_clear and min(span, abs(strongest)) >= row["min_effect"] and span > abs(strongest) / 2
+
+
+def _dependent(rows: Sequence[Mapping[Any, Any]], test: str, label: str) -> str:
+    """Count and name the motifs or pairs whose effect alone `depends`, with its range."""
+    found = [f"{label.format_map(row)} ({_range(row, test)})" for row in rows if depends(row, test)]
+    return f"{len(found)}: {', '.join(found)}" if found else "none"
+
+
+def _range(row: Mapping[Any, Any], test: str) -> str:
+    ends = (row[f"marginal_{test}_{end}"] for end in ("weakest", "strongest"))
+    return " to ".join(words.figure(end, 2, sign=True) for end in ends)
+
+
+def _dependence(row: Mapping[Any, Any], test: str, peak: str) -> str:
+    """Describe whether an effect alone `depends`, and if so, where its `peak` is."""
+    found = f"on the {test}: {_range(row, test)} (q = {words.p_value(row[f'marginal_{test}_q'])})"
+    if depends(row, test):
+        return f"Depends {found}. Largest {peak}."
+    return f"Depends little or not at all {found}."
 
 
 def position_peak(row: Mapping[Any, Any]) -> str:
     """Describe where a motif has its largest effect, from its row of motifs.tsv."""
-    strand = "" if pd.isna(row["marginal_strand_q"]) else f" on the {row['marginal_strand']} strand"
-    tests = f"on the position: q = {words.p_value(row['marginal_position_q'])}"
-    if strand:
-        tests += f", on the strand: q = {words.p_value(row['marginal_strand_q'])}"
-    return (
-        f"Largest if the site starts at {row['marginal_start'] + 1:.0f} to "
-        f"{row['marginal_end']:.0f}{strand} ({words.figure(row['marginal_peak'], 2, True)}). "
-        f"Dependence {tests}."
-    )
+    peak = f"if the site starts at {row['marginal_start'] + 1:.0f} to {row['marginal_end']:.0f}"
+    by_position = _dependence(row, "position", peak)
+    if pd.isna(row["marginal_strand_q"]):
+        return by_position
+    by_strand = _dependence(row, "strand", f"on the {row['marginal_strand']} strand")
+    return f"{by_position} {by_strand}"
+
+
+def alone_note(row: Mapping[Any, Any], task: RunFile) -> str:
+    """Explain a motif that lacks support although it changes the score alone; empty for others.
+
+    Its effect may be missed for the reasons of `why_alone`, or its enrichment because only some
+    positions matter. Arguments are those of `cards.findings`.
+    """
+    if acts_alone(row, task.interpret.significance):
+        reason = why_alone(row)
+    elif row["lacks"] in NOT_ENRICHED and depends(row, "position"):
+        reason = "Sites where its effect is small weaken the test of enrichment."
+    else:
+        return ""
+    change = f"Inserted alone it changes {row['unit']} by {marginal_mean(row)}."
+    return f"{reason} {change} {position_peak(row)}"
 
 
 def pair_sentence(pairs: pd.DataFrame | None) -> str:
@@ -266,21 +310,13 @@ def pair_sentence(pairs: pd.DataFrame | None) -> str:
 
 
 def distance_count(results: Results) -> str:
-    """Count the pairs of motifs for which the distance matters; empty if not measured."""
-    pairs, curves, motifs = results.interactions, results.distances, results.motifs
-    if pairs is None or curves is None or motifs is None or not pairs["marginal"].count():
+    """Name the pairs of motifs for which the distance matters; empty if not measured."""
+    pairs = results.interactions
+    if pairs is None or not pairs["marginal"].count():
         return ""
-    # sites that touch change what is next to each other
-    apart = curves[curves["distance"] > 0].groupby(NAMES)["epistasis"]
-    least = pairs["name_a"].map(motifs.set_index("name")["min_effect"])
-    by_names = pairs.assign(min_effect=least).set_index(NAMES)
-    return _number(by_names, "distance", apart.max() - apart.min())
+    return _dependent(pairs.to_dict("records"), "distance", "{name_a} and {name_b}")
 
 
 def _distance_peak(row: Mapping[Any, Any]) -> str:
     """Describe where a pair has its largest epistasis, from its row of interactions.tsv."""
-    return (
-        f"Largest at {row['marginal_distance']:.0f} positions "
-        f"({words.figure(row['marginal_peak'], 2, True)}). Dependence on the distance: "
-        f"q = {words.p_value(row['marginal_distance_q'])}."
-    )
+    return _dependence(row, "distance", f"at {row['marginal_distance']:.0f} positions")

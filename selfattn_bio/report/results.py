@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.config import RunFile
-from selfattn_bio.evaluation.summary import read_predictions
+from selfattn_bio.evaluation.summary import TRUE
 from selfattn_bio.evidence import interactions, marginals, verdicts
 from selfattn_bio.evidence.stability import attribution_correlations, motif_stability
 from selfattn_bio.layout import Layout
@@ -174,6 +175,17 @@ def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:
         "discovery": study.read(layout, "discovery_sites", read_bed) if has_motifs else none,
         "marginals": study.read_optional(layout, "marginals", read_curves),
     }
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a table of predictions; ids, true values and labels per position stay text."""
+    names = pd.read_csv(path, sep="\t", nrows=0).columns
+    text = [
+        name
+        for name in names
+        if name in ("id", "chrom") or name.startswith(TRUE) or name.endswith("predicted")
+    ]
+    return read_table(path, text)
 
 
 def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:

@@ -314,9 +314,14 @@ def records_with(row: Mapping[Any, Any], what: str = "hit") -> str:
     )
 
 
+def described(motif: Mapping[Any, Any]) -> str:
+    """Name the test records whose sites are described: `positives`, or for numbers `records`."""
+    return "positives" if pd.isna(motif["records"]) else "records"
+
+
 def counted_matches(motif: Mapping[Any, Any]) -> str:
     """State which matches count as sites and, for proteins, count those of the consensus."""
-    kind = "positives" if pd.isna(motif["records"]) else "records"
+    kind = described(motif)
     counts = (
         f"A match of the matrix counts if its p-value is below {words.p_value(motif['hit_p'])}, so "
         "it may differ from the consensus."
@@ -333,6 +338,20 @@ def enrichment(motif: Mapping[Any, Any]) -> Cell:
         return Cell(words.odds(motif), counts)
     difference = words.figure(motif["difference"], 2, True)
     return Cell(f"mean differs by {difference} {motif['unit']}", counts)
+
+
+def window_name(row: Mapping[Any, Any]) -> str:
+    """Name the tested window for readers, as `position_range`; `one position` without a window.
+
+    A window is at the end if no site can have its middle closer to the end.
+    """
+    start, end = row["window_start"], row["window_end"]
+    if pd.isna(start):
+        return "one position"
+    if start < 0:
+        width = len(re.sub(r"\[\w+\]", "X", row["consensus"]))
+        return position_range(start, end - 1, (width - 1) // 2)
+    return position_range(start + 1, end)
 
 
 def effect(motif: Mapping[Any, Any]) -> Cell:
@@ -411,17 +430,3 @@ def stability_table(motifs: pd.DataFrame) -> Table:
         }
         for row in motifs.to_dict("records")
     )
-
-
-def window_name(row: Mapping[Any, Any]) -> str:
-    """Name the tested window for readers, as `position_range`; `one position` without a window.
-
-    A window is at the end if no site can have its middle closer to the end.
-    """
-    start, end = row["window_start"], row["window_end"]
-    if pd.isna(start):
-        return "one position"
-    if start < 0:
-        width = len(re.sub(r"\[\w+\]", "X", row["consensus"]))
-        return position_range(start, end - 1, (width - 1) // 2)
-    return position_range(start + 1, end)

@@ -62,7 +62,8 @@ def read_inputs(
 ) -> Iterator[Input]:
     """Yield the id and ASCII sequence of each input of at least `k` positions.
 
-    The id of an interval is that of a corpus, such as `chr1:0-30(+)`.
+    The ids of a file are read as those of the training records, from headers of the same form. The
+    id of an interval is that of a corpus, such as `chr1:0-30(+)`.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ def _of_file(policy: SequencePolicy, path: Path, k: int, ids: ReadSummary) -> It
 
 def _fields(policy: SequencePolicy) -> Fields:
     names = {"id": policy.id_column, "sequence": policy.sequence_column}
-    return Fields(columns=names, needs_id=False)
+    return Fields(header=policy.header, columns=names, needs_id=False)
 
 
 def _place(record: Record) -> tuple[str, int, int, str, str] | None:

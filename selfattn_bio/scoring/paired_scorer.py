@@ -55,7 +55,8 @@ class PairedScorer(Scorer):
 
         Tables have the column of the training tables, if the partners were in these.
         """
-        section, policy = self.run.partner, SequencePolicy(self.partner_tokenizer.alphabet)
+        section, alphabet = self.run.partner, self.partner_tokenizer.alphabet
+        policy = SequencePolicy(alphabet, header=self.policy.header)
         if section is None or not section.column:
             return policy
         return replace(policy, id_column=self.policy.id_column, sequence_column=section.column)

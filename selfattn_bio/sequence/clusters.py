@@ -15,7 +15,7 @@ import math
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from scipy.sparse.csgraph import connected_components
 
 from selfattn_bio.arrays import Bools, Floats, Integers
 from selfattn_bio.errors import RunFileError
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmer_numbers import KmerSettings, all_kmers, hashed, kmer_settings
 
 # Defaults: records with a tenth of their letters mutated are similar (benchmarks/leakage.py).
@@ -78,15 +78,15 @@ def cluster_records(
 
 
 def suitable_clusters(
-    letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet
+    letters: Letters, alphabet: Alphabet, join: Callable[[Integers], Integers]
 ) -> tuple[float, list[int]]:
-    """Return the lowest similarity of `LOWER` whose clusters are all small, and the clusters.
+    """Return the lowest similarity of `LOWER` whose joined clusters are all small, and these.
 
     If there is none, it is the default, as it always is for DNA and RNA.
     """
     lower = () if alphabet.is_nucleic else LOWER
     for similarity in (*lower, SIMILARITY[alphabet.family]):
-        clusters = cluster_records(letters, alphabet, similarity)
+        clusters = join(cluster_records(letters, alphabet, similarity))
         if np.bincount(clusters).max() < LARGE * len(letters):
             break
     return similarity, clusters.tolist()

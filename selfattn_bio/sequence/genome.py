@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Container
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -120,7 +120,7 @@ class Genome:
         if found is None:
             self._unknown(name)
         if found != name and not self._mapped:
-            LOG.warning(f"{self.path}: chromosome names differ; {name!r} is read as {found!r}")
+            LOG.warning(f"{self.path}: names differ; {name!r} is read as {found!r}")
             self._mapped = True
         return found
 
@@ -206,21 +206,23 @@ class Genome:
     def _unknown(self, name: str) -> NoReturn:
         is_dna = self.alphabet.has_complement
         where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
-        other = "Is it the same assembly?" if is_dna else ""
         message = f"no {where} (it has {shortened(self.names, _SHOWN)})"
-        hint = did_you_mean(name, self.names).replace("did", "Did", 1)  # such as sp|P12345|A_MOUSE
-        GenomeError.fail(message, self.path, hint or other)
+        hint = did_you_mean(name, self.names).replace("did", "Did", 1)
+        GenomeError.fail(message, self.path, hint or "Is it the same file or assembly?")
 
 
-def matching_name(name: str, known: Container[str]) -> str | None:
+def matching_name(name: str, known: Collection[str]) -> str | None:
     """Return the spelling of a chromosome name that is in `known`, or None.
 
-    If "chr2L" is known and "2L" is not, "2L" gives "chr2L".
+    If "chr2L" is known and "2L" is not, "2L" gives "chr2L". "P12345" gives "sp|P12345|A_MOUSE", and
+    the other way round.
     """
     names = [name, name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"]
+    names += name.split("|")[1:]
     if name in _MITOCHONDRION:
         names += _MITOCHONDRION
-    return next((each for each in names if each in known), None)
+    related = (each for each in known if name in each.split("|")[1:])
+    return next((each for each in names if each in known), None) or next(related, None)
 
 
 def canonical_name(name: str) -> str:

@@ -41,6 +41,8 @@ class SequencePolicy:
         What to do with `-` and `.`: "refuse" or "remove" them.
     id_column, sequence_column
         Columns of tables with the ids and sequences.
+    header
+        Pattern whose group `id` is the id in headers of this form; others keep their first word.
     section
         Section of the run file, [data] or [partner], whose keys hints may name; empty without one.
     """
@@ -50,6 +52,7 @@ class SequencePolicy:
     gaps: Literal["refuse", "remove"] = "refuse"
     id_column: str = "id"
     sequence_column: str = "sequence"
+    header: str = ""
     section: str = ""
 
     def hint(self, text: str, key: str, section: str = "[data]") -> str:
@@ -262,4 +265,5 @@ def policy_of(data: Data) -> SequencePolicy:
         data.gaps,
         data.columns.get("id", "id"),
         data.columns.get("sequence", "sequence"),
+        data.header if "(?P<id>" in data.header else "",
     )

@@ -136,8 +136,9 @@ class Fields:
     numbered
         Replace ids by the file name and the number of the record, starting at 1.
     needs_id
-        Whether a table must have the columns that `columns` names. Otherwise it may lack ids, and
-        have the columns id and sequence instead.
+        Whether a table must have the columns that `columns` names, and headers must match `header`.
+        Otherwise a table may lack ids, and have the columns id and sequence instead, and `header`
+        only gives the ids of the headers that it matches.
     """
 
     label: str = ""
@@ -246,6 +247,8 @@ class ReaderState:
             hint = "Avoid repeats of repeats in the pattern, such as (a+)+"
             message = f"{shown} takes longer than {SECONDS} s to search for {self.fields.header!r}"
             raise_sequence_error(message, at(self.name, line), hint)
+        if not self.fields.needs_id:
+            return {"id": found["id"]} if found else {}
         if not found:
             names = list(self.fields.pattern.groupindex) or [LABEL]
             absent = [name for name in names if f"{name}=" not in text]

@@ -68,14 +68,15 @@ class StudyResults:
     def evaluation(self) -> Evaluation:
         """Read the evaluation; predictions have six digits."""
         from selfattn_bio.baselines import is_baseline, load_baseline
-        from selfattn_bio.evaluation.summary import read_predictions
+        from selfattn_bio.sequence.tables import read_table
         from selfattn_bio.study.evaluation import Evaluation
 
         metrics = self.read(self.root, "metrics")
         self.check_source(self.root, "metrics", metrics)
+        as_table = partial(read_table, text=("id", "chrom"))
         return Evaluation(
             metrics,
-            {split: self.read(self.root, split, read_predictions) for split in ("valid", "test")},
+            {split: self.read(self.root, split, as_table) for split in ("valid", "test")},
             self.read(self.root, "card", lambda path: path.read_text(encoding="utf-8")),
             {
                 path.name: load_baseline(path)

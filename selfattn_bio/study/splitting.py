@@ -76,9 +76,6 @@ def assign_records(task: RunFile, corpus: Corpus) -> pd.DataFrame:
         sampler = SplitSampler(rule.valid_fraction, rule.test_fraction, rule.seed, classes)
         if isinstance(rule, ClusterSplit):
             clusters = _clusters(corpus, rule)
-            if rule.column:
-                groups = corpus.column(rule.column)
-                clusters = splits.bundles_of(corpus.records, clusters, groups)
             table = splits.split_by_cluster(corpus.records, keys, clusters, sampler, rule.method)
         elif isinstance(rule, GroupSplit | SpeciesSplit):
             column = rule.column if isinstance(rule, GroupSplit) else "species"
@@ -187,7 +184,7 @@ def _with(task: RunFile, corpus: Corpus, column: str) -> pd.DataFrame:
 
 
 def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:
-    """Return the cluster of each record, and report the method and the sizes."""
+    """Return the cluster of each record, and report the method, the sizes and records alone."""
     from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records, mmseqs_clusters
 
     letters = [corpus.letters(i) for i in range(len(corpus))]
@@ -197,11 +194,22 @@ def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:
     else:
         clusters = cluster_records(letters, corpus.alphabet, similarity, rule.k)
         by = "shared k-mers"
+    joined = ""
+    if rule.column:
+        joined = f", {clusters.max() + 1:,} before they were joined by column {rule.column!r}"
+        clusters = splits.bundles_of(corpus.records, clusters, corpus.column(rule.column))
     sizes = np.bincount(clusters)
+    alone = np.count_nonzero(sizes == 1)
     LOG.info(
-        f"{len(sizes)} clusters by {by} at similarity {similarity:g}; the largest has "
-        f"{counted(sizes.max(), 'record')}"
+        f"{counted(len(sizes), 'cluster')} by {by} at similarity {similarity:g}{joined}; the "
+        f"largest has {counted(sizes.max(), 'record')}, and {alone:,} have only one"
     )
+    if rule.method == "kmers" and corpus.alphabet.name == "protein" and 2 * alone > len(letters):
+        LOG.warning(
+            f"{alone:,} of {len(letters):,} records are alone in their clusters, so this is nearly "
+            "a random split: related proteins below about 85 % identity may be in train and test. "
+            'Give a column of families (column = "NAME" in [split]), or set method = "mmseqs2"'
+        )
     return clusters
 
 

@@ -241,15 +241,11 @@ def choose_targets(
         return _joined(usual, place)
     if usual:
         message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
+        example = min(usual, key=lambda target: target.kind != "regression").column
         hint = (
             "Choose one with `columns` NAME, or several of numbers or of labels (1 and 0, yes and "
-            "no) with `columns` A B"
+            f"no) with `columns` A B; for example `columns` {shlex.quote(example)}"
         )
-        for kind in ("multilabel", "regression"):
-            names = [target.column for target in usual if in_table(target).kind == kind]
-            if len(names) > 1:
-                hint += f", for example `columns` {shlex.join(names)}"
-                break
         raise RunFileError(message, place=place, hint=hint)
     hint = "Name it with `columns`, or give a table of targets with `targets`"
     RunFileError.fail(f"none of the columns can be learned: {', '.join(columns)}", place, hint)

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +30,7 @@ from selfattn_bio.sequence.readers import SequenceFile, sequence_files
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Fields, ReadSummary, Record, value_pattern
 from selfattn_bio.sequence.split_table import strand_keys
+from selfattn_bio.sequence.splits import bundles_of
 from selfattn_bio.wizard.columns import NO_SPLIT, REPEATED, SPLIT_WORDS, target_of
 from selfattn_bio.wizard.request import Request
 from selfattn_bio.wizard.tables import (
@@ -119,6 +120,7 @@ class Contents:
     are_variants: bool = False
     letters: Letters = ()
     ends: list[int | None] = field(default_factory=list)
+    _clusters: dict[tuple[str | None, ...], tuple[float, list[int]]] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counter[str]:
@@ -131,15 +133,18 @@ class Contents:
         read = {"chrom": self.chromosomes, "group": self.groups}
         return self.columns | {name: texts for name, texts in read.items() if any(texts)}
 
-    @cached_property
-    def clusters(self) -> tuple[float, list[int]]:
+    def clusters(self, groups: tuple[str | None, ...]) -> tuple[float, list[int]]:
         """Return the similarity of a split by clusters, and the cluster of each sequence.
 
-        Intervals and variants of one sequence are each alone.
+        Clusters that have a group in common are joined; None is no group. Intervals and variants of
+        one sequence are alone in their clusters.
         """
         if self.are_variants or not self.letters:
             return SIMILARITY[self.alphabet.family], list(range(len(self.files)))
-        return suitable_clusters(self.letters, self.alphabet)
+        if groups not in self._clusters:
+            join = partial(bundles_of, pd.DataFrame({"id": self.ids}), list(groups))
+            self._clusters[groups] = suitable_clusters(self.letters, self.alphabet, join)
+        return self._clusters[groups]
 
     @property
     def learnable(self) -> dict[str, list[str | None]]:
@@ -173,7 +178,7 @@ def _read_sequences(request: Request) -> Contents:
     first = {path: _first_records(path, column, path in heads) for path in paths}
     headers = [(each.targets or {}).get("header") or "" for of in first.values() for each in of]
     attributes = {name: [value] for each in headers for name, value in re.findall(ATTRIBUTE, each)}
-    groups = [name for name in attributes if name == "GN" or GROUP_NAME.search(name)]  # UniProt
+    groups = [name for name in attributes if GROUP_NAME.search(name)]
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     alphabet = get_alphabet(request.alphabet) if request.alphabet else _one_alphabet(first, column)
     # a split of proteins by the chromosomes of their genes would separate relatives
@@ -275,6 +280,7 @@ def _find_ids(contents: Contents, request: Request) -> None:
     }
     fit = [name for name, texts in words.items() if len(set(texts)) == len(texts)]
     fit = [name for name in fit if not any(" " in str(text) for text in words[name])] or fit
+    fit = ["Entry"] if "Entry" in fit else fit  # the accession in tables of UniProt
     if len(fit) == 1:
         contents.id_column = fit[0]
         contents.notes.append(f"ids: column {fit[0]!r}")

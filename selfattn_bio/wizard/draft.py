@@ -157,6 +157,8 @@ def _targets(
         return tuple(TargetColumn(str(name), "regression", "numbers") for name in names)
     of_split, place = split and split.column, request.targets or request.place
     columns = {name: texts for name, texts in contents.learnable.items() if name != of_split}
+    if contents.is_table and (name := contents.sequence_column) in request.columns:
+        RunFileError.fail(f"column {name!r} (`columns`) has the sequences", place, "Name another")
     missing = [name for name in request.columns if name not in columns]
     is_chosen = contents.is_table or request.targets or LABEL in columns
     if not columns or (not is_chosen and (missing or not request.columns)):

@@ -18,7 +18,6 @@ from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.readers.table import is_missing
-from selfattn_bio.sequence.splits import bundles_of
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
 from selfattn_bio.wizard.contents import Contents
@@ -91,11 +90,12 @@ def spread(contents: Contents) -> str:
 def find_groups(columns: Mapping[str, Texts]) -> str:
     """Return the column whose values repeat as groups do, such as genes; empty if there is none.
 
-    It has a name of groups; of several, the one with fewest groups is returned.
+    It has a name of groups; of several, the one with fewest groups is returned. A record without a
+    value counts as a group.
     """
-    sizes = {name: len({*texts} - {None}) for name, texts in columns.items()}
-    fit = [name for name, texts in columns.items() if MIN_GROUPS <= sizes[name] <= len(texts) / 2]
-    return min(filter(GROUP_NAME.search, fit), key=sizes.__getitem__, default="")
+    sizes = {name: len({*columns[name]} - {None}) for name in filter(GROUP_NAME.search, columns)}
+    fit = [name for name in sizes if MIN_GROUPS <= sizes[name] <= len(columns[name]) / 2]
+    return min(fit, key=lambda name: sizes[name] + columns[name].count(None), default="")
 
 
 def split_lines(
@@ -172,13 +172,14 @@ def _split_of_related(
 ) -> tuple[list[str], str]:
     """Write a split by groups, by clusters or at random, and describe it with the reasons."""
     group, groups = _groups(contents, unused)
-    groups = [*groups, *[None] * (len(is_known) - len(groups))]  # of generated negatives
+    groups = (*groups, *[None] * (len(is_known) - len(groups)))  # of generated negatives
+    none = (None,) * len(groups)
     number = len(set(groups) - {None})
     lacking = list(itertools.compress(groups, is_known)).count(None)
-    similarity, clusters = contents.clusters
     is_protein = contents.alphabet.name == "protein" and not contents.are_variants
-    are_related = is_protein or len(set(clusters)) < len(set(contents.keys))
-    are_joined = number >= MIN_GROUPS and are_related and _can_be_joined(contents, groups)
+    are_related = is_protein or len(set(contents.clusters(none)[1])) < len(set(contents.keys))
+    are_joined = number >= MIN_GROUPS and are_related and _are_small(contents, groups)
+    similarity, clusters = contents.clusters(groups if are_joined else none)
     if number >= MIN_GROUPS and not lacking and not are_joined:
         note = f"{number:,} groups; the records of a group stay together"
         lines = [setting("kind", "group", note), setting("column", group)]
@@ -188,17 +189,13 @@ def _split_of_related(
         note += "than in training, give your own split (docs/own_split.md)"
         lines = [setting("kind", "random", note)]
         words = "at random, because all records are similar, as variants of one sequence"
-    elif (
-        is_protein
-        or any(contents.ends)
-        or (are_related and _can_be_joined(contents, [None] * len(groups)))
-    ):
+    elif is_protein or any(contents.ends) or (are_related and _are_small(contents, none)):
         note = "keeps close relatives of training records out of test, a column of families "
         note += "also distant ones"
         lines = [setting("kind", "cluster", f"{note} (docs/leakage.md)")]
         note = 'of k-mers, not identity; method = "mmseqs2" finds more relatives'
         lines.append(setting("similarity", similarity, note))
-        words = f"by clusters of similar sequences (similarity {similarity:g})"
+        words = f"by {len({*clusters}):,} clusters of similar sequences (similarity {similarity:g})"
         if are_joined:
             lines.append(setting("column", group))
             words += f" and by column {group!r} ({number:,} groups)"
@@ -220,11 +217,10 @@ def _split_of_related(
     return ["[split]", *map(comment, reasons), *lines], words
 
 
-def _can_be_joined(contents: Contents, groups: Sequence[str | None]) -> bool:
+def _are_small(contents: Contents, groups: tuple[str | None, ...]) -> bool:
     """Return whether clusters of sequences that share a group are still small."""
-    _, clusters = contents.clusters
-    joined = bundles_of(pd.DataFrame({"id": contents.ids}), clusters, list(groups))
-    return bool(np.bincount(joined).max() < FRACTION * len(joined))
+    _, clusters = contents.clusters(groups)
+    return bool(np.bincount(clusters).max() < FRACTION * len(clusters))
 
 
 def _unused_chromosomes(chromosomes: Sequence[str | None]) -> str:

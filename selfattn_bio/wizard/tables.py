@@ -30,10 +30,12 @@ HEAD = 1000  # records or rows read to recognise alphabet and columns
 # parts of the ids of UniProt, such as sp|P12345|NAME_HUMAN, and of bedtools, NAME::chr1:139-339
 ACCESSION, NAME = r"^\w+\|(?P<id>[^|\s]+)\|", r"^\w+\|[^|\s]+\|(?P<id>[^|\s]+)"
 PEAK = r"^(?P<id>\S+?)::"
-# names of columns of groups, such as gene, Parent_ID or ensembl gene names
+# names of columns of groups, such as gene, Parent_ID or ensembl gene names, and in UniProt GN,
+# Protein families, Gene Names (primary) and Pfam
 GROUP_NAME = re.compile(
-    r"(?i)(?:^|[\W_])(?:gene|transcript|family|parent|patient|donor|subject|cluster|locus|group)s?"
-    r"(?:[\W_]*(?:stable|id|name|symbol|accession|version)s?)*$"
+    r"(?i)(?:^|[\W_])(?:gn|gene|transcript|family|families|interpro|pfam|parent|patient|donor"
+    r"|subject|cluster|locus|group)s?"
+    r"(?:[\W_]*(?:stable|id|name|symbol|accession|version|primary)s?)*\W*$"
 )
 
 
@@ -119,6 +121,13 @@ def sequence_column_of(
         for option, name in wanted.items():
             if name and name not in (head := heads.get(path, {})):
                 raise RunFileError(no_column(name, option, head), place=path)
+        if name := request.sequence_column:
+            chosen = heads[path][name]
+            fit = [other for other, texts in heads[path].items() if are_sequences(texts)]
+            # if some are sequences, the reader names the line of a wrong letter
+            if fit and not (_are_letters(chosen) or any(are_sequences([text]) for text in chosen)):
+                message = f"column {name!r} (`sequence_column`) does not hold sequences"
+                RunFileError.fail(message, path, f"These columns do: {', '.join(fit)}")
         if names.get(path) != names.get(paths[0] if paths[0] in names else path):
             message = (
                 f"the sequences are in column {names[path]!r} here and in column "

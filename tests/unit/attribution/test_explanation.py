@@ -141,6 +141,8 @@ def test_sequence_is_plotted_with_base_scores():
     for at, height in drawn.items():
         assert height == pytest.approx(observed[at], rel=1e-5)
     assert axes.get_title("left") == "2"
+    explanation.records.loc[2, "id"] = "sp|P12345|A_MOUSE"
+    assert explanation.plot("P12345").axes[0].get_title("left") == "sp|P12345|A_MOUSE"
 
 
 def test_broken_attribution_folders(tmp_path):

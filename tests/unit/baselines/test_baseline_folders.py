@@ -78,7 +78,7 @@ def fitted(tmp_path_factory):
         if name == "substitutions_linear":
             letters = [record[:36] for record in letters]
         section = SECTIONS[BASELINES[name].suits[0]]
-        policy = SequencePolicy(get_alphabet(alphabet), gaps="remove")
+        policy = SequencePolicy(get_alphabet(alphabet), gaps="remove", header=r"^(?P<id>\w+)\|")
         database = str(path) if alphabet == "dna" else "none"
         others = {"threads": 1, "section": section, "pretrained": str(pretrained)}
         setup = Setup(policy, strands, database, **others)

@@ -139,7 +139,7 @@ def test_motif_scores_find_the_motif_on_either_strand(tmp_path):
 
 
 def test_motif_scores_need_a_database():
-    assert obstacles(planted(4, 0)[0])["motif_scores"] == "the task names no motif database"
+    assert obstacles(planted(4, 0)[0])["motif_scores"] == "the task names no database of DNA motifs"
 
 
 def test_gapped_kmers_find_a_degenerate_motif_on_either_strand():

@@ -105,6 +105,13 @@ def test_unknown_option_is_named_next_to_a_missing_one(capsys):
     assert message in capsys.readouterr().err
 
 
+def test_ambiguous_option_is_named_without_the_usage(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["init", "a", "--sequence", "a.fa"])
+    names = "--sequence; did you mean --sequences, --sequence-column?"
+    assert capsys.readouterr().err == f"selfattn-bio init: error: ambiguous option: {names}\n"
+
+
 def test_options_in_hints_exist():
     commands = cli.build_parser()._actions[-1].choices
     options = {name for each in commands.values() for name in each._option_string_actions}

@@ -389,6 +389,26 @@ def test_proteins_have_permuted_motifs_too():
     assert [hits["record"].nunique() >= 30 for hits in nulls] == [True] * verdicts.NULLS
 
 
+@pytest.mark.parametrize(("window", "shown"), [(None, (-11, -1)), ((-4, -1), (-4, -1))])
+def test_position_of_a_motif_whose_permuted_motifs_are_rare(window, shown):
+    rng = np.random.default_rng(0)
+    sequences = [rng.choice(ascii_of(PROTEIN.letters), rng.integers(60, 140)) for _ in range(120)]
+    for row in sequences[:60]:
+        row[-4:] = ascii_of("KDEL")
+    held_out = LabelledRecords(sequences, np.arange(120) < 60, PROTEIN)
+    ppm, limit = np.eye(20)[[PROTEIN.letters.index(of) for of in "KDEL"]], 3e-5
+    hits = find_hits({"m": ppm}, {"m": 100}, sequences, limit, PROTEIN)
+    nulls = null_hits(ppm, 100, hits, held_out, limit, rng)
+    assert pd.concat(nulls).query("p_value < @limit")["record"].nunique() < 10
+    scored = Scored(held_out, lambda rows: np.array([bytes(row).count(b"KDEL") for row in rows]))
+    table = weigh_evidence({"m": ppm}, {"m": 100}, hits, scored, {"m": limit}, window=window)
+    (found,) = table.to_dict("records")
+    assert found["position_p"] < 1e-6
+    assert found["window_p"] < 0.002
+    assert found["window_hits"] == 60
+    assert (found["window_start"], found["window_end"]) == shown
+
+
 def test_no_permuted_motif_has_the_order_of_the_motif():
     rng = np.random.default_rng(0)
     sequences, ppm = list(rng.choice(ascii_of(PROTEIN.letters), (200, 100))), np.eye(20)[:3]

@@ -59,6 +59,11 @@ def test_effect_by_position_and_strand_is_recovered():
     assert (row["marginal_start"], row["marginal_strand"]) >= (80, "+")
     assert row["marginal_peak"] == pytest.approx(2, abs=0.3)
     assert max(row["marginal_position_q"], row["marginal_strand_q"]) < 0.01
+    # means over strands or positions, whose other half is 0
+    by_position = row[["marginal_position_weakest", "marginal_position_strongest"]]
+    assert by_position.to_numpy(float) == pytest.approx([0.25, 1], abs=0.15)
+    by_strand = row[["marginal_strand_weakest", "marginal_strand_strongest"]]
+    assert by_strand.to_numpy(float) == pytest.approx([0, 0.92], abs=0.2)
 
 
 def test_effect_without_preferences_is_flat():
@@ -73,6 +78,21 @@ def test_p_of_positions_is_uniform_without_preference():
     ps = [marginals.unevenness(rng.normal(size=(2, 6, 20)), rng) for _ in range(100)]
     assert np.mean(np.array(ps) < 0.1) == pytest.approx(0.1, abs=0.08)
     assert marginals.unevenness(np.ones((1, 4, 10)), rng) == 1.0
+
+
+def test_extremes_of_equal_effects_are_not_biased():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0.5, 1, (200, 10, 30))  # simulations, positions, backgrounds
+    means = noise.mean(axis=2)
+    assert (means.max(axis=1) - means.min(axis=1)).mean() > 0.5
+    found = pd.DataFrame([marginals.extremes("position", each) for each in noise]).mean()
+    assert found["marginal_position_weakest"] == pytest.approx(0.5, abs=0.06)
+    assert found["marginal_position_strongest"] == pytest.approx(0.5, abs=0.06)
+
+
+def test_extremes_of_lowering_effects():
+    effects = np.array([-0.3, -0.9, -0.5, 0.1])[:, None]  # one background
+    assert list(marginals.extremes("distance", effects).values()) == [0.1, -0.9]
 
 
 def test_intervals_hold_the_mean():
@@ -143,6 +163,13 @@ def test_motifs_that_add_up_have_no_epistasis():
     # the preferred position of the word is no preferred distance
     assert curve["epistasis"].to_numpy() == pytest.approx(0, abs=0.3)
     assert row["marginal_distance_p"] > 0.05
+
+
+def test_touching_sites_are_no_preferred_distance():
+    _, row = by_distance(lambda row: 3.0 * (WORD + OTHER in row))
+    assert row["marginal_distance"] == 0
+    assert row["marginal_distance_strongest"] == pytest.approx(0, abs=0.2)
+    assert "marginal_distance_strongest" not in by_distance(close, distances=[0])[1]
 
 
 def test_orientation_of_a_pair():

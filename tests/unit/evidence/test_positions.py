@@ -1,5 +1,7 @@
 """Test at which positions and on which strand hits are."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,6 +99,14 @@ def test_position_profile_of_short_and_of_few_records():
     found = position_profile(hits, nulls, np.full(60, 100), None, rng)
     # midpoints of hits that start at 50 to 59
     assert (found["window_start"], found["window_end"]) == (54, 64)
+
+
+def test_few_hits_of_permuted_motifs_show_little():
+    rng, lengths = np.random.default_rng(0), np.full(60, 300)
+    for number, least in ((10, 2 / math.comb(70, 10)), (20, 2 / math.comb(80, 20))):
+        null = places(rng.integers(0, 200, number))
+        found = position_profile(places([292] * 60), [null], lengths, None, rng)
+        assert found["position_p"] == pytest.approx(least)
 
 
 def test_one_hit_per_record_counts():

@@ -67,8 +67,9 @@ def test_motif_as_consensus(caplog):
     for wrong in "!X":
         with pytest.raises(ArgumentError, match=f"invalid character '{wrong}' in motif"):
             selfattn_bio.hits({"T": f"TA{wrong}"}, ["ACGT"])
-    assert not len(selfattn_bio.hits({"S": "S[ST]P"}, ["AASSPA"], alphabet="protein"))
-    assert "1 motif cannot have a hit with p < 0.00025, for example S" in caplog.text
+    matrix = {"S": matrix_of("S[ST]P", PROTEIN)}
+    assert not len(selfattn_bio.hits(matrix, ["AASSPA"], alphabet="protein", hit_p=1e-4))
+    assert "1 motif cannot have a hit with p < 0.0001, for example S" in caplog.text
     as_rna = selfattn_bio.hits({"T": "UAUAWAAG"}, ["CCCTATATAAGCC"], hit_p=5e-5)
     assert as_rna["start"].tolist() == [3]
     with pytest.raises(ArgumentError, match="a motif is empty text"):
@@ -90,6 +91,20 @@ def test_patterns_match_exactly(alphabet, pattern, exact, others):
     matrix = {"m": matrix_of(pattern, get_alphabet(alphabet))}
     near = selfattn_bio.hits(matrix, [*exact, *others], alphabet=alphabet, hit_p=0.02)
     assert len(near) > len(found)
+
+
+def test_short_patterns_match_by_default(caplog):
+    patterns = {"KDEL": "[KRHQSAP][DENQT]EL$", "S": "S[ST]P", "NLS": "PKK[KR]RKV"}
+    sequences = ["MSTPKKKRKVEDPLKDEL", "KDELASSPA"]
+    found = selfattn_bio.hits(patterns, sequences, alphabet="protein")
+    assert places(found) == [
+        *(["0", 1, 4, "+"], ["0", 3, 10, "+"], ["0", 14, 18, "+"]),
+        ["1", 5, 8, "+"],
+    ]
+    assert not caplog.text
+    (start,) = selfattn_bio.hits({"CG": "CG"}, ["AACTTCGA"], alphabet="ssdna")["start"]
+    assert start == 5
+    assert not len(selfattn_bio.hits({}, sequences, alphabet="protein"))
 
 
 def test_patterns_of_files_match_exactly(tmp_path):

@@ -64,11 +64,14 @@ MOTIFS = table_of(
     **{"near_ties": 0, "positives": 40, "negatives": 40},
     **{"marginal_low": 0.05, "marginal_high": 0.6, "marginal_start": 40, "marginal_end": 45},
     **{"marginal_strand": "-", "marginal_peak": 1.25, "marginal_position_q": 0.003},
+    **{"marginal_position_weakest": 0.3, "marginal_position_strongest": 1.15},
+    **{"marginal_strand_weakest": 0.35, "marginal_strand_strongest": 0.45},
     marginal_strand_q=0.2,
+    **{"matched_q": [2e-18, 0.5, 0.5], "matched_odds_ratio": [17.31, 1.1, 1.1]},
 )
 OF_FIRST = {  # evidence that only the first motif has
     "other_matches": "BEAF-32 (MA0529.3)",
-    **{"matched_p": 1e-18, "matched_q": 2e-18, "matched_odds_ratio": 17.31},
+    "matched_p": 1e-18,
     **{"sufficiency": 0.02, "sufficiency_low": -0.03, "sufficiency_high": 0.07},
     **{"sufficiency_p": 0.4, "sufficiency_q": 0.4, "stability": 0.5},
     **{"position_p": 0.01, "position_q": 0.02, "window_start": -31, "window_end": -25},
@@ -98,6 +101,7 @@ PAIRS = table_of(
     """,
 ).assign(
     marginal_distance_q=[0.004, np.nan],
+    **{"marginal_distance_weakest": 0.1, "marginal_distance_strongest": 0.85, "min_effect": 0.1},
     target="positive",
     lacks=["", "no q value, because fewer than 6 pairs (four motifs) were tested"],
 )

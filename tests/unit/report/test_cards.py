@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from letters import ppm_of
 from pages import page_of, section_of
@@ -15,12 +14,14 @@ from selfattn_bio.errors import DatabaseError
 from selfattn_bio.evidence.verdicts import shortfall
 from selfattn_bio.report import cards, plots, tables
 from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows
-from selfattn_bio.report.lines import alone_sentence
+from selfattn_bio.report.figures import alone_note
 from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"
 PERMUTED, ENOUGH = "Does it use it more than permuted motifs?", "Is one site sufficient?"
-WINDOW = "Is the middle of its sites enriched at positions 31 to 26 from the end?"
+POSITION = "Does it prefer a position?"
+MATCHED = "Also compared with negatives matched for GC content and length?"
+WINDOW = "Is the middle of its sites enriched in positions 31 to 26 from the end?"
 STRAND = "Does it prefer a strand?"
 NETWORKS = "Do the networks of the model agree?"
 DIFFERENT = "Is expression different in records with a site?"
@@ -47,18 +48,17 @@ def lines_of(row, **changes):
 
 def test_cards_show_answer_interval_and_q_per_question(rows):
     found = lines_of(rows[0])
-    matched = "Also compared with negatives matched for GC content and length?"
-    assert list(found)[:2] == [ENRICHED, matched]
+    assert list(found)[:2] == [ENRICHED, MATCHED]
     for question, answer, figures in (
         (ENRICHED, YES, "30 of 40 positives, 2 of 40 negatives: odds ratio 19; q = 3e-20."),
         (ENRICHED, YES, "so it may differ from the consensus."),
-        (matched, YES, "Odds ratio 17; q = 2e-18."),
+        (MATCHED, YES, "Odds ratio 17; q = 2e-18."),
         (USED, YES, "Shuffling its sites lowers log-odds by 0.91. Effect of the sites, compared "),
         (USED, YES, ": +0.81 (+0.62 to +1.01), 32 records; q = 0.002."),
         (PERMUTED, YES, "Shuffling its sites lowers log-odds by 0.91. For 95 % of 20 "),
         (PERMUTED, YES, "in random order, it lowers log-odds by 0.12 at most; p = 0.048."),
         (ENOUGH, NO, f"+0.02 ({MINUS}0.03 to +0.07), compared with its shuffled bases; q = 0.4."),
-        (WINDOW, YES, "9 best hits are in this window, the fullest of all. It is compared with "),
+        (WINDOW, YES, "9 of 30 best hits are in this window, the fullest of all. It is compared "),
         (WINDOW, YES, "; q = 0.008."),
         (STRAND, NO, "60 % of the best hits are on the + strand (41 % to 77 %)"),
         (STRAND, NO, "; q = 0.3."),
@@ -69,7 +69,7 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
     given = TASK.interpret.model_copy(update={"window": (-31, -25)})
     of_given = findings(rows[0], TASK.model_copy(update={"interpret": given}))[0]
     assert [line.figures for line in of_given if line.question == WINDOW] == [
-        "9 best hits are there, 3.2 are expected from permuted motifs; q = 0.008."
+        "9 of 30 best hits are there, 3.2 are expected from permuted motifs; q = 0.008."
     ]
     exact = {"positives_with_consensus": 29.0, "negatives_with_consensus": 0.0}
     protein = lines_of(rows[0], **exact)[ENRICHED].figures
@@ -87,7 +87,7 @@ def test_small_and_negative_effects(rows):
 def test_effect_that_the_verdict_does_not_count_is_not_shown(rows):
     for name in ("effect_low", "necessity_low"):
         unclear = {name: -0.1, "verdict": "inconclusive"}
-        assert shortfall(rows[0] | unclear, 0.05) == "interval of the effect includes 0"
+        assert shortfall(rows[0] | unclear, 0.05).startswith("interval of the ")
         assert lines_of(rows[0], **unclear)[USED].answer == NO
 
 
@@ -139,13 +139,20 @@ def test_permuted_motifs_with_the_reverse_effect(rows):
 
 
 def test_undecided_tests_are_named(rows):
-    last = rows[-1]
-    few = "(at least 30 independent test records must have a site)"
-    assert f"{USED} {few}" in last["untested"]
-    assert not any(line.startswith(NETWORKS) for line in last["untested"])
-    positives = few.replace("records", "positives")
-    assert f"{ENOUGH} {positives}" in last["untested"]
-    assert f"{STRAND} {positives.replace('30', '10')}" in last["untested"]
+    last = rows[-1] | {"effect_records": 34, "positives_with_hit": 34}
+    units = "(34 records with a site are in 7 of 12 clusters; 10 are needed)"
+    untested = findings(last, TASK)[1]
+    assert f"{USED} {units}" in untested
+    assert not any(line.startswith(NETWORKS) for line in untested)
+    assert f"{ENOUGH} (sites are in fewer than 10 independent units)" in untested
+    elsewhere = "(permuted motifs match elsewhere in fewer than 10 records)"
+    assert f"{POSITION} {elsewhere}" in untested
+    assert sum(elsewhere in line for line in untested) == 2  # and that of a window
+    few = findings(last | {"positives_with_hit": 9}, TASK)[1]
+    assert f"{ENOUGH} (9 test positives have a site; 30 are needed)" in few
+    assert f"{STRAND} (9 test positives have a site; 10 are needed)" in few
+    of_numbers = findings(last | NUMBER | {"effect_q": np.nan, "records_with_hit": 9}, TASK)[1]
+    assert f"{STRAND} (9 test records have a site; 10 are needed)" in of_numbers
     missing = dict.fromkeys(("stability", "window_q", "strand_q", "null_p"), np.nan)
     assert findings(rows[0] | missing, TASK)[1] == [
         f"{PERMUTED} (only motifs that pass the other tests are compared)",
@@ -153,11 +160,11 @@ def test_undecided_tests_are_named(rows):
         f"{WINDOW} (records are short)",
         f"{STRAND} (the motif is palindromic)",
     ]
-    assert [line.question for line in last["findings"]] == [ENRICHED]
-    _, untested = findings(last, TASK, "protein")
+    assert [line.question for line in last["findings"]] == [ENRICHED, MATCHED]
+    tested, untested = findings(last, TASK, "protein")
     assert not any(line.startswith(STRAND) for line in untested)
     assert any(
-        line.startswith("Also compared with negatives matched for length?") for line in untested
+        line.question == "Also compared with negatives matched for length?" for line in tested
     )
 
 
@@ -175,18 +182,14 @@ ALONE = {  # evidence of a motif whose composition matters
 
 def test_motifs_that_act_only_alone_are_explained(rows):
     row = rows[0] | ALONE
-    composition = (
+    assert alone_note(row, TASK).startswith(
         "Shuffling keeps the composition of a site, so the effect may be too small to show. "
-    )
-    assert cards.alone_note(row, TASK).startswith(
-        f"{composition}Inserted alone it changes log-odds by +2.50 (+2.20 to +2.80). Largest if "
-        "the site starts at 41 to 45 on the - strand (+1.25)."
+        "Inserted alone it changes log-odds by +2.50 (+2.20 to +2.80). Depends on the position: "
+        "+0.30 to +1.15 (q = 0.003). Largest if the site starts at 41 to 45."
     )
     lowers = {"marginal": -0.62, "marginal_low": -0.8, "marginal_high": -0.44}
-    assert cards.alone_note(row | lowers, TASK) == ""
-    assert f"changes expression by {MINUS}0.62" in cards.alone_note(
-        row | NUMBER | ALONE | lowers, TASK
-    )
+    assert alone_note(row | lowers, TASK) == ""
+    assert f"changes expression by {MINUS}0.62" in alone_note(row | NUMBER | ALONE | lowers, TASK)
     for change in (
         {"effect_q": 0.01},
         {"enrichment_q": 0.3},
@@ -194,23 +197,17 @@ def test_motifs_that_act_only_alone_are_explained(rows):
         {"marginal": 0.05, "marginal_low": 0.01},
         {"marginal": np.nan, "marginal_low": np.nan, "marginal_high": np.nan},
     ):
-        assert cards.alone_note(row | change, TASK) == ""
+        assert alone_note(row | change, TASK) == ""
 
 
-def test_control_sites_that_change_the_score_are_the_reason(rows):
-    control = (
-        "Shuffling its sites changes the score, but so does shuffling sites nearby (the control)"
+def test_motifs_of_some_positions_are_explained(rows):
+    row = rows[0] | {"verdict": "inconclusive", "lacks": "enrichment not shown"}
+    assert alone_note(row, TASK).startswith(
+        "Sites where its effect is small weaken the test of enrichment. Inserted alone it changes "
+        "log-odds by +0.40 (+0.05 to +0.60). Depends on the position: +0.30 to +1.15"
     )
-    used = {"effect": 0.38, "necessity": 0.93, "necessity_low": 0.67, "necessity_high": 1.24}
-    row = rows[0] | ALONE | used
-    assert cards.alone_note(row, TASK).startswith(control)
-    for change in ({"effect": 0.9}, {"necessity_low": -0.1}, {"necessity": 0.05}, {"effect": 1.9}):
-        assert cards.alone_note(row | change, TASK).startswith("Shuffling keeps")
-    other = rows[0] | ALONE | {"name": "motif_09"}
-    sentence = alone_sentence(pd.DataFrame([row, other]), 0.05)
-    assert sentence.count("Enriched and effective when inserted alone") == 2
-    assert f"motif_01 of {row['target']}. {control}" in sentence
-    assert f"motif_09 of {row['target']}. Shuffling keeps" in sentence
+    for change in ({"lacks": "effect not shown"}, {"marginal_position_weakest": 0.9}):
+        assert alone_note(row | change, TASK) == ""
 
 
 def test_window_positions_count_from_1():
@@ -267,6 +264,7 @@ INCONCLUSIVE = {
     **{"necessity": 0.5, "necessity_low": 0.4, "necessity_high": 0.6, "difference": np.nan},
     **{"support_q": 0.01, "null_motifs": 20, "null_p": 1 / 21},
 }
+SHUFFLED = "score change from shuffling its sites"
 UNCLEAR = "unclear whether records with a site have higher or lower numbers"
 
 
@@ -279,15 +277,20 @@ UNCLEAR = "unclear whether records with a site have higher or lower numbers"
         ({"effect_q": 0.5}, "effect not shown"),
         ({"effect_q": np.nan}, "effect not measured"),
         ({"effect": 0.05}, "effect smaller than 0.1"),
-        ({"necessity": -0.05}, "effect smaller than 0.1"),
+        ({"necessity": -0.05}, f"{SHUFFLED} smaller than 0.1"),
+        ({"necessity_low": -0.1}, f"interval of the {SHUFFLED} includes 0"),
+        (
+            {"necessity": -0.5, "necessity_low": -0.6, "necessity_high": -0.4},
+            f"effect and {SHUFFLED} have opposite signs",
+        ),
         ({"effect_low": -0.1}, "interval of the effect includes 0"),
         ({"support_q": 0.06}, "not shown by all tests together"),
         ({"null_p": 0.2}, "permuted motifs have such effects"),
         ({"null_motifs": 12, "null_p": 1 / 13}, "too few sites of permuted motifs to compare with"),
         ({"enrichment_q": np.nan, "effect_q": 0.5}, "enrichment not shown; effect not shown"),
         (NUMBER | {"null_p": 0.5}, "permuted motifs have such effects"),
-        (NUMBER | {"necessity": -0.1}, "effect smaller than 0.2"),
-        (NUMBER | {"necessity_high": 0.1}, "interval of the effect includes 0"),
+        (NUMBER | {"necessity": -0.1}, f"{SHUFFLED} smaller than 0.2"),
+        (NUMBER | {"necessity_high": 0.1}, f"interval of the {SHUFFLED} includes 0"),
         (NUMBER | {"matched_difference": 1.25, "null_p": np.nan}, UNCLEAR),
     ],
 )
@@ -364,20 +367,15 @@ def test_motifs_of_several_outputs_refer_to_each_other(results, page_text):
     assert found == ["Also found for heart (motif_02).<", "Also found for liver (motif_01).<"]
 
 
-def test_cards_separate_correlated_labels(results, page_text):
-    sentence = "Among the 48 records without liver, 1 of 3 with a site are heart"
-    assert "Among the" not in page_text
-    motifs = results.motifs.assign(correlated=["", sentence, ""])
-    assert page_of(replace(results, motifs=motifs)).count(f"<p>{sentence}</p>") == 1
-
-
 def test_outputs_without_support_have_their_numbers(results, page_text):
     assert "No supported motif" not in page_text
     motifs = results.motifs.assign(target=["liver", "heart", "heart"], effect=np.nan)
     notes = {name: f"of {name}, 12 seqlets" for name in ("liver", "heart", "brain")}
     own = replace(results, motifs=motifs, notes=notes)
     found = re.findall("<p><b>No supported motif.*?</p>", section_of(page_of(own), "motifs"))
-    first, second = (text.partition(". If its metrics")[0] for text in found)
+    first, second = (text.partition(". A class may")[0] for text in found)
+    absence = "A class may be recognised by the absence of the motifs of the others. If its"
+    assert absence in found[1]
     assert second == "<p><b>No supported motif of brain</b>: of brain, 12 seqlets"
     assert first.startswith(
         "<p><b>No supported motif of heart</b>: of heart, 12 seqlets. motif_02, 44 sites, "
@@ -421,7 +419,7 @@ def test_motifs_of_one_strand_have_no_strand(results):
     motifs = results.motifs.assign(marginal_strand_q=np.nan)
     corpus = results.corpus | {"alphabet": "rna"}
     shown = section_of(page_of(replace(results, motifs=motifs, corpus=corpus)), "marginals")
-    assert "The effect depends on the position for 1." in shown
+    assert "The effect depends on the position for 1: TATNC (+0.30 to +1.15)." in shown
 
 
 def test_effects_of_a_motif_are_explained_together(page_text):

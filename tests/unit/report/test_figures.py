@@ -10,7 +10,7 @@ from pages import page_of, section_of, without_files
 from small_results import table_of
 
 from selfattn_bio.attribution.readout import AttentionMap
-from selfattn_bio.report import plots, target_plots, tested
+from selfattn_bio.report import figures, plots, target_plots, tested
 from selfattn_bio.report.class_figures import _above_chance
 from selfattn_bio.report.figures import _effects, _peak, interpretation
 from selfattn_bio.report.performance import _outlook
@@ -343,13 +343,32 @@ def test_losses_are_counted_next_to_the_baseline(ax):
     assert ax.get_lines()[0].get_xdata()[0] == 1.5
 
 
-def test_small_dependences_of_motifs_alone_are_not_counted(results):
-    flat = results.marginals.assign(effect=0.4)
-    touching = results.distances.assign(
-        distance=[0, 5, 10], epistasis=[9, 0.3, 0.35], name_a="motif_01", name_b="motif_02"
-    )
-    page = page_of(replace(results, marginals=flat, distances=touching))
-    shown = section_of(page, "marginals")
-    small = "0 (and by less than the smallest effect that counts for 1 more)"
-    assert f"depends on the position for {small} and on the strand for 0." in shown
-    assert f"for this number of pairs: {small}." in shown
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, True),
+        ({"q": 0.06}, False),
+        ({"weakest": 0.62}, False),  # more than half of the strongest
+        ({"weakest": -1.0, "strongest": -2.2}, True),
+        ({"weakest": -1.2, "strongest": -2.2}, False),
+        ({"weakest": -0.06, "strongest": 0.08}, False),  # less than the smallest effect that counts
+        ({"weakest": 0.05, "strongest": 0.12}, False),
+        ({"weakest": np.nan, "strongest": np.nan, "q": np.nan}, False),
+    ],
+)
+def test_dependence_of_effects_alone(change, expected):
+    values = {"weakest": 0.3, "strongest": 1.2, "q": 0.01} | change
+    row = {f"marginal_position_{name}": value for name, value in values.items()}
+    assert figures.depends(row | {"min_effect": 0.1}, "position") == expected
+
+
+def test_motifs_that_lack_only_enrichment_are_shown_alone(results):
+    lacks = ["", "enrichment not shown", "enrichment not shown; effect not measured"]
+    curves = [results.marginals.assign(name=name) for name in results.motifs["name"]]
+    motifs = results.motifs.assign(lacks=lacks, marginal=[0.4, -0.6, 0.2])
+    own = replace(results, motifs=motifs, marginals=pd.concat(curves))
+    shown = section_of(page_of(own), "marginals")
+    assert "<h3>motif_01" in shown
+    assert "<h3>motif_02" in shown
+    assert "<h3>motif_03" not in shown
+    assert "alone, in neutral backgrounds: 2 of 2;" in shown

@@ -132,9 +132,13 @@ def test_motifs_without_known_match(results):
     assert motifs_of(page_of(replace(results, motifs=motifs)))[-1][-3] == "match none known"
     task = RunFile.model_validate(TASK.model_dump() | {"interpret": {"database": "none"}})
     page = page_of(replace(results, task=task, motifs=motifs.assign(match="", match_q=np.nan)))
-    assert "No motif database was searched (<code>database = " in page
+    assert "because the task names no database of DNA motifs (<code>database</code> in" in page
     assert '<span class="muted">no database</span>' in page
     assert "Matches are from" not in page
+    own = replace(results, motifs=motifs.assign(match="", match_q=np.nan))
+    for alphabet, title in (("rna", "RNA"), ("protein", "protein")):  # the database is of DNA
+        page = page_of(replace(own, corpus=results.corpus | {"alphabet": alphabet}))
+        assert f"because the task names no database of {title} motifs" in page
 
 
 def test_text_from_files_is_escaped(tmp_path):
@@ -220,12 +224,15 @@ def test_supported_motifs_are_cards_and_others_rows(page_text):
 def test_effects_of_motifs_alone_are_reported(page_text, results):
     shown = section_of(page_text, "marginals")
     for text in (
-        "Supported motifs that raise the prediction alone, in neutral backgrounds: 1 of 1; that "
-        "lower it: 0. The effect depends on the position for 1 and on the strand for 0.",
-        "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Largest if the site starts at 41 to 45 on the "
-        "- strand (+1.25). Dependence on the position: q = 0.003, on the strand: q = 0.2.",
-        "depends on the distance between the sites for this number of pairs: 1.",
-        "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Largest at 10 positions (+0.90).",
+        "Motifs that raise the prediction alone, in neutral backgrounds: 1 of 1; that lower it: "
+        "0. The effect depends on the position for 1: TATNC (+0.30 to +1.15) and on the strand for "
+        "none.",
+        "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Depends on the position: +0.30 to +1.15 (q = "
+        "0.003). Largest if the site starts at 41 to 45. Depends little or not at all on the "
+        "strand: +0.35 to +0.45 (q = 0.2).",
+        "depends on the distance between the sites for 1: motif_01 and motif_02 (+0.10 to +0.85).",
+        "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Depends on the distance: +0.10 to +0.85 (q "
+        "= 0.004). Largest at 10 positions.",
     ):
         assert text in shown
     assert shown.count("<figure") == 2

@@ -322,3 +322,10 @@ def test_each_metric_is_below_its_title(kind, make):
     assert differences == [
         {words.classifier_name(name): expected(of, "+") for name, of in compared.items()}
     ]
+
+
+def test_cards_separate_correlated_labels(results, page_text):
+    sentence = "Among the 48 records without liver, 1 of 3 with a site are heart"
+    assert "Among the" not in page_text
+    motifs = results.motifs.assign(correlated=["", sentence, ""])
+    assert page_of(replace(results, motifs=motifs)).count(f"<p>{sentence}</p>") == 1

@@ -305,3 +305,30 @@ def test_table_without_renamed_ids_is_numbered(tmp_path):
     for text, ids in (("sequence\nACGT\n", ["new_1"]), ("oligo,sequence\na,ACGT\n", ["a"])):
         path.write_text(text)
         assert [each.id for each in read_inputs(policy, path, 1)] == ids
+
+
+@pytest.mark.parametrize(
+    ("header", "ids"),
+    [
+        (r"^\w+\|(?P<id>[^|\s]+)\|", ["P12345", "odd|name", "peak1::chr1:5-20"]),
+        (r"^(?P<id>\S+?)::", ["sp|P12345|A_MOUSE", "odd|name", "peak1"]),
+        (r"GN=(?P<id>\w+)", ["Abc", "odd|name", "peak1::chr1:5-20"]),
+        (r"^\w+\|(?P<label>\w+)\|", ["sp|P12345|A_MOUSE", "odd|name", "peak1::chr1:5-20"]),
+    ],
+)
+def test_ids_are_read_as_in_training(tmp_path, header, ids):
+    names = ["sp|P12345|A_MOUSE", "odd|name", "peak1::chr1:5-20"]
+    text = f">{names[0]} text GN=Abc x\n{SEQUENCES[0]}\n" + "".join(
+        f">{name}\n{SEQUENCES[0]}\n" for name in names[1:]
+    )
+    (tmp_path / "a.fa").write_text(text)
+    (tmp_path / "a.fa.gz").write_bytes(gzip.compress(text.encode()))
+    rows = pd.DataFrame({"id": [f"{names[0]} GN=Abc", *names[1:]], "sequence": SEQUENCES[0]})
+    rows.to_csv(tmp_path / "a.tsv", sep="\t", index=False)
+    policy = policy_of(config.Data(header=header, sequences=("a.fa",)))
+    for file in ("a.fa", "a.fa.gz"):
+        assert [each.id for each in read_inputs(policy, tmp_path / file, 1)] == ids
+    of_table = [
+        each.id.removesuffix(" GN=Abc") for each in read_inputs(policy, tmp_path / "a.tsv", 1)
+    ]
+    assert of_table == ids

@@ -193,11 +193,15 @@ def test_mmseqs_components_version_and_error(tmp_path, monkeypatch):
 def test_similarity_is_low_unless_it_joins_many_records():
     parts = [random(PROTEIN, 100) for _ in range(40)]
     small = [np.concatenate([part[:80], random(PROTEIN, 20)]) for part in parts for _ in range(2)]
-    assert suitable_clusters(small, PROTEIN)[0] == 0.08
-    assert suitable_clusters(small, PROTEIN)[1][:4] == [0, 0, 1, 1]
+    similarity, clusters = suitable_clusters(small, PROTEIN, np.asarray)
+    assert (similarity, clusters[:4]) == (0.08, [0, 0, 1, 1])
     tenth, fifth = parts[0][:16], parts[0][:26]  # of the residues that all records share
-    assert suitable_clusters([np.append(tenth, part[16:]) for part in parts], PROTEIN)[0] == 0.15
-    assert suitable_clusters([np.append(fifth, part[26:]) for part in parts], PROTEIN)[0] == 0.3
+    for shared, lowest in ((tenth, 0.15), (fifth, 0.3)):
+        records = [np.append(shared, part[len(shared) :]) for part in parts]
+        assert suitable_clusters(records, PROTEIN, np.asarray)[0] == lowest
+    # a join that makes most clusters one needs a higher similarity
+    pairs = lambda clusters: clusters if len(set(clusters)) > 40 else np.zeros(80, int)  # noqa: E731
+    assert suitable_clusters(small, PROTEIN, pairs)[0] == 0.3
 
 
 def test_a_shared_motif_makes_no_short_records_similar():

@@ -70,7 +70,7 @@ plain = pytest.mark.parametrize("genome", ["plain"], indirect=True)
 )
 def test_other_names_are_resolved(genome, asked, found, caplog):
     assert [genome.resolve(asked), genome.resolve(asked)] == [found, found]
-    message = f"{genome.path}: chromosome names differ; {asked!r} is read as {found!r}"
+    message = f"{genome.path}: names differ; {asked!r} is read as {found!r}"
     assert caplog.messages == ([] if asked == found else [message])
 
 
@@ -79,7 +79,7 @@ def test_other_names_are_resolved(genome, asked, found, caplog):
     ("name", "start", "end", "message"),
     [
         ("chr2", 0, 1, "no chromosome 'chr2' in the genome (it has chr1, M). Did you mean 'chr1'?"),
-        ("scaffold_7", 0, 1, "(it has chr1, M). Is it the same assembly?"),
+        ("scaffold_7", 0, 1, "(it has chr1, M). Is it the same file or assembly?"),
         ("1", -1, 3, "window [-1, 3) is not within chr1 (1003 bp)"),
         ("chr1", 9, 1004, "window [9, 1004) is not within chr1 (1003 bp)"),
         ("chr1", 9, 8, "window [9, 8) is not within chr1 (1003 bp)"),
@@ -92,13 +92,16 @@ def test_intervals_outside_the_genome(genome, name, start, end, message):
     assert str(caught.value).endswith(message)
 
 
-def test_the_record_with_an_accession_is_suggested(tmp_path):
+def test_a_record_is_found_by_its_accession(tmp_path):
     names = "sp|P7ZMS6|K001_MOUSE", "sp|P7ZMS7|K002_MOUSE"
     (tmp_path / "p.fa").write_text("".join(f">{name} x\nMKV\n" for name in names))
     genome = Genome(tmp_path / "p.fa", PROTEIN)
     for part in ("P7ZMS7", "K002_MOUSE"):
-        with pytest.raises(GenomeError, match=r"Did you mean 'sp\|P7ZMS7\|K002_MOUSE'\?"):
-            genome.resolve(part)
+        assert genome.resolve(part) == names[1]
+    with pytest.raises(GenomeError, match=r"Did you mean 'sp\|P7ZMS6\|K001_MOUSE'\?"):
+        genome.resolve("K001_MOUS")
+    (tmp_path / "q.fa").write_text(">P7ZMS6\nMKV\n")
+    assert Genome(tmp_path / "q.fa", PROTEIN).resolve(names[0]) == "P7ZMS6"
 
 
 @plain

@@ -277,10 +277,43 @@ def test_split_reports_clusters(split_by, two_classes, caplog):
     path.write_text(f"{text}>copy chrom=c1\n{text.splitlines()[1][2:]}\n")
     caplog.set_level("INFO", "selfattn_bio")
     table = split_by('kind = "cluster"').table.set_index("id")
-    clusters = "60 clusters by shared k-mers at similarity 0.15; the largest has 2 records"
+    clusters = "60 clusters by shared k-mers at similarity 0.15; the largest has 2 records, and "
+    clusters += "59 have only one"
     assert clusters in caplog.messages
     assert table["reason"][["n0", "copy"]].tolist() == ["cluster=n0 (2)"] * 2
     assert table["split"]["n0"] == table["split"]["copy"]
+
+
+@pytest.mark.parametrize(
+    ("column", "sizes"),
+    [
+        (
+            "",
+            "60 clusters by shared k-mers at similarity 0.3; the largest has 1 record, and 60 have",
+        ),
+        (
+            "family",
+            "12 clusters by shared k-mers at similarity 0.3, 60 before they were joined by column "
+            "'family'; the largest has 5 records, and 0 have",
+        ),
+    ],
+)
+def test_proteins_that_are_alone_are_nearly_a_random_split(here, caplog, column, sizes):
+    rng, rows = np.random.default_rng(0), []
+    for i in range(60):
+        letters = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 40))
+        rows.append({"id": f"r{i}", "sequence": letters, "label": i % 2, "family": f"f{i // 5}"})
+    pd.DataFrame(rows).to_csv("a.csv", index=False)
+    data = 'alphabet = "protein"\nsequences = "a.csv"\nlabel = "label"\n'
+    joined = f'column = "{column}"\n' if column else ""
+    (here / "run.toml").write_text(f'[data]\n{data}[split]\nkind = "cluster"\n{joined}')
+    caplog.set_level("INFO", "selfattn_bio")
+    sb.Study(".").ingest()
+    sb.Study(".").split()
+    assert f"{sizes} only one" in caplog.messages
+    warnings = [each for each in caplog.messages if "nearly a random split" in each]
+    assert len(warnings) == (not column)
+    assert all("related proteins below about 85 % identity may be" in each for each in warnings)
 
 
 def test_split_warns_of_few_units(split_by, caplog):

@@ -110,6 +110,12 @@ or give --targets TABLE with ids
 mine --sequences only.csv --column x
     only.csv: found no column 'x' (--column); the columns are id (such as a), sequence (such as \
 ACGTACGTACGTACGTACGT). Add a column
+mine --sequences only.csv --column sequence
+    only.csv: column 'sequence' (--column) has the sequences. Name another
+mine --sequences genes.csv --sequence-column gene
+    genes.csv: column 'gene' (--sequence-column) does not hold sequences. These columns do: utr
+mine --sequences genes.csv --sequence-column worn
+    genes.csv:3: invalid character '!'
 mine --sequences a.fa --targets v.tsv
     v.tsv: none of the ids in this table, such as 'z', is the id of a sequence, such as 'a0'
 mine --positives a.bed --negatives a.fa
@@ -131,6 +137,9 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     Path("v.tsv").write_text("name\tx\nz\t1\n")
     Path("words.txt").write_text("hello\n")
     Path("only.csv").write_text(f"id,sequence\na,{'ACGT' * 9}\nb,{'TGCA' * 9}\n")
+    Path("genes.csv").write_text(
+        f"gene,worn,utr,y\nKIF102,{'ACGT' * 9},{'ACGT' * 9},1\nF73,{'TGCA' * 9}!,{'TGCA' * 9},2\n"
+    )
     Path("latin.fa").write_bytes(b">caf\xe9\nACGT\n")
     write("p.fa", letters=PROTEIN)
     Path("p.fa").write_text(">p\nMKVLAAGIVGLLLAQWERTY\n" + Path("p.fa").read_text())

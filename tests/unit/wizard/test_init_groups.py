@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import run
-from init_files import TASK, both, ingested, made, table, write
+from init_files import TASK, ingested, made, table, write
 
 from selfattn_bio import Study
 from selfattn_bio.wizard.columns import is_auxiliary
@@ -48,7 +48,7 @@ def test_proteins_of_a_gene_and_of_a_cluster_stay_together(here, capsys):
     assert (split.kind, split.column, split.similarity) == ("cluster", "gene", 0.08)
     out = capsys.readouterr().out
     assert (
-        "by clusters of similar sequences (similarity 0.08) and by column 'gene' (80 groups);"
+        "by 40 clusters of similar sequences (similarity 0.08) and by column 'gene' (80 groups);"
         in out
     )
     records = ingested()[0]
@@ -75,11 +75,9 @@ def test_clusters_join_similar_records_of_different_genes(here, capsys):
 def test_attributes_of_headers_may_be_groups(here, capsys):
     header = lambda i: f"y={i / 7} gene=g{i % 30} GN=n{i % 20}"  # noqa: E731
     split = made(f"--sequences {write('a.fa', header=header)} --column y").split
-    assert (split.kind, split.column) == ("group", "gene")
-    assert "init: not used: GN\n" in capsys.readouterr().out
+    assert (split.kind, split.column) == ("group", "GN")  # the gene in UniProt
+    assert "init: not used: gene\n" in capsys.readouterr().out
     assert sum(ingested()[1].values()) == 120
-    split = made(both(header=lambda i: f"GN=n{i % 20}")).split
-    assert split.kind == "random"
 
 
 def test_chromosomes_are_chosen_by_records_with_a_value(here, capsys):
@@ -121,11 +119,23 @@ def test_other_repeated_columns_are_only_named(here, capsys):
         ({"gene": 9}, ""),
         ({"batch": 40, "plate": 20}, ""),
         ({"oncogene": 20}, ""),
+        ({"Protein families": 20, "Gene Names (primary)": 30}, "Protein families"),
+        (
+            {"Gene Names (ordered locus)": 30, "GN": 40, "Cluster ID": 50},
+            "Gene Names (ordered locus)",
+        ),
+        ({"InterPro": 20}, "InterPro"),
     ],
 )
 def test_find_groups(columns, found):
     texts = {name: [f"v{i % number}" for i in range(120)] for name, number in columns.items()}
     assert find_groups(texts | {"gene_length": [str(i % 40) for i in range(120)]}) == found
+
+
+def test_find_groups_with_missing_values():
+    texts = {"family": [f"v{i % 20}" if i % 2 else None for i in range(120)]}
+    texts |= {"gene": [f"g{i % 40}" for i in range(120)]}
+    assert find_groups(texts) == "gene"  # fewer groups and records alone
 
 
 def test_replicates_and_counts_are_not_learned(here, capsys):

@@ -20,6 +20,8 @@ def test_ids_of_another_column(here, capsys):
     why = "no column has a unique name in each row"
     repeated = {"a": lambda i, _: f"mpra_{i % 119}"}
     twice = "column 'a' has 'mpra_0' in all_1 and all_120"
+    made(table(**{"Entry": word, "Entry Name": word}, y=lambda i, _: i / 7))
+    assert "init: ids: column 'Entry'\n" in capsys.readouterr().out
     both = {"a": word, "b": word}
     for columns, reason in ((both, "a and b could be ids"), ({}, why), (repeated, twice)):
         assert made(table(y=lambda i, _: i / 7, **columns)).data.columns == {}

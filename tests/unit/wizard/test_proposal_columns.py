@@ -250,12 +250,12 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
             "",
             r"several columns could be learned: a \(numbers\), b \(numbers\), c \(1 and 0\). "
             r"Choose one with `columns` NAME, or several of numbers or of labels \(1 and 0, yes "
-            r"and no\) with `columns` A B, for example `columns` a b$",
+            r"and no\) with `columns` A B; for example `columns` a$",
         ),
         (
-            {"a": FLOATS, "in b": cycle("yes", "no", None), "c": BINARY},
+            {"c": BINARY, "in b": FLOATS, "a": FLOATS},
             "",
-            "several columns could be learned: .* for example `columns` 'in b' c$",
+            "several columns could be learned: .* for example `columns` 'in b'$",
         ),
         (SEVERAL, "a,b", r"found no column 'a,b' \(`columns`; separate names with spaces, not"),
         (
