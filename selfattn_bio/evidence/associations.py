@@ -8,14 +8,18 @@ is multiplied by the design effect (`Units.design_effect`). Exact tests are thos
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import gammaln
 
 from selfattn_bio.arrays import Bools, Floats, Integers
+from selfattn_bio.display import shortened
 from selfattn_bio.evaluation.units import Units
+from selfattn_bio.objectives.outputs import LabelOutput, Output
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import gc_content
 
@@ -28,6 +32,8 @@ MIN_IN_GROUP = 40
 NEGLIGIBLE = 1e-300  # probability
 RARE = 1e-4  # probability below which three moments do not describe the tail of a distribution
 CONFIDENCE = 0.95  # of the intervals in motifs.tsv
+CORRELATED = 0.3  # smallest size of phi, the correlation of two labels, that is reported
+MOST_PAIRS = 5  # pairs of labels that are named
 
 
 def _has_hit(hits: pd.DataFrame, number: int) -> Bools:
@@ -239,4 +245,48 @@ def quantile_groups(values: Floats, number: int) -> Integers:
     """Return the group of each value, from 0, for at most `number` groups of about equal size."""
     return np.searchsorted(
         np.unique(np.quantile(values, np.arange(1, number) / number)), values, side="right"
+    )
+
+
+def label_table(outputs: Sequence[Output], targets: NDArray) -> pd.DataFrame:
+    """Return a column per label, with 1, 0 or nan per record, from targets of an objective."""
+    labels = {each.name: each.truth(targets) for each in outputs if isinstance(each, LabelOutput)}
+    return pd.DataFrame(labels, index=range(len(targets)))
+
+
+def correlation_sentence(labels: pd.DataFrame) -> str:
+    """Name pairs of labels with phi of at least `CORRELATED` in size; empty if there is none.
+
+    `labels` is from `label_table`. Both labels have to be known for `MIN_IN_GROUP` records.
+    """
+    phi = labels.corr(min_periods=MIN_IN_GROUP).to_numpy()
+    pairs = zip(*np.nonzero(np.triu(np.abs(phi) >= CORRELATED, 1)), strict=True)
+    named = [f"{labels.columns[a]} and {labels.columns[b]} (phi {phi[a, b]:.2f})" for a, b in pairs]
+    if not named:
+        return ""
+    return (
+        f"correlated labels: {shortened(named, MOST_PAIRS)}. A motif of one label is then enriched "
+        "for the other as well, and may be supported for both"
+    )
+
+
+def without_correlated(hits: pd.DataFrame, labels: pd.DataFrame, label: str) -> str:
+    """Count how often records with a hit have a label, among those without a correlated label.
+
+    The label with the largest phi is used; the result is empty if none is correlated. Row i of
+    `labels`, from `label_table`, is record i of the hits.
+    """
+    phi = labels.corr(min_periods=MIN_IN_GROUP).get(label, pd.Series()).drop(label, errors="ignore")
+    if not (phi.abs() >= CORRELATED).any():
+        return ""
+    other = str(phi.abs().idxmax())
+    is_without, has = (labels[other] == 0).to_numpy(), _has_hit(hits, len(labels))
+    with_site, without_site = (
+        f"{int(labels[label][group].sum()):,} of {group.sum():,}"
+        for group in (is_without & has, is_without & ~has)
+    )
+    return (
+        f"Among the {is_without.sum():,} records without {other}, {with_site} with a site are "
+        f"{label}, and {without_site} without a site: the labels are correlated (phi "
+        f"{phi[other]:.2f})."
     )

@@ -286,15 +286,40 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
     return "; ".join(reasons)
 
 
+def is_unclear(row: Mapping[Any, Any]) -> bool:
+    """Return whether 0 is in the interval of effect or necessity, or between the two."""
+    ends = [row[column] for name in USES for column in estimated(name)[1:]]
+    return bool(min(ends) <= 0 <= max(ends))
+
+
 def acts_alone(row: Mapping[Any, Any], significance: float) -> bool:
     """Return whether only the effect is not shown, but the motif clearly changes the score alone.
 
-    Shuffling keeps the letters of a site, so a motif of a certain composition has a small effect.
+    `why_alone` says why.
     """
+    return _is_clear(row, "marginal") and shortfall(row, significance) == "effect not shown"
+
+
+def why_alone(row: Mapping[Any, Any]) -> str:
+    """Explain why the effect of a motif that `acts_alone` may not be shown.
+
+    Shuffling keeps the letters of a site, so a motif of a certain composition has a small effect.
+    If shuffling the sites does change the score, the control sites nearby cancel the effect.
+    """
+    of_control = row["necessity"] - row["effect"]
+    if _is_clear(row, "necessity") and of_control * np.sign(row["necessity"]) >= row["min_effect"]:
+        return (
+            "Shuffling its sites changes the score, but so does shuffling sites nearby (the "
+            "control). They may overlap other motifs, or the model may read the whole region."
+        )
+    return "Shuffling keeps the composition of a site, so the effect may be too small to show."
+
+
+def _is_clear(row: Mapping[Any, Any], name: str) -> bool:
+    """Return whether an estimate and its interval have the sign of the records, and it counts."""
     direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
-    alone, *ends = (direction * row.get(f"marginal{end}", np.nan) for end in ("", "_low", "_high"))
-    is_clear = alone >= row["min_effect"] and min(ends) > 0
-    return is_clear and shortfall(row, significance) == "effect not shown"
+    value, *ends = (direction * row.get(column, np.nan) for column in estimated(name))
+    return value >= row["min_effect"] and min(ends) > 0
 
 
 def _uses(row: Mapping[Any, Any], held_out: HeldOut, *, against: bool = False) -> bool:

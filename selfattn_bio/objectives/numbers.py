@@ -39,7 +39,7 @@ from selfattn_bio.objectives.base import (
 )
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.objectives.normalisation import quantiles, size_factors, to_quantiles
-from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, Output, joined_names
+from selfattn_bio.objectives.outputs import LabelOutput, NumberOutput, Output, joined_names
 from selfattn_bio.objectives.ranking import Counts, label_metrics, number_metrics
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.readers.table import LABEL_WORDS, is_missing
@@ -181,7 +181,7 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     @property
     def outputs(self) -> tuple[Output, ...]:
         return tuple(
-            ClassOutput(
+            LabelOutput(
                 name, column, truth=itemgetter((..., column)), value=itemgetter((..., column))
             )
             for column, name in enumerate(self.section.columns)

@@ -106,6 +106,10 @@ class ClassOutput(Output):
         return f"; the probability of {called} of them reaches the threshold {threshold:.3g}"
 
 
+class LabelOutput(ClassOutput):
+    """A label. Unlike classes, a record may have several."""
+
+
 class NumberOutput(Output):
     """A number: motifs can raise or lower it."""
 

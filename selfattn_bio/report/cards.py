@@ -22,7 +22,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.units import MIN_UNITS
 from selfattn_bio.evidence.positions import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
-from selfattn_bio.evidence.verdicts import NULL_P, shortfall
+from selfattn_bio.evidence.verdicts import NULL_P, is_unclear, shortfall
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.logos import logo
@@ -93,7 +93,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "examples": examples.get(row["name"], []),
             "findings": (found := findings(row, results.task, results.corpus["alphabet"]))[0],
             "untested": found[1],
-            "alone_note": figures.alone_note(row, results.task, results.corpus["alphabet"]),
+            "alone_note": figures.alone_note(row, results.task),
             "shortfall": shortfall(row, results.task.interpret.significance),
         }
         for row in rows
@@ -189,6 +189,8 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
     """Return the lines about the use of a motif by the model."""
     unit = row["unit"]
     effect = min(row["effect"], row["necessity"], key=abs)
+    if is_unclear(row):
+        effect = 0.0  # not shown, as in the verdict
     direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
     if pd.notna(row["difference"]):
         # the reverse of the records only if these differ clearly
@@ -206,9 +208,10 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
     if round(direction * row["null_necessity"], 2) > 0:
         shuffling_nulls = f"{changed(row['null_necessity'])} at most"
 
-    return [
+    use = answer("effect", effect, row["min_effect"])
+    lines: Lines = [
         ("effect_q", "Does the model use it?", lambda: (
-            answer("effect", effect, row["min_effect"]),
+            use,
             f"Shuffling its sites {shuffling}. Effect of the sites, compared "
             f"with nearby {letters}: {span('effect')}, {row['effect_records']:.0f} records; "
             f"{q('effect')}.")),
@@ -221,9 +224,12 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
             answer("sufficiency", direction * row["sufficiency"]),
             f"Inserting one site into a shuffled record changes {unit} by "
             f"{span('sufficiency')}, compared with its shuffled {letters}; {q('sufficiency')}.")),
-        ("stability", "Do all networks of the model use it?", lambda: (
-            "", f"{words.percent(row['stability'])} of them, each tested alone.")),
+        ("stability", "Do the networks of the model agree?", lambda: (
+            "", f"Its sites {'raise' if row['effect'] > 0 else 'lower'} {unit} by at least "
+            f"{words.figure(row['min_effect'], 2)}, compared with nearby {letters}, in "
+            f"{words.percent(row['stability'])} of them, each tested alone.")),
     ]  # fmt: skip
+    return [line for line in lines if line[0] != "stability" or use != NO]
 
 
 def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -> Lines:

@@ -17,7 +17,7 @@ from selfattn_bio.display import counted, position_range
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_curves
-from selfattn_bio.evidence.verdicts import NOT_ENRICHED, acts_alone
+from selfattn_bio.evidence.verdicts import NOT_ENRICHED, acts_alone, why_alone
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import plots, words
@@ -275,15 +275,14 @@ def position_peak(row: Mapping[Any, Any]) -> str:
     return f"{by_position} {by_strand}"
 
 
-def alone_note(row: Mapping[Any, Any], task: RunFile, alphabet: str = "dna") -> str:
+def alone_note(row: Mapping[Any, Any], task: RunFile) -> str:
     """Explain a motif that lacks support although it changes the score alone; empty for others.
 
-    Its effect may be missed because it is one of composition, or its enrichment because only some
+    Its effect may be missed for the reasons of `why_alone`, or its enrichment because only some
     positions matter. Arguments are those of `cards.findings`.
     """
     if acts_alone(row, task.interpret.significance):
-        letters = f"{get_alphabet(alphabet).letter}s"
-        reason = f"Shuffling keeps its {letters}, so it misses effects of composition."
+        reason = why_alone(row)
     elif row["lacks"] in NOT_ENRICHED and depends(row, "position"):
         reason = "Sites where its effect is small weaken the test of enrichment."
     else:

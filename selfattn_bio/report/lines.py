@@ -12,7 +12,7 @@ from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.display import counted, shortened, with_interval
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
-from selfattn_bio.evidence.verdicts import acts_alone, shortfall
+from selfattn_bio.evidence.verdicts import acts_alone, shortfall, why_alone
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
@@ -185,16 +185,13 @@ def motif_lines(table: pd.DataFrame, significance: float, enlarge: str) -> Itera
 
 def alone_sentence(motifs: pd.DataFrame | None, significance: float) -> str:
     """Name the motifs without a shown effect that change the score alone; empty without any."""
-    names = [
-        f"{row['name']} of {row['target']}"
-        for row in ([] if motifs is None else motifs.to_dict("records"))
-        if acts_alone(row, significance)
-    ]
-    if not names:
-        return ""
-    return (
-        f"Enriched and effective when inserted alone, but not supported: {', '.join(names)}. "
-        "Shuffling keeps the composition of a site, so the effect may be too small to show."
+    names: dict[str, list[str]] = {}
+    for row in [] if motifs is None else motifs.to_dict("records"):
+        if acts_alone(row, significance):
+            names.setdefault(why_alone(row), []).append(f"{row['name']} of {row['target']}")
+    return " ".join(
+        f"Enriched and effective when inserted alone, but not supported: {', '.join(some)}. {why}"
+        for why, some in names.items()
     )
 
 

@@ -6,6 +6,7 @@ Each function returns the figures of one objective. `report.performance` registe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.summary import COVERAGE
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evaluation.verdict import verdict
+from selfattn_bio.evidence.associations import correlation_sentence
 from selfattn_bio.objectives.labels import Labels
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import Multiclass, confusion
@@ -153,7 +155,11 @@ def _extremes(values: dict[str, float], metric: str) -> str:
 
 def multilabel_figures(objective: Multilabel, tested: Tested) -> list[Drawing]:
     """Draw AUROC and AUPRC of each label."""
-    return [by_output(tested, metric, "label") for metric in ("auroc", "auprc")]
+    auroc, auprc = (by_output(tested, metric, "label") for metric in ("auroc", "auprc"))
+    labels = pd.DataFrame({name: tested.numbers(name) for name in objective.section.columns})
+    if correlated := correlation_sentence(labels):
+        auroc = replace(auroc, not_means=f"{auroc.not_means} Test records have {correlated}.")
+    return [auroc, auprc]
 
 
 def labels_figures(objective: Labels, tested: Tested) -> list[Drawing]:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.evaluation.summary import TRUE
+from selfattn_bio.objectives.numbers import WORDS
 from selfattn_bio.report import plots
 from selfattn_bio.report.results import Results
 
@@ -163,8 +164,9 @@ class Tested:
         return self.results.test[f"{TRUE}{column}"]
 
     def numbers(self, column: str) -> NDArray[np.float64]:
-        """Return the true numbers, (n,); missing if unknown."""
-        return pd.to_numeric(self.true(column), errors="coerce").to_numpy(dtype=np.float64)
+        """Return the true numbers, (n,), 1 and 0 for labels such as yes and no; nan if unknown."""
+        texts = self.true(column).str.strip().str.lower().replace(WORDS)
+        return pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
 
     @property
     def _prefix(self) -> str:

@@ -22,7 +22,8 @@ BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
 # columns of all tables of the package that are text
 TEXT_COLUMNS = (
     *("id", "name", "target", "unit", "name_a", "name_b", "consensus", "match", "other_matches"),
-    *("family", "verdict", "lacks", "effect_units", "split", "reason", "spacings", "orientation"),
+    *("correlated", "family", "verdict", "lacks", "effect_units", "split", "reason", "spacings"),
+    "orientation",
     *("chrom", "strand", "marginal_strand", "predicted", "set"),
 )
 TSV: dict[str, Any] = {"sep": "\t", "index": False, "float_format": "%.6g", "lineterminator": "\n"}

@@ -198,7 +198,7 @@ def split(study: Study) -> Split:
 
 def _warn_of_few_units(task: RunFile, corpus: Corpus, path: Path, tested: pd.DataFrame) -> None:
     """Warn of classes with few units in test, and name the largest blocks that give enough."""
-    from selfattn_bio.study.splitting import blocks_of, record_units
+    from selfattn_bio.study.splitting import record_units
 
     def count(keys: Integers) -> pd.Series:
         units = pd.Series(keys)[tested.index]
@@ -213,7 +213,8 @@ def _warn_of_few_units(task: RunFile, corpus: Corpus, path: Path, tested: pd.Dat
     if counts["all", "records"] < LEAST_UNITS:
         effects = f"fewer than {LEAST_UNITS}, tests are over records, with too narrow intervals"
     blocks = BLOCKS if "block" in name else ()
-    enough = [of for of in blocks if count(blocks_of(corpus.records, of)).min() >= MIN_UNITS]
+    by_block = {of: count(record_units(task, corpus, path, of)[0]).min() for of in blocks}
+    enough = [of for of, units in by_block.items() if units >= MIN_UNITS]
     finer = f". Here, [evaluation] block = {enough[0]} gives enough" if enough else ""
     LOG.warning(
         f"few {name} in test: {counts[rarest]} with {rarest[0]} {rarest[1]}. With {effects}. "

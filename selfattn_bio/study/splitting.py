@@ -213,18 +213,21 @@ def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:
     return clusters
 
 
-def record_units(task: RunFile, corpus: Corpus, split: Path) -> tuple[np.ndarray, str]:
+def record_units(
+    task: RunFile, corpus: Corpus, split: Path, block: int | None = None
+) -> tuple[np.ndarray, str]:
     """Return a key for each record of the corpus, and what records with equal keys are.
 
     These are the clusters, groups or species of the split, or blocks of a chromosome if records
-    have coordinates. Windows of a record always belong together.
+    have coordinates, of `block` bp or of the length in the run file. Windows of a record always
+    belong together.
     """
     records, kind = corpus.records, task.split.kind
     names = {"cluster": "clusters", "group": "groups", "species": "species"}
     if kind in names:  # the reasons say which
         table = pd.read_csv(split, sep="\t", dtype=str, keep_default_na=False)
         return table["reason"].to_numpy(), names[kind]
-    keys, block = -1 - np.arange(len(records)), block_of(task)
+    keys, block = -1 - np.arange(len(records)), block or block_of(task)
     located = (records["chrom"].notna() & records["start"].notna()).to_numpy()
     keys[located] = blocks_of(records[located], block)
     return keys, f"blocks of {block:,} bp" if located.any() else "records"

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.compression import open_blocks
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.evidence.associations import correlation_sentence, label_table
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.outputs import ClassOutput
@@ -291,7 +293,7 @@ def _num_repeated(keys: Sequence[bytes], values: Sequence[object]) -> int:
 
 
 def small_classes(objective: Objective[Any], targets: Mapping[str, NDArray]) -> Iterator[str]:
-    """Warn about classes and labels with few records in a split, and about many outputs.
+    """Warn about classes with few records in a split, correlated labels, and many outputs.
 
     `targets` are those of `complete_targets`, by split.
     """
@@ -308,6 +310,9 @@ def small_classes(objective: Objective[Any], targets: Mapping[str, NDArray]) -> 
             f"few records: {fewest}. Metrics will have wide intervals, and the "
             f"effect of a motif needs {MIN_RECORDS} test records with a site"
         )
+    labels = [label_table(objective.outputs, of) for of in targets.values()]
+    if text := correlation_sentence(pd.concat(labels)):
+        yield text
     if (outputs := len(objective.outputs)) > MOST_OUTPUTS:
         which = f"motifs will be searched for {MOST_OUTPUTS} of {outputs} outputs, those with most "
         yield f"{which}records; choose others with targets in [interpret]"

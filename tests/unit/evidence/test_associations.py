@@ -8,14 +8,19 @@ import pytest
 from letters import BASES
 from planted_motifs import hits_in
 
+from selfattn_bio.config import MultilabelObjective
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.associations import (
+    correlation_sentence,
     enrichment,
+    label_table,
     matched_enrichment,
     matched_rank_shift,
     rank_shift,
     strata_of,
+    without_correlated,
 )
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 
@@ -137,3 +142,22 @@ def test_stratified_ranks_equal_permutations():
     sums = ranks[orders][:, records].sum(axis=1)
     expected = np.mean(np.abs(sums) >= abs(found["matched_rank_shift"]))
     assert found["matched_p"] == pytest.approx(expected, abs=0.02)
+
+
+def test_correlated_labels_are_named_and_separated():
+    # 40 records of each combination of a and b that is usual, 10 of the others; c is independent
+    a, b = np.repeat([[0, 0], [1, 1], [0, 1], [1, 0]], [40, 40, 10, 10], axis=0).T.astype(float)
+    c = np.resize([0.0, 1.0], 100)
+    b[:2] = np.nan
+    section = MultilabelObjective(columns=["a", "b", "c"])
+    labels = label_table(objective_of(section).outputs, np.stack([a, b, c], axis=1))
+    assert correlation_sentence(labels).startswith("correlated labels: a and b (phi 0.59). A motif")
+    assert correlation_sentence(labels[["a", "c"]]) == ""
+    assert correlation_sentence(labels[98:]) == ""  # too few records
+    hits = pd.DataFrame({"record": [0, 5, 6, 50, 95]})
+    assert without_correlated(hits, labels, "a") == (
+        "Among the 48 records without b, 1 of 3 with a site are a, and 9 of 45 without a site: the "
+        "labels are correlated (phi 0.59)."
+    )
+    assert without_correlated(hits, labels, "c") == ""
+    assert without_correlated(hits, label_table((), np.zeros(100)), "") == ""

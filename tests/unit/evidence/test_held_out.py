@@ -12,7 +12,7 @@ from letters import BASES, ascii_of
 from listed_records import seen
 from planted_motifs import plant
 
-from selfattn_bio.config import BinaryObjective, BinsObjective
+from selfattn_bio.config import BinaryObjective, BinsObjective, MultilabelObjective
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence import held_out
 from selfattn_bio.evidence.marginals import COLUMNS as MARGINAL
@@ -96,6 +96,35 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     assert by_strand.to_list() == pytest.approx([2, 0], abs=0.2)
 
 
+def test_correlated_labels_are_separated(sequences, monkeypatch):
+    letters, labels, _ = planted()
+    section = MultilabelObjective(columns=["one", "other"])
+    scorer = SimpleNamespace(
+        folder=None,
+        alphabet=DNA,
+        member_outputs=lambda rows: np.array([[[2.0 * (WORD in bytes(row))] * 2] for row in rows]),
+        objective=objective_of(section),
+    )
+    none = pd.DataFrame(columns=[*BED_COLUMNS, "record", "rank", "p_value"])
+    monkeypatch.setattr(held_out, "_used_hits", lambda *_: none)
+    copied = np.where(np.arange(len(labels)) % 9, labels, 1 - labels)
+    motifs = motif_set()
+    motifs = replace(motifs, table=motifs.table.assign(target="one"))
+    records = pd.DataFrame({"id": map(str, range(len(letters)))})
+    found = held_out.add_evidence(
+        motifs,
+        scorer,
+        records.reindex(columns=held_out.RECORD_COLUMNS),
+        letters,
+        np.stack([labels, copied], axis=1).astype(float),
+        units=held_out.units_of(None, len(letters)),
+        hit_p=1e-4,
+    )
+    assert found.table["correlated"][0].startswith(
+        f"Among the {np.sum(copied == 0)} records without other, "
+    )
+
+
 @pytest.mark.parametrize("alphabet", [PROTEIN, DNA])
 def test_used_hits_are_one_per_site(monkeypatch, alphabet):
     hits = pd.DataFrame({"name": "m", "record": 0, "start": [3, 4, 30], "strand": "+"})
@@ -160,7 +189,7 @@ def test_sequences_may_be_strings_file_or_table(sequences, tmp_path):
     texts, labels = sequences
     scorer, motifs = scorer_of(), motif_set()
     of_strings = motifs.with_evidence(scorer, texts, labels, hit_p=1e-4)
-    assert set(of_strings.table) == {*motifs.table, *COLUMNS, *MARGINAL}
+    assert set(of_strings.table) == {*motifs.table, *COLUMNS, *MARGINAL, "correlated"}
     assert set(of_strings.curves["name"]) == set(of_strings.table["name"])
     assert of_strings.table["marginal"].notna().all()
     assert repr(of_strings).startswith("MotifSet of 1 motif, ")

@@ -23,6 +23,7 @@ POSITION = "Does it prefer a position?"
 MATCHED = "Also compared with negatives matched for GC content and length?"
 WINDOW = "Is the middle of its sites enriched in positions 31 to 26 from the end?"
 STRAND = "Does it prefer a strand?"
+NETWORKS = "Do the networks of the model agree?"
 DIFFERENT = "Is expression different in records with a site?"
 
 LABELS = ("positives_with_hit", "negatives_with_hit", "positives", "negatives")
@@ -83,6 +84,28 @@ def test_small_and_negative_effects(rows):
         assert lines_of(rows[0], effect=effect, necessity=necessity)[USED].answer == expected
 
 
+def test_effect_that_the_verdict_does_not_count_is_not_shown(rows):
+    for name in ("effect_low", "necessity_low"):
+        unclear = {name: -0.1, "verdict": "inconclusive"}
+        assert shortfall(rows[0] | unclear, 0.05).startswith("interval of the ")
+        assert lines_of(rows[0], **unclear)[USED].answer == NO
+
+
+def test_networks_agree_on_a_shown_effect_only(rows):
+    both = {"stability": 1.0}
+    assert lines_of(rows[0], **both)[NETWORKS].figures == (
+        "Its sites raise log-odds by at least 0.10, compared with nearby bases, in 100 % of them, "
+        "each tested alone."
+    )
+    lowers = {"effect": -0.3, "effect_low": -0.5, "effect_high": -0.1}
+    lowers |= {f"necessity{of[6:]}": value for of, value in lowers.items()}
+    assert "Its sites lower log-odds" in lines_of(rows[0], **both, **lowers)[NETWORKS].figures
+    found, untested = findings(rows[0] | both | {"effect_q": 0.3}, TASK)
+    assert not any(
+        text.startswith(NETWORKS) for text in [*untested, *(of.question for of in found)]
+    )
+
+
 def test_motif_that_lowers_a_number(rows):
     number = NUMBER | {"null_necessity": -0.03, "sufficiency": -0.77, "sufficiency_q": 0.001}
     lines = lines_of(rows[0], **number)
@@ -119,8 +142,8 @@ def test_undecided_tests_are_named(rows):
     last = rows[-1] | {"effect_records": 34, "positives_with_hit": 34}
     units = "(34 records with a site are in 7 of 12 clusters; 10 are needed)"
     untested = findings(last, TASK)[1]
-    networks = "Do all networks of the model use it?"
-    assert {f"{USED} {units}", f"{networks} {units}"} <= set(untested)
+    assert f"{USED} {units}" in untested
+    assert not any(line.startswith(NETWORKS) for line in untested)
     assert f"{ENOUGH} (sites are in fewer than 10 independent units)" in untested
     elsewhere = "(permuted motifs match elsewhere in fewer than 10 records)"
     assert f"{POSITION} {elsewhere}" in untested
@@ -133,7 +156,7 @@ def test_undecided_tests_are_named(rows):
     missing = dict.fromkeys(("stability", "window_q", "strand_q", "null_p"), np.nan)
     assert findings(rows[0] | missing, TASK)[1] == [
         f"{PERMUTED} (only motifs that pass the other tests are compared)",
-        f"{networks} (the model has one network)",
+        f"{NETWORKS} (the model has one network)",
         f"{WINDOW} (records are short)",
         f"{STRAND} (the motif is palindromic)",
     ]
@@ -152,14 +175,15 @@ def test_effects_that_round_to_0_are_no_change(rows):
 
 ALONE = {  # evidence of a motif whose composition matters
     **{"marginal": 2.5, "marginal_low": 2.2, "marginal_high": 2.8},
+    **{"effect": 0.02, "necessity": 0.03, "necessity_low": -0.1, "necessity_high": 0.2},
     **{"effect_q": 0.3, "verdict": "inconclusive"},
 }
 
 
 def test_motifs_that_act_only_alone_are_explained(rows):
     row = rows[0] | ALONE
-    assert alone_note(row, TASK, "protein").startswith(
-        "Shuffling keeps its residues, so it misses effects of composition. "
+    assert alone_note(row, TASK).startswith(
+        "Shuffling keeps the composition of a site, so the effect may be too small to show. "
         "Inserted alone it changes log-odds by +2.50 (+2.20 to +2.80). Depends on the position: "
         "+0.30 to +1.15 (q = 0.003). Largest if the site starts at 41 to 45."
     )
@@ -372,7 +396,7 @@ def test_motifs_of_composition_are_named_without_support(results):
     assert page.count(sentence) == 2  # in the summary and the section of motifs alone
     missing = re.search("<p><b>No supported motif of heart.*?</p>", page)[0]
     assert "motif_02, 44 sites" in missing
-    assert "effect not shown. Shuffling keeps its bases" in missing
+    assert "effect not shown. Shuffling keeps the composition" in missing
     assert "near chance" not in missing
     assert "<h3>motif_02 of heart</h3>" in section_of(page, "marginals")
 

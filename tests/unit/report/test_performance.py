@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -238,6 +239,19 @@ def test_labels_above_chance_are_counted(make, drawn):
     assert f"acetyl, {value:.2f} (" in found["auroc_by_label"].finding
 
 
+def test_correlated_labels_in_words_are_named(make, drawn):
+    of = make("multilabel")
+    yes = pd.Series(np.arange(len(of.test)) % 2 == 0)
+    other = yes.where(np.arange(len(yes)) % 8 > 0, ~yes)
+    words_of = {True: "Yes", False: "no"}
+    truth = {"true.acetyl": yes.map(words_of), "true.methyl": other.map(words_of)}
+    found = drawn(replace(of, test=of.test.assign(**truth)))
+    assert "Test records have correlated labels: acetyl and methyl (phi 0." in (
+        found["auroc_by_label"].not_means
+    )
+    assert "correlated" not in drawn(of)["auroc_by_label"].not_means
+
+
 def test_labels_without_the_network_are_named(make, monkeypatch):
     weights = {"network": [0.0, 1.0], "kmer6_linear": [1.0, 0.5]}
     stored = StackWeights(weights=weights, bias=[0.0, 0.0], weights_sha256="")
@@ -308,3 +322,10 @@ def test_each_metric_is_below_its_title(kind, make):
     assert differences == [
         {words.classifier_name(name): expected(of, "+") for name, of in compared.items()}
     ]
+
+
+def test_cards_separate_correlated_labels(results, page_text):
+    sentence = "Among the 48 records without liver, 1 of 3 with a site are heart"
+    assert "Among the" not in page_text
+    motifs = results.motifs.assign(correlated=["", sentence, ""])
+    assert page_of(replace(results, motifs=motifs)).count(f"<p>{sentence}</p>") == 1

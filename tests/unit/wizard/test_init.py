@@ -282,9 +282,13 @@ def test_unused_columns_and_small_classes_are_named(here, capsys):
     made(table(label=number, x=lambda i, _: -i / 3 // 2 / 5))
     message = "init: not used: x; learn several columns with --column label x\n"
     assert message in capsys.readouterr().out
+    one, other = lambda i, _: i % 2, lambda i, _: int(i % 8 in (1, 3, 5))
+    made(f"{table(one=one, other=other)} --column one other")
+    assert "init: correlated labels: one and other (phi 0." in capsys.readouterr().out
     made(table(number=240, tissue=lambda i, _: ["heart", "liver", "liver", "brain"][i % 4]))
     out = capsys.readouterr().out
     assert "not used" not in out
+    assert "correlated" not in out
     assert re.search(r"few records: \d+ yes for '(brain|heart)' in (test|valid), .*\. Metrics", out)
 
 

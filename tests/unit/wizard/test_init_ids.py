@@ -126,6 +126,7 @@ def test_ids_of_the_targets_are_found_by_content(here, capsys, name, first):
 def test_columns_of_files_that_are_no_tables(here, capsys, option):
     assert exit_code(f"init mine {both()} --{option}-column name") == 1
     assert f"a.fa: found no column 'name' (--{option}-column)\n" in capsys.readouterr().err
+    Path("a.bed").write_text("chr1\t1\t9\n")
     assert exit_code(f"init mine --positives a.bed --genome g.fa --{option}-column name") == 1
     assert f"--{option}-column cannot be used with --genome. Give" in capsys.readouterr().err
 

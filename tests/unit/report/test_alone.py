@@ -1,0 +1,30 @@
+"""Test what the report says about motifs that have an effect when inserted alone only."""
+
+import pandas as pd
+from small_results import TASK
+
+from selfattn_bio.report.cards import motif_rows
+from selfattn_bio.report.figures import alone_note
+from selfattn_bio.report.lines import alone_sentence
+
+ALONE = {
+    **{"marginal": 2.5, "marginal_low": 2.2, "marginal_high": 2.8},
+    **{"effect_q": 0.3, "verdict": "inconclusive"},
+}
+
+
+def test_control_sites_that_change_the_score_are_the_reason(results):
+    control = (
+        "Shuffling its sites changes the score, but so does shuffling sites nearby (the control)"
+    )
+    used = {"effect": 0.38, "necessity": 0.93, "necessity_low": 0.67, "necessity_high": 1.24}
+    first = motif_rows(results)[0] | ALONE
+    row = first | used
+    assert alone_note(row, TASK).startswith(control)
+    for change in ({"effect": 0.9}, {"necessity_low": -0.1}, {"necessity": 0.05}, {"effect": 1.9}):
+        assert alone_note(row | change, TASK).startswith("Shuffling keeps")
+    other = first | {"name": "motif_09"}
+    sentence = alone_sentence(pd.DataFrame([row, other]), 0.05)
+    assert sentence.count("Enriched and effective when inserted alone") == 2
+    assert f"motif_01 of {row['target']}. {control}" in sentence
+    assert f"motif_09 of {row['target']}. Shuffling keeps" in sentence
