@@ -157,6 +157,12 @@ def weigh_evidence(
         nulls = null_hits(ppm, num_sites[name], mine, held_out, hit_p, rng)
         described = mine[mine["record"].isin(held_out.described) & (mine["p_value"] < hit_p)]
         elsewhere = described_elsewhere(nulls, held_out, hit_p)
+        if pd.concat(elsewhere)["record"].nunique() < described["record"].nunique():
+            of_more = np.random.default_rng((seed, number, MANY_NULLS))
+            more = null_hits(
+                ppm, num_sites[name], mine, held_out, hit_p, of_more, number=MANY_NULLS
+            )
+            elsewhere = described_elsewhere(more, held_out, hit_p)
         row = {
             "name": name,
             "unit": held_out.unit,
@@ -339,6 +345,7 @@ def _passes(row: Mapping[Any, Any], held_out: HeldOut, significance: float) -> b
 
 # Permuted motifs for each motif. At least 19 need enough hits: the rank among fewer cannot be .05.
 NULLS = 20
+MANY_NULLS = 200  # of a motif whose positions have fewer hits of permuted motifs than of its own
 # Windows that match as well as a hit, for each of these records. In small sets this needs a higher
 # p-value threshold than that of the motif.
 CANDIDATES = 10
@@ -351,8 +358,9 @@ def null_hits(
     held_out: HeldOut,
     hit_p: float,
     rng: np.random.Generator,
+    number: int = NULLS,
 ) -> list[pd.DataFrame]:
-    """Find the hits of `NULLS` motifs whose columns are those of a motif in random order.
+    """Find the hits of a number of motifs whose columns are those of a motif in random order.
 
     They have its composition and information content, so their hits and effects show what the tests
     find without a motif.
@@ -374,10 +382,10 @@ def null_hits(
     hit overlaps none of the motif. Hits have p-values below `hit_p`. If those apart are in fewer
     than `FEWER_RECORDS` records, the next best hits are added.
     """
-    orders = [rng.permutation(len(ppm)) for _ in range(NULLS)]
+    orders = [rng.permutation(len(ppm)) for _ in range(number)]
     # the order of the motif itself, one of 24 for four columns, is no control
     orders = [np.roll(order, 1) if (np.diff(order) == 1).all() else order for order in orders]
-    nulls = {str(number): ppm[order] for number, order in enumerate(orders)}
+    nulls = {str(index): ppm[order] for index, order in enumerate(orders)}
     alphabet = held_out.alphabet
     ends = np.cumsum([len(row) for row in held_out.sequences])
     loose_p = min(CANDIDATES * FEWER_RECORDS / (ends[-1] * (1 + alphabet.has_complement)), 1.0)
