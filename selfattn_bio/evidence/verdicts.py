@@ -303,7 +303,8 @@ def acts_alone(row: Mapping[Any, Any], significance: float) -> bool:
 
     `why_alone` says why.
     """
-    return _is_clear(row, "marginal") and shortfall(row, significance) == "effect not shown"
+    is_clear = _is_clear(row, "marginal", direction_of(row), row["min_effect"])
+    return is_clear and shortfall(row, significance) == "effect not shown"
 
 
 def why_alone(row: Mapping[Any, Any]) -> str:
@@ -312,8 +313,9 @@ def why_alone(row: Mapping[Any, Any]) -> str:
     Shuffling keeps the letters of a site, so a motif of a certain composition has a small effect.
     If shuffling the sites does change the score, the control sites nearby cancel the effect.
     """
-    of_control = row["necessity"] - row["effect"]
-    if _is_clear(row, "necessity") and of_control * np.sign(row["necessity"]) >= row["min_effect"]:
+    direction, least = direction_of(row), row["min_effect"]
+    of_control = direction * (row["necessity"] - row["effect"])
+    if _is_clear(row, "necessity", direction, least) and of_control >= least:
         return (
             "Shuffling its sites changes the score, but so does shuffling sites nearby (the "
             "control). They may overlap other motifs, or the model may read the whole region."
@@ -321,21 +323,21 @@ def why_alone(row: Mapping[Any, Any]) -> str:
     return "Shuffling keeps the composition of a site, so the effect may be too small to show."
 
 
-def _is_clear(row: Mapping[Any, Any], name: str) -> bool:
-    """Return whether an estimate and its interval have the sign of the records, and it counts."""
-    direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
+def direction_of(row: Mapping[Any, Any]) -> int:
+    """Return 1, or -1 if records with a site have lower numbers than matched ones."""
+    return -1 if row["matched_difference"] < 0 else 1
+
+
+def _is_clear(row: Mapping[Any, Any], name: str, direction: float, least: float) -> bool:
+    """Return whether an estimate is at least `least` in a direction, and its interval above 0."""
     value, *ends = (direction * row.get(column, np.nan) for column in estimated(name))
-    return value >= row["min_effect"] and min(ends) > 0
+    return value >= least and min(ends) > 0
 
 
 def _uses(row: Mapping[Any, Any], held_out: HeldOut, *, against: bool = False) -> bool:
     """Return whether the model clearly uses the hits as the records do, or `against` them."""
     direction = held_out.direction(row) * (-1 if against else 1)
-    return all(
-        direction * row.get(name, np.nan) >= held_out.least
-        and min(direction * row[f"{name}_low"], direction * row[f"{name}_high"]) > 0
-        for name in USES
-    )
+    return all(_is_clear(row, name, direction, held_out.least) for name in USES)
 
 
 def _passes(row: Mapping[Any, Any], held_out: HeldOut, significance: float) -> bool:
