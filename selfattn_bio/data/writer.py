@@ -246,11 +246,9 @@ class Targets:
         """
         if self._table is None:
             return {}
-        table = (
-            self._table
-            if columns is None
-            else self._table[[column for column in columns if column in self._table]]
-        )
+        table = self._table
+        if columns is not None:
+            table = table[table.columns.intersection(list(columns))]
         table = table[~table.map(is_missing).all(axis=1)]
         return dict(
             zip(table.index, map(hash, table.fillna("").itertuples(index=False)), strict=True)
