@@ -267,7 +267,8 @@ def _dependence(row: Mapping[Any, Any], test: str, peak: str) -> str:
 
 def position_peak(row: Mapping[Any, Any]) -> str:
     """Describe where a motif has its largest effect, from its row of motifs.tsv."""
-    peak = f"if the site starts at {row['marginal_start'] + 1:.0f} to {row['marginal_end']:.0f}"
+    first, last = f"{row['marginal_start'] + 1:.0f}", f"{row['marginal_end']:.0f}"
+    peak = f"if the site starts at {first}{f' to {last}' if last != first else ''}"
     by_position = _dependence(row, "position", peak)
     if pd.isna(row["marginal_strand_q"]):
         return by_position
