@@ -158,10 +158,8 @@ class CorpusWriter:
         answer = self._answer(record)
         if answer is not None or not self.rules.learnt:
             self._answers.setdefault(key, answer)
-        if self.rules.alphabet.name == "protein":
-            self.looks_dna = self.looks_dna and not record.letters.tobytes().translate(
-                None, b"ACGTUN"
-            )
+        if self.looks_dna and self.rules.alphabet.name == "protein":
+            self.looks_dna = not record.letters.tobytes().translate(None, b"ACGTUN")
         self._letters.write(letters)
         if record.targets:
             self.targets[self.num_records] = self._kept(record.targets)
