@@ -188,7 +188,7 @@ def _choose_recipe(study: Study) -> Recipe | None:
         corpus, splits = study.ingest(), study.split().table["split"].to_numpy()
     rows = {name: np.flatnonzero(splits == name) for name in SPLITS}
     objective, targets = complete_targets(task, corpus, rows, study.files.split)
-    log_lines(small_classes(objective, targets))
+    log_lines(small_classes(objective, targets, task.split.enlarge))
     lengths = corpus.records["length"].tolist()
     if isinstance(task.model, PretrainedModel) or not suits_recipes(task, lengths):
         return None

@@ -241,7 +241,7 @@ def choose_targets(
         return _joined(usual, place)
     if usual:
         message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
-        example = min(usual, key=lambda target: target.kind != "regression").column
+        example = min(usual, key=lambda target: target.what.lower() not in LABELS).column
         hint = (
             "Choose one with `columns` NAME, or several of numbers or of labels (1 and 0, yes and "
             f"no) with `columns` A B; for example `columns` {shlex.quote(example)}"

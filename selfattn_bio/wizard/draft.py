@@ -86,7 +86,9 @@ def draft(
     values: list[Texts] = [contents.columns[each.column] for each in targets if contents.columns]
     answers = list(zip(*(values or [labels]), strict=True))
     known = [not all(map(is_missing, row)) for row in answers]
-    split_text, split_words = sections.split_lines(request, contents, labels, split, unused, known)
+    have_classes = objective in ("multiclass", "multilabel")
+    classes = answers if have_classes else [(label,) for label in labels]
+    split_text, split_words = sections.split_lines(request, contents, classes, split, unused, known)
     head = [
         f"Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
         f"Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
@@ -292,10 +294,13 @@ def _num_repeated(keys: Sequence[bytes], values: Sequence[object]) -> int:
     return sum(count > 1 for count in counts.values())
 
 
-def small_classes(objective: Objective[Any], targets: Mapping[str, NDArray]) -> Iterator[str]:
+def small_classes(
+    objective: Objective[Any], targets: Mapping[str, NDArray], enlarge: str
+) -> Iterator[str]:
     """Warn about classes with few records in a split, correlated labels, and many outputs.
 
-    `targets` are those of `complete_targets`, by split.
+    `targets` are those of `complete_targets`, by split. `enlarge` is the way to a larger test
+    split.
     """
     words, few = ("negative", "positive") if objective.is_labelled else ("no", "yes"), []
     classes = [each for each in objective.outputs if isinstance(each, ClassOutput)]
@@ -308,7 +313,8 @@ def small_classes(objective: Objective[Any], targets: Mapping[str, NDArray]) -> 
         fewest = shortened([f"{number} {what}" for number, what in sorted(few)], SHOWN)
         yield (
             f"few records: {fewest}. Metrics will have wide intervals, and the "
-            f"effect of a motif needs {MIN_RECORDS} test records with a site"
+            f"effect of a motif needs {MIN_RECORDS} test records with a site. For more test "
+            f"records, {enlarge}"
         )
     labels = [label_table(objective.outputs, of) for of in targets.values()]
     if text := correlation_sentence(pd.concat(labels)):

@@ -17,6 +17,7 @@ import pandas as pd
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.sequence.readers.table import is_missing
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
@@ -26,7 +27,7 @@ from selfattn_bio.wizard.tables import GROUP_NAME
 
 BIN = 200  # bp
 FRACTION = 0.15  # fraction of the records in valid, and in test
-ENOUGH = 0.12  # valid and test get no more chromosomes when they have this fraction of the records
+MOST = 0.25  # fraction of the records that valid or test may have after a chromosome is added
 MIN_GROUPS = 10  # smallest number of groups for a split by group
 MIN_CHROMOSOMES = 3  # one each for train, valid and test
 REGIONS = 7  # of a chromosome, if there are fewer chromosomes; each has about 15 % of its records
@@ -97,7 +98,7 @@ def find_groups(columns: Mapping[str, Texts]) -> str:
 def split_lines(
     request: Request,
     contents: Contents,
-    labels: Sequence[str],
+    classes: Sequence[Texts],
     split: SplitColumn | None,
     unused: Mapping[str, Texts],
     is_known: Sequence[bool],
@@ -106,8 +107,8 @@ def split_lines(
 
     Parameters
     ----------
-    labels
-        Class of each record.
+    classes
+        Class of each record in each column to learn.
     split
         Column of the split, if there is one.
     unused
@@ -131,7 +132,7 @@ def split_lines(
     if len({*places}) < MIN_CHROMOSOMES and None not in [*places, *contents.ends]:
         places, kind = _regions(contents), "region"
     known = list(itertools.compress(places, is_known))
-    chosen = choose_chromosomes(known, list(itertools.compress(labels, is_known)))
+    chosen = choose_chromosomes(known, list(itertools.compress(classes, is_known)))
     if chosen:
         lines = [setting("kind", kind, "all others are train")]
         sizes = []
@@ -241,26 +242,30 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[name]:,} {name}" for name in SPLITS if counts[name])
 
 
-def choose_chromosomes(chromosomes: Texts, labels: Sequence[str]) -> dict[str, list[str]]:
+def choose_chromosomes(chromosomes: Texts, classes: Sequence[Texts]) -> dict[str, list[str]]:
     """Choose the chromosomes of valid and test; an empty dictionary if none fit.
 
     Both start with one chromosome that has about `FRACTION` of the records. The smaller of the two
-    gets more until it has `ENOUGH`. Each chromosome has records of every label.
+    gets more until each has `FRACTION`, and then test until it has `MIN_RECORDS` of each of the
+    `classes` of the columns. None gets above `MOST` by this. Of two classes, each chromosome has
+    both.
     """
     total = Counter(chromosomes)
     if None in total or len(total) < MIN_CHROMOSOMES:
         return {}
-    both = Counter(zip(chromosomes, labels, strict=True))
-    fit = [name for name in total if name and all(both[name, label] for label in set(labels))]
+    texts = pd.DataFrame(classes).map(lambda text: None if is_missing(text) else text)
+    counts = pd.get_dummies(texts).groupby(np.array(chromosomes)).sum()
+    fit = [name for name in total if name and (counts.shape[1] > 2 or counts.loc[name].all())]
     fit.sort(key=lambda name: (abs(total[name] / len(chromosomes) - FRACTION), name))
     if len(fit) < 2 or sum(total[name] for name in fit[:2]) > len(chromosomes) / 2:
         return {}
     chosen = {"valid": fit[:1], "test": fit[1:2]}
     sizes = {"test": total[fit[1]], "valid": total[fit[0]]}
     for name in fit[2:]:
-        split = min(sizes, key=sizes.__getitem__)
-        is_closer = sizes[split] + total[name] / 2 < FRACTION * len(chromosomes)
-        if is_closer and sizes[split] < ENOUGH * len(chromosomes):
+        small = [split for split, size in sizes.items() if size < FRACTION * len(chromosomes)]
+        split = min(small, key=sizes.__getitem__, default="test")
+        fits = sizes[split] + total[name] <= MOST * len(chromosomes)
+        if fits and (small or counts.loc[chosen["test"]].sum().min() < MIN_RECORDS):
             chosen[split].append(name)
             sizes[split] += total[name]
     return chosen

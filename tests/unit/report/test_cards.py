@@ -406,6 +406,11 @@ def test_unmeasured_effects_need_a_larger_test_split(results):
     page = page_of(replace(results, motifs=motifs, notes={"heart": "of heart"}))
     missing = re.search("<p><b>No supported motif.*?</p>", page)[0]
     assert missing.endswith("Enlarge the test split to measure its effect.</p>")
+    enriched = motifs.assign(enrichment_q=0.01, matched_q=0.01)
+    page = page_of(replace(results, motifs=enriched, notes={"heart": "of heart"}))
+    missing = re.search("<p><b>Not yet testable: motif</b>.*?</p>", page)[0]
+    assert missing.endswith("units with a site). Enlarge the test split to measure its effect.</p>")
+    assert "No supported motif" not in page
 
 
 def test_rate_of_false_support_is_that_of_the_documentation(page_text):

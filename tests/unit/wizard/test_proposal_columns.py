@@ -171,8 +171,8 @@ def test_unusable_split_is_refused(name, values, message):
     ("sizes", "valid", "test"),
     [
         (dict.fromkeys("abcdefghijklmnopqrs", 60), "adf", "bce"),  # 19 of 5 % each
-        (dict(zip("abcdefghi", (80, 78, 64, 61, 58, 55, 51, 47, 506), strict=True)), "ad", "bc"),
-        ({"2L": 24, "2R": 23, "3L": 24, "3R": 28, "4": 1, "X": 22}, ["X"], ["2R"]),
+        (dict(zip("abcdefghi", (80, 78, 64, 61, 58, 55, 51, 47, 506), strict=True)), "ade", "bcf"),
+        ({"2L": 24, "2R": 23, "3L": 24, "3R": 28, "4": 1, "X": 22}, ["X"], ["2R", "4"]),
         ({"1": 90, "2": 5, "3": 5}, ["2"], ["3"]),
         ({"1": 33, "2": 33, "3": 34}, None, None),
         ({"1": 50, "2": 50}, None, None),
@@ -181,7 +181,18 @@ def test_unusable_split_is_refused(name, values, message):
 def test_chromosomes_of_valid_and_test(sizes, valid, test):
     chromosomes = [name for name, size in sizes.items() for _ in range(size)]
     expected = {"valid": list(valid), "test": list(test)} if valid else {}
-    assert choose_chromosomes(chromosomes, ["records"] * len(chromosomes)) == expected
+    assert choose_chromosomes(chromosomes, [("records",)] * len(chromosomes)) == expected
+
+
+@pytest.mark.parametrize(("every", "test"), [(2, "bce"), (7, "bceg"), (30, "bcegh")])
+def test_test_split_grows_until_rare_labels_have_enough_records(every, test):
+    """Three chromosomes have 90, 26 or 6 yes of one label; test ends at 25 % of the records."""
+    chromosomes = [name for name in "abcdefghijklmnopqrst" for _ in range(60)]
+    classes = [
+        (("yes", "no")[i % 2], "yes" if i % every == 0 else "no") for i in range(len(chromosomes))
+    ]
+    chosen = choose_chromosomes(chromosomes, classes)
+    assert chosen["test"] == list(test)
 
 
 def test_split_column_by_name():
@@ -250,12 +261,12 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
             "",
             r"several columns could be learned: a \(numbers\), b \(numbers\), c \(1 and 0\). "
             r"Choose one with `columns` NAME, or several of numbers or of labels \(1 and 0, yes "
-            r"and no\) with `columns` A B; for example `columns` a$",
+            r"and no\) with `columns` A B; for example `columns` c$",
         ),
         (
-            {"c": BINARY, "in b": FLOATS, "a": FLOATS},
+            {"in b": FLOATS, "a": FLOATS, "c?": BINARY},
             "",
-            "several columns could be learned: .* for example `columns` 'in b'$",
+            r"several columns could be learned: .* for example `columns` 'c\?'$",
         ),
         (SEVERAL, "a,b", r"found no column 'a,b' \(`columns`; separate names with spaces, not"),
         (
