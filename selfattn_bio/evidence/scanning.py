@@ -6,6 +6,7 @@ records do.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from selfattn_bio.arrays import Floats
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, check_output_file, listed, whole_file
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, logging_from
 from selfattn_bio.motifs import alphabet_of, has_patterns, matrix_of, open_database, read_forms
 from selfattn_bio.motifs.matching import HIT_P, NUM_SITES, best_p, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
@@ -190,7 +191,8 @@ def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Itera
 def _are_rna(sequences: Sequence[str] | str | Path) -> bool:
     """Return whether the first records have U and no T."""
     first = islice(_records(sequences, _EITHER), HEAD)
-    found = set[int]().union(*(record.letters.tobytes() for record in first))
+    with logging_from(logging.WARNING):  # the records are read again
+        found = set[int]().union(*(record.letters.tobytes() for record in first))
     return ord("U") in found and ord("T") not in found
 
 

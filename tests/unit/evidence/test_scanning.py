@@ -156,6 +156,14 @@ def test_hits_have_the_ids_of_records(tmp_path):
         assert places(found) == [[expected, 5, 14, "+"]]
 
 
+def test_names_of_records_without_ids_are_logged_once(tmp_path, caplog):
+    (tmp_path / "b.csv").write_text(f"sequence\n{padded(WORD, 5, 20)}\n")
+    with caplog.at_level("INFO"):
+        found = selfattn_bio.hits({"m": PPM}, tmp_path / "b.csv", hit_p=1e-5)
+    assert places(found) == [["b_1", 5, 14, "+"]]
+    assert caplog.text.count("so the records are named b_1, b_2, ...") == 1
+
+
 def test_chunks_change_nothing(fasta, monkeypatch):
     whole = selfattn_bio.hits({"m": PPM}, fasta)
     monkeypatch.setattr(scanning, "CHUNK_LETTERS", 45)
