@@ -404,13 +404,11 @@ def test_motifs_of_composition_are_named_without_support(results):
 def test_unmeasured_effects_need_a_larger_test_split(results):
     motifs = results.motifs.assign(target=["liver", "liver", "heart"])
     page = page_of(replace(results, motifs=motifs, notes={"heart": "of heart"}))
-    missing = re.search("<p><b>No supported motif.*?</p>", page)[0]
-    assert missing.endswith("Enlarge the test split to measure its effect.</p>")
-    enriched = motifs.assign(enrichment_q=0.01, matched_q=0.01)
-    page = page_of(replace(results, motifs=enriched, notes={"heart": "of heart"}))
-    missing = re.search("<p><b>Not yet testable: motif</b>.*?</p>", page)[0]
-    assert missing.endswith("units with a site). Enlarge the test split to measure its effect.</p>")
-    assert "No supported motif" not in page
+    assert "enrichment not shown. Enlarge the test split to measure its effect.</p>" in page
+    motifs = motifs.assign(enrichment_q=0.01, matched_q=0.01)
+    page = page_of(replace(results, motifs=motifs, notes={"heart": "of heart"}))
+    assert "<p><b>Not yet testable: motif</b>: of heart. motif_03, " in page
+    assert "units with a site). Enlarge the test split to measure its effect.</p>" in page
 
 
 def test_rate_of_false_support_is_that_of_the_documentation(page_text):
