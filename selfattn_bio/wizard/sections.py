@@ -199,6 +199,8 @@ def _split_of_related(
         if are_joined:
             lines.append(setting("column", group))
             words += f" and by column {group!r} ({number:,} groups)"
+            if lacking:
+                words += f"; records without one, kept apart by similarity alone: {lacking:,}"
     else:
         hint = (
             'for related sequences "cluster" is better, for several records of each gene or '
