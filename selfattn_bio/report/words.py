@@ -419,7 +419,8 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     """Explain why the effect of a motif, a row of motifs.tsv, was not measured.
 
     The number of test records with a known target that would be enough is an estimate, from the
-    fraction with a site. There is none if fewer than `LEAST_RECORDS` have one.
+    fraction with a site. There is none if fewer than `LEAST_RECORDS` have one. A larger `hit_p` is
+    another way if enough records match the consensus.
     """
     found = int(row["effect_records"])
     if found >= MIN_RECORDS:
@@ -431,7 +432,12 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     if found < LEAST_RECORDS:
         return reason
     enough = f"about {records * MIN_RECORDS / found:,.0f} {known}"
-    return f"{reason}, that is, {enough}, and {MIN_UNITS} independent units with a site"
+    reason = f"{reason}, that is, {enough}, and {MIN_UNITS} independent units with a site"
+    matches = pd.Series(dict(row)).filter(like="_with_consensus").sum()
+    if matches < MIN_RECORDS:
+        return reason
+    limit = f"a larger hit_p in [interpret], now {p_value(row['hit_p'])}"
+    return f"{reason}; or, as {matches:.0f} records match the consensus, {limit} (no training)"
 
 
 def odds(row: Mapping[str, Any]) -> str:
