@@ -318,19 +318,6 @@ def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
     return f"The score combines the network with simple models: {formula}.{first}"
 
 
-def attention_sentence(has_attention: bool) -> str:
-    """Describe whether a model has attention maps."""
-    if has_attention:
-        return (
-            "Attention weights do not show which positions the score depends on. No motif or "
-            "verdict is based on them."
-        )
-    return (
-        "There are no maps: they are drawn only for softmax attention of this package, in models "
-        "with one input."
-    )
-
-
 def motif_sentence(motifs: pd.DataFrame | None, enlarge: str, outputs: Sequence[str] = ()) -> str:
     """Describe how many motifs were found and how many are supported, with names.
 
