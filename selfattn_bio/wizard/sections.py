@@ -22,7 +22,7 @@ from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
 from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.request import DATABASES, MADE, Request
-from selfattn_bio.wizard.tables import GROUP_NAME
+from selfattn_bio.wizard.tables import ENTRY, GROUP_NAME
 
 BIN = 200  # bp
 FRACTION = 0.15  # fraction of the records in valid, and in test
@@ -70,6 +70,8 @@ def data_lines(
         lines += [setting("targets", request.targets)]
     if contents.header:
         lines += [setting("header", contents.header, "how to read columns from headers or ids")]
+    elif contents.id_column == "Entry" and all(map(str.isalnum, contents.ids)):
+        lines += [setting("header", ENTRY, "accessions, also of sp|P12345|NAME_HUMAN in FASTA")]
     if targets and targets[0].kind == "binary" and not request.targets:
         lines += [setting("label", targets[0].column, targets[0].counts)]
         lines += [setting("positive", targets[0].positive)] if targets[0].positive else []
