@@ -420,7 +420,7 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
         return reason
     enough = f"about {records * MIN_RECORDS / found:,.0f} {known}"
     reason = f"{reason}, that is, {enough}, and {MIN_UNITS} independent units with a site"
-    matches = pd.Series(dict(row)).filter(like="_with_consensus").sum()
+    matches = pd.Series(dict(row), dtype=object).filter(like="_with_consensus").sum()
     if matches < MIN_RECORDS:
         return reason
     limit = f"a larger hit_p in [interpret], now {p_value(row['hit_p'])}"

@@ -370,8 +370,7 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     few = row | {"effect_records": 28, **counts}
     assert words.unmeasured_reason(few).endswith("and 10 independent units with a site")
     assert words.unmeasured_reason(few | {"negatives_with_consensus": 5.0}).endswith(
-        "; or, as 30 records match the consensus, a larger hit_p in [interpret], now 0.00025 (no "
-        "training)"
+        "30 records match the consensus, a larger hit_p in [interpret], now 0.00025 (no training)"
     )
     rare = row | {"effect_records": 2}
     few = row | {"effect_records": 9}
