@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -195,17 +196,14 @@ class HelpFormatter(argparse.HelpFormatter):
     """Fill paragraphs to the width of the terminal; keep indented lines, lists and the example."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
+        def is_kept(line: str) -> bool:
+            return not line or line.startswith((" ", "- ", "example: "))
+
         lines: list[str] = []
-        paragraph: list[str] = []
-        for line in [*text.splitlines(), ""]:
-            if line and not line.startswith((" ", "- ", "example: ")):
-                paragraph.append(line)
-                continue
-            if paragraph:
-                lines += self._split_lines(" ".join(paragraph), width)
-                paragraph = []
-            lines.append(line)
-        return "\n".join(lines[:-1])
+        for are_kept, group in groupby(text.splitlines(), is_kept):
+            block = list(group)
+            lines += block if are_kept else self._split_lines(" ".join(block), width)
+        return "\n".join(lines)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         # Options such as --per-token stay on one line

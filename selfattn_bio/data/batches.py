@@ -67,11 +67,8 @@ class RecordWindows:
         most = max(LEAST, LAID // self.size)
         chosen = np.arange(len(self)) if len(self) <= most else np.arange(most) * len(self) // most
         records, number = self.records(chosen)
-        return (
-            records,
-            number * self.size,
-            np.minimum((number + 1) * self.size, self.lengths[records]),
-        )
+        starts = number * self.size
+        return records, starts, np.minimum(starts + self.size, self.lengths[records])
 
 
 class Laid(NamedTuple):

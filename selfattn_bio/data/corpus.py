@@ -300,11 +300,8 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
     """Compare the letters of each record with their hash, which the fingerprint includes."""
     with naming(path), path.open("rb") as file:
         for first in range(0, len(records), ROWS):
-            rows = records.iloc[first : first + ROWS]
-            for name, offset, length, expected in zip(
-                *(rows[column].tolist() for column in ("id", "offset", "length", "sha256")),
-                strict=True,
-            ):
+            rows = records.iloc[first : first + ROWS][["id", "offset", "length", "sha256"]]
+            for name, offset, length, expected in rows.itertuples(index=False, name=None):
                 file.seek(offset)
                 digest = hashlib.sha256(file.read(min(length, PIECE)))
                 for at in range(PIECE, length, PIECE):
@@ -320,16 +317,14 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
 def fingerprint_of(records: pd.DataFrame, folder: Path) -> str:
     """Return the SHA-256 of a corpus: its records, targets and second input."""
     digest = hashlib.sha256()
-    columns = [name for name in TYPES if name not in ("length", "offset")]
-    for table in (
-        records[columns],
-        *([_read_table(folder / TARGETS)] if (folder / TARGETS).exists() else []),
-    ):
+    tables = [records[[name for name in TYPES if name not in ("length", "offset")]]]
+    if (folder / TARGETS).exists():
+        tables.append(_read_table(folder / TARGETS))
+    for table in tables:
         for first in range(0, max(len(table), 1), ROWS):
             rows = table.iloc[first : first + ROWS]
-            digest.update(
-                rows.to_csv(index=False, sep="\t", lineterminator="\n", header=first == 0).encode()
-            )
+            text = rows.to_csv(index=False, sep="\t", lineterminator="\n", header=first == 0)
+            digest.update(text.encode())
     if (folder / PARTNER).is_dir():
         digest.update(_summary_of(folder / PARTNER)["fingerprint"].encode())
     return digest.hexdigest()

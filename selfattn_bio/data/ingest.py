@@ -91,10 +91,8 @@ def build_corpus(
                     writer.take(record)
                     # Release it before the next is read, so that only one chromosome is in memory
                     del record
-                files.append(
-                    source.about()
-                    | {"records": counted.read - before, "kept": writer.num_records - kept}
-                )
+                numbers = {"records": counted.read - before, "kept": writer.num_records - kept}
+                files.append(source.about() | numbers)
                 if rules.alphabet.name == "protein" and (
                     not writer.looks_dna or writer.num_letters - letters >= ENOUGH
                 ):

@@ -158,10 +158,8 @@ class CorpusWriter:
         answer = self._answer(record)
         if answer is not None or not self.rules.learnt:
             self._answers.setdefault(key, answer)
-        if self.rules.alphabet.name == "protein":
-            self.looks_dna = self.looks_dna and not record.letters.tobytes().translate(
-                None, b"ACGTUN"
-            )
+        if self.looks_dna and self.rules.alphabet.name == "protein":
+            self.looks_dna = not record.letters.tobytes().translate(None, b"ACGTUN")
         self._letters.write(letters)
         if record.targets:
             self.targets[self.num_records] = self._kept(record.targets)
@@ -246,11 +244,9 @@ class Targets:
         """
         if self._table is None:
             return {}
-        table = (
-            self._table
-            if columns is None
-            else self._table[[column for column in columns if column in self._table]]
-        )
+        table = self._table
+        if columns is not None:
+            table = table[table.columns.intersection(list(columns))]
         table = table[~table.map(is_missing).all(axis=1)]
         return dict(
             zip(table.index, map(hash, table.fillna("").itertuples(index=False)), strict=True)

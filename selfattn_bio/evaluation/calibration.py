@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
@@ -199,7 +200,7 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return float((ranked[best] + ranked[best + 1]) / 2)
 
 
-def reliability(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, Floats]:
+def reliability(probabilities: ArrayLike, labels: ArrayLike) -> pd.DataFrame:
     """Compare predicted probabilities with observed fractions in ten bins of [0, 1].
 
     Parameters
@@ -211,8 +212,8 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, Floats
 
     Returns
     -------
-    `predicted` (mean probability), `observed` (fraction of label 1) and `count` (records) of each
-    non-empty bin, by increasing probability.
+    One row per non-empty bin, by increasing probability: `predicted` (mean probability), `observed`
+    (fraction of label 1) and `count` (records).
 
     Raises
     ------
@@ -220,16 +221,8 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, Floats
         If a probability is not finite.
     """
     p, y = _checked(probabilities, labels, "probabilities")
-    bin_of = bins_of(p, BINS)
-    count, predicted, observed = (
-        np.bincount(bin_of, weights=w, minlength=BINS) for w in (np.ones_like(p), p, y)
-    )
-    filled = count > 0
-    return {
-        "predicted": predicted[filled] / count[filled],
-        "observed": observed[filled] / count[filled],
-        "count": count[filled].astype(np.float64),
-    }
+    bins = pd.DataFrame({"predicted": p, "observed": y}).groupby(bins_of(p, BINS))
+    return bins.mean().assign(count=bins.size())
 
 
 def bins_of(p: Array, bins: int) -> Integers:

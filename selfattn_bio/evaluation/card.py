@@ -378,14 +378,11 @@ def _origin(run: RunFile, provenance: dict[str, Any]) -> str:
         f"code {commit}" if commit else "",
         versions,
     ]
-    code = "\n".join(
-        [
-            "import selfattn_bio",
-            "",
-            "model = selfattn_bio.load(FOLDER)  # the folder with this file",
-            "selfattn_bio.score_sequences(model, "
-            f"SEQUENCES{', partner=PARTNERS' * (run.partner is not None)})",
-        ]
+    partner = "" if run.partner is None else ", partner=PARTNERS"
+    code = (
+        "import selfattn_bio\n\n"
+        "model = selfattn_bio.load(FOLDER)  # the folder with this file\n"
+        f"selfattn_bio.score_sequences(model, SEQUENCES{partner})"
     )
     return (
         f"## How to load it\n\n```python\n{code}\n```\n\n{'; '.join(filter(None, made))}. "

@@ -130,20 +130,18 @@ class Classifier:
         calibration
             Calibration of the model, or the mean of those of the models.
         """
-        members: dict[str, list[Any]]
+
+        def mean(of: Sequence[Any]) -> Any:
+            if objective.has_log_odds:  # logits, because their mean is calibrated
+                return np.mean(of, axis=0)[:, 0]
+            return _mean_predictions(objective, of)
+
+        means = {split: mean(of) for split, of in outputs.items()}
+        members = {split: [mean([each]) for each in of] for split, of in outputs.items()}
         if objective.has_log_odds:
-            members = {
-                split: [np.asarray(each)[:, 0] for each in of] for split, of in outputs.items()
-            }
-            means = {split: np.mean(of, axis=0) for split, of in members.items()}
             found = cls.of_logits(role, means, calibration)
         else:
-            mean = {split: _mean_predictions(objective, of) for split, of in outputs.items()}
-            found = cls.of_predictions(objective, role, mean, valid)
-            members = {
-                split: [_mean_predictions(objective, [each]) for each in of]
-                for split, of in outputs.items()
-            }
+            found = cls.of_predictions(objective, role, means, valid)
         return replace(found, members=members if len(outputs["valid"]) > 1 else {})
 
     def calibrated(self, split: str) -> Floats:

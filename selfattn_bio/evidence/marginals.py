@@ -155,8 +155,9 @@ def position_curves(
     backgrounds
         Sequences to insert a site into.
     starts
-        First positions of the sites, 0-based. By default the backgrounds are divided into
-        `NUM_POSITIONS` intervals, and each background gets a random start in each.
+        First positions of the sites, 0-based. By default the first and the last possible start, for
+        motifs that act only at an end, and between them `NUM_POSITIONS` intervals, with a random
+        start in each for each background.
     seed
         Seed for sites, starts and resampling.
 
@@ -180,9 +181,12 @@ def position_curves(
         free = length - len(ppm) + 1  # number of possible starts
         if free < 1:
             continue
+        inner = slice(None)  # positions that stand for all of a background
         if starts is None:
-            edges = np.linspace(0, free, min(NUM_POSITIONS, free) + 1).round().astype(np.int64)
+            between = np.linspace(1, max(1, free - 1), NUM_POSITIONS + 1).round()
+            edges = np.unique([0, *between, free]).astype(np.int64)
             begins, ends = edges[:-1], edges[1:]
+            inner = slice(1, -1) if len(begins) > 2 else inner
         else:
             begins = np.array(starts, dtype=np.int64)
             ends = begins + 1
@@ -206,13 +210,13 @@ def position_curves(
             }
         )
         curves.append(curve)
-        row |= _summary(effects, rng)
+        row |= _summary(effects[:, inner], rng)
         peak = curve.iloc[int(curve["effect"].abs().argmax())]
         row |= {f"marginal_{key}": peak[key] for key in ("start", "end", "strand")}
         row |= {"marginal_peak": peak["effect"], "marginal_position_p": unevenness(effects, rng)}
-        row |= extremes("position", effects.mean(axis=0))
+        row |= extremes("position", effects.mean(axis=0), inner)
         if len(sites) > 1:
-            by_strand = effects.mean(axis=1)  # (strands, n)
+            by_strand = effects[:, inner].mean(axis=1)  # (strands, n)
             row["marginal_strand_p"] = mean_effect(by_strand[0] - by_strand[1], rng)["_p"]
             row |= extremes("strand", by_strand)
     table = pd.DataFrame(rows, columns=["name", *COLUMNS])
@@ -398,8 +402,10 @@ def unevenness(effects: Floats, rng: np.random.Generator) -> float:
     return float((1 + (permuted >= observed * (1 - 1e-9)).sum()) / (1 + PERMUTATIONS))
 
 
-def extremes(name: str, effects: Floats) -> dict[str, float]:
+def extremes(name: str, effects: Floats, inner: slice = slice(None)) -> dict[str, float]:
     """Estimate the weakest and strongest of P effects (P, n), as columns of `compared`.
+
+    The weakest is one of `inner`: at the ends, effects may be weaker only because of the padding.
 
     The largest of several noisy means overestimates. The extremes are therefore chosen in half of
     the n backgrounds and measured in the other half, and both ways are averaged. An effect is
@@ -409,7 +415,7 @@ def extremes(name: str, effects: Floats) -> dict[str, float]:
     halves = [effects[:, start::2].mean(axis=1) for start in starts]
     measured = []
     for half, other in (halves, halves[::-1]):
-        # from the weakest to the strongest, in the direction of the strongest
-        order = (half * half[np.abs(half).argmax()]).argsort()
-        measured.append(other[order[[0, -1]]])
+        directed = half * half[np.abs(half).argmax()]  # large values: strong effects
+        weakest = np.arange(len(half))[inner][directed[inner].argmin()]
+        measured.append(other[[weakest, directed.argmax()]])
     return dict(zip(compared(name)[2:], np.mean(measured, axis=0), strict=True))

@@ -100,9 +100,8 @@ def attribution_correlations(explanations: Sequence[Explanation]) -> Floats:
         for each in explanations
     ]
     common = [name for name in by_id[0] if all(name in each for each in by_id[1:])]
-    rho = [
-        [_rho(one[name], other[name]) for one, other in combinations(by_id, 2)] for name in common
-    ]
+    pairs = list(combinations(by_id, 2))
+    rho = [[_rho(one[name], other[name]) for one, other in pairs] for name in common]
     return np.array([np.mean(of_pairs) for of_pairs in rho], dtype=np.float64)
 
 

@@ -157,6 +157,12 @@ def weigh_evidence(
         nulls = null_hits(ppm, num_sites[name], mine, held_out, hit_p, rng)
         described = mine[mine["record"].isin(held_out.described) & (mine["p_value"] < hit_p)]
         elsewhere = described_elsewhere(nulls, held_out, hit_p)
+        if pd.concat(elsewhere)["record"].nunique() < described["record"].nunique():
+            of_more = np.random.default_rng((seed, number, MANY_NULLS))
+            more = null_hits(
+                ppm, num_sites[name], mine, held_out, hit_p, of_more, number=MANY_NULLS
+            )
+            elsewhere = described_elsewhere(more, held_out, hit_p)
         row = {
             "name": name,
             "unit": held_out.unit,
@@ -297,7 +303,8 @@ def acts_alone(row: Mapping[Any, Any], significance: float) -> bool:
 
     `why_alone` says why.
     """
-    return _is_clear(row, "marginal") and shortfall(row, significance) == "effect not shown"
+    is_clear = _is_clear(row, "marginal", direction_of(row), row["min_effect"])
+    return is_clear and shortfall(row, significance) == "effect not shown"
 
 
 def why_alone(row: Mapping[Any, Any]) -> str:
@@ -306,8 +313,9 @@ def why_alone(row: Mapping[Any, Any]) -> str:
     Shuffling keeps the letters of a site, so a motif of a certain composition has a small effect.
     If shuffling the sites does change the score, the control sites nearby cancel the effect.
     """
-    of_control = row["necessity"] - row["effect"]
-    if _is_clear(row, "necessity") and of_control * np.sign(row["necessity"]) >= row["min_effect"]:
+    direction, least = direction_of(row), row["min_effect"]
+    of_control = direction * (row["necessity"] - row["effect"])
+    if _is_clear(row, "necessity", direction, least) and of_control >= least:
         return (
             "Shuffling its sites changes the score, but so does shuffling sites nearby (the "
             "control). They may overlap other motifs, or the model may read the whole region."
@@ -315,21 +323,21 @@ def why_alone(row: Mapping[Any, Any]) -> str:
     return "Shuffling keeps the composition of a site, so the effect may be too small to show."
 
 
-def _is_clear(row: Mapping[Any, Any], name: str) -> bool:
-    """Return whether an estimate and its interval have the sign of the records, and it counts."""
-    direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
+def direction_of(row: Mapping[Any, Any]) -> int:
+    """Return 1, or -1 if records with a site have lower numbers than matched ones."""
+    return -1 if row["matched_difference"] < 0 else 1
+
+
+def _is_clear(row: Mapping[Any, Any], name: str, direction: float, least: float) -> bool:
+    """Return whether an estimate is at least `least` in a direction, and its interval above 0."""
     value, *ends = (direction * row.get(column, np.nan) for column in estimated(name))
-    return value >= row["min_effect"] and min(ends) > 0
+    return value >= least and min(ends) > 0
 
 
 def _uses(row: Mapping[Any, Any], held_out: HeldOut, *, against: bool = False) -> bool:
     """Return whether the model clearly uses the hits as the records do, or `against` them."""
     direction = held_out.direction(row) * (-1 if against else 1)
-    return all(
-        direction * row.get(name, np.nan) >= held_out.least
-        and min(direction * row[f"{name}_low"], direction * row[f"{name}_high"]) > 0
-        for name in USES
-    )
+    return all(_is_clear(row, name, direction, held_out.least) for name in USES)
 
 
 def _passes(row: Mapping[Any, Any], held_out: HeldOut, significance: float) -> bool:
@@ -339,6 +347,7 @@ def _passes(row: Mapping[Any, Any], held_out: HeldOut, significance: float) -> b
 
 # Permuted motifs for each motif. At least 19 need enough hits: the rank among fewer cannot be .05.
 NULLS = 20
+MANY_NULLS = 200  # of a motif whose positions have fewer hits of permuted motifs than of its own
 # Windows that match as well as a hit, for each of these records. In small sets this needs a higher
 # p-value threshold than that of the motif.
 CANDIDATES = 10
@@ -351,8 +360,9 @@ def null_hits(
     held_out: HeldOut,
     hit_p: float,
     rng: np.random.Generator,
+    number: int = NULLS,
 ) -> list[pd.DataFrame]:
-    """Find the hits of `NULLS` motifs whose columns are those of a motif in random order.
+    """Find the hits of a number of motifs whose columns are those of a motif in random order.
 
     They have its composition and information content, so their hits and effects show what the tests
     find without a motif.
@@ -374,10 +384,10 @@ def null_hits(
     hit overlaps none of the motif. Hits have p-values below `hit_p`. If those apart are in fewer
     than `FEWER_RECORDS` records, the next best hits are added.
     """
-    orders = [rng.permutation(len(ppm)) for _ in range(NULLS)]
+    orders = [rng.permutation(len(ppm)) for _ in range(number)]
     # the order of the motif itself, one of 24 for four columns, is no control
     orders = [np.roll(order, 1) if (np.diff(order) == 1).all() else order for order in orders]
-    nulls = {str(number): ppm[order] for number, order in enumerate(orders)}
+    nulls = {str(index): ppm[order] for index, order in enumerate(orders)}
     alphabet = held_out.alphabet
     ends = np.cumsum([len(row) for row in held_out.sequences])
     loose_p = min(CANDIDATES * FEWER_RECORDS / (ends[-1] * (1 + alphabet.has_complement)), 1.0)

@@ -218,5 +218,4 @@ Stem = NoStem | ConvStem | TowerStem
 def build_stem(section: config.AnyStem, embed_dim: int, dropout: float) -> Stem:
     """Build the stem that the run file names, with outputs of size `embed_dim`."""
     kinds = {"none": NoStem, "conv": ConvStem, "tower": TowerStem}
-    stem: Stem = kinds[section.kind](section, embed_dim, dropout)
-    return stem
+    return kinds[section.kind](section, embed_dim, dropout)

@@ -146,13 +146,10 @@ class MotifSet:
     def __getitem__(self, name: str | int) -> Motif:
         if isinstance(name, int):
             return self.motifs[name]
-        for motif in self.motifs:
-            if motif.name == name:
-                return motif
-        raise KeyError(
-            f"no motif {name!r}; there are "
-            f"{', '.join(motif.name for motif in self.motifs) or 'no motifs'}"
-        )
+        named = {motif.name: motif for motif in self.motifs}
+        if name not in named:
+            raise KeyError(f"no motif {name!r}; there are {', '.join(named) or 'no motifs'}")
+        return named[name]
 
     def row(self, name: str) -> dict[Hashable, Any]:
         """Return the row of the table of a motif, by column."""

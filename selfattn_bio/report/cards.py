@@ -22,7 +22,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.units import MIN_UNITS
 from selfattn_bio.evidence.positions import MIN_SITES
 from selfattn_bio.evidence.records import MIN_RECORDS
-from selfattn_bio.evidence.verdicts import NULL_P, is_unclear, shortfall
+from selfattn_bio.evidence.verdicts import NULL_P, direction_of, is_unclear, shortfall
 from selfattn_bio.motifs import logos, open_database
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.logos import logo
@@ -191,7 +191,7 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
     effect = min(row["effect"], row["necessity"], key=abs)
     if is_unclear(row):
         effect = 0.0  # not shown, as in the verdict
-    direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
+    direction = direction_of(row)
     if pd.notna(row["difference"]):
         # the reverse of the records only if these differ clearly
         effect = direction * effect if row["enrichment_q"] < level else abs(effect)
@@ -344,28 +344,18 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
     found = site_positions(discovery, explained.records)
     # a record may be explained for several targets; the motif belongs to one
     own = found["name"].map(results.motifs.set_index("name")["target"]).to_numpy()
-    found = found[
-        explained.records["target"].to_numpy()[found["record"].to_numpy(dtype=int)] == own
-    ]
+    targets = explained.records["target"].to_numpy()
+    found = found[targets[found["record"].to_numpy(dtype=int)] == own]
     # (records, L + 1), the sum over all positions before
     attribution = importance(explained.hypothetical)
     up_to = np.pad(attribution.cumsum(axis=1, dtype=np.float64), ((0, 0), (1, 0)))
-    record, start, end = (
-        found[column].to_numpy(dtype=int) for column in ("record", "position", "end")
-    )
-    found = found.assign(attribution=up_to[record, end] - up_to[record, start]).sort_values(
-        "attribution", ascending=False, kind="stable"
-    )
-    shown = (
-        found.drop_duplicates("site")
-        .drop_duplicates(["name", "record"])
-        .groupby("name", sort=False)
-        .head(COUNT)
-    )
+    record, start, end = found[["record", "position", "end"]].to_numpy(dtype=int).T
+    highest_first = np.argsort(up_to[record, start] - up_to[record, end], kind="stable")
+    distinct = found.iloc[highest_first].drop_duplicates("site").drop_duplicates(["name", "record"])
+    shown = distinct.groupby("name", sort=False).head(COUNT)
+    shown = shown[["name", "record", "position", "end", "strand"]]
     examples: dict[str, list[Example]] = {}
-    for name, record, start, end, strand in shown[
-        ["name", "record", "position", "end", "strand"]
-    ].itertuples(index=False):
+    for name, record, start, end, strand in shown.itertuples(index=False):
         about = explained.records.iloc[record]
         before, after = min(FLANK, start), min(FLANK, about["length"] - end)
         track = explained.track(record)[start - before : end + after]
@@ -373,11 +363,8 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
             # Reversing positions and bases gives the reverse complement, because the bases are in
             # the order ACGT
             track, before = track[::-1, ::-1], after
-        position = (
-            f"positions {start + 1} to {end} of "
-            f"{about['id']}{f', {strand} strand' * alphabet.has_complement}, "
-            f"{about['split']}"
-        )
+        on_strand = f", {strand} strand" if alphabet.has_complement else ""
+        position = f"positions {start + 1} to {end} of {about['id']}{on_strand}, {about['split']}"
         svg = logos.track(track, alphabet.letters, -before).svg(
             label=f"{name}, {position}", height=HEIGHT, shaded=(0, end - start)
         )
@@ -400,11 +387,8 @@ def attention_figures(results: Results) -> list[MapFigure]:
     """Return the sequences whose maps `explain` wrote, with the motif discovery sites in them."""
     if results.explained is None or not results.explained.maps:
         return []
-    records = (
-        results.records.set_index("id", drop=False)
-        .loc[list(results.explained.maps)]
-        .reset_index(drop=True)
-    )
+    by_id = results.records.set_index("id", drop=False)
+    records = by_id.loc[list(results.explained.maps)].reset_index(drop=True)
     sites = site_positions(results.discovery, records)
     figures = []
     for row, (name, mapped) in enumerate(results.explained.maps.items()):

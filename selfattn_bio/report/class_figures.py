@@ -220,7 +220,5 @@ def typical_block(test: pd.DataFrame, block: int) -> pd.DataFrame:
     groups = [
         rows for _, rows in test.groupby(["chrom", test["start"] // block]) if rows["label"].any()
     ]
-    order = np.argsort(
-        [average_precision_score(rows["label"], rows["model"]) for rows in groups], kind="stable"
-    )
-    return groups[order[len(order) // 2]]
+    groups.sort(key=lambda rows: average_precision_score(rows["label"], rows["model"]))
+    return groups[len(groups) // 2]

@@ -204,10 +204,9 @@ def _distance_figures(tested: Tested, *verdicts: str) -> Iterator[Drawing]:
         if len(own) and row["verdict"] in verdicts:
             name, title = f"distance_{number}", f"{row['name_a']} and {row['name_b']}"
             title += f" of {row.get('target')}" * (len({*pairs.get("target", ())}) > 1)
+            peak = _dependence(row, "distance", f"at {row['marginal_distance']:.0f} positions")
             paint, finding = partial(draw_curves, own), f"Mean epistasis {marginal_mean(row)}."
-            yield tested.show(
-                name, title, _distance_peak(row), "", paint, size=LOW, finding=finding
-            )
+            yield tested.show(name, title, peak, "", paint, size=LOW, finding=finding)
 
 
 def marginal_mean(row: Mapping[Any, Any]) -> str:
@@ -267,7 +266,8 @@ def _dependence(row: Mapping[Any, Any], test: str, peak: str) -> str:
 
 def position_peak(row: Mapping[Any, Any]) -> str:
     """Describe where a motif has its largest effect, from its row of motifs.tsv."""
-    peak = f"if the site starts at {row['marginal_start'] + 1:.0f} to {row['marginal_end']:.0f}"
+    first, last = f"{row['marginal_start'] + 1:.0f}", f"{row['marginal_end']:.0f}"
+    peak = f"if the site starts at {first}{f' to {last}' if last != first else ''}"
     by_position = _dependence(row, "position", peak)
     if pd.isna(row["marginal_strand_q"]):
         return by_position
@@ -315,8 +315,3 @@ def distance_count(results: Results) -> str:
     if pairs is None or not pairs["marginal"].count():
         return ""
     return _dependent(pairs.to_dict("records"), "distance", "{name_a} and {name_b}")
-
-
-def _distance_peak(row: Mapping[Any, Any]) -> str:
-    """Describe where a pair has its largest epistasis, from its row of interactions.tsv."""
-    return _dependence(row, "distance", f"at {row['marginal_distance']:.0f} positions")

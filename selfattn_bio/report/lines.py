@@ -11,7 +11,7 @@ import pandas as pd
 from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.display import counted, shortened, with_interval
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.evaluation.metrics import AT_HALF, title_of
+from selfattn_bio.evaluation.metrics import AT_HALF, CALLED, title_of
 from selfattn_bio.evidence.verdicts import acts_alone, shortfall, why_alone
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
@@ -101,9 +101,7 @@ def _others(name: str, entry: Metrics, objective: Objective[Any]) -> Iterator[st
             (f"threshold {entry['threshold']:.3f}, chosen on valid", ""),
             ("threshold 0.5", AT_HALF),
         ):
-            mcc, accuracy, f1 = (
-                entry[f"{of}{ending}"]["value"] for of in ("mcc", "accuracy", "f1")
-            )
+            mcc, accuracy, f1 = (entry[f"{of}{ending}"]["value"] for of in CALLED)
             yield f"test MCC {mcc:.3f}, accuracy {accuracy:.3f}, F1 {f1:.3f} at {where}  {name}"
         return
     if known := [

@@ -121,11 +121,7 @@ def _comparison(objective: Objective[Any], tested: Tested) -> Drawing:
     results, metric = tested.results, objective.main_metric
     test, title = results.metrics["test"], title_of(metric)
     rows = [
-        (
-            name,
-            {"low": found["value"], "high": found["value"]} | found,
-            plots.COLOURS[role],
-        )
+        (name, {"low": found["value"], "high": found["value"]} | found, plots.COLOURS[role])
         for role, name, entry in ranked(test, objective)
         for found in [entry[metric]]
         if found["value"] is not None

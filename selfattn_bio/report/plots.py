@@ -154,16 +154,14 @@ def draw_learning_curves(
     best
         Step with the best value of the metric, for a dotted line; None for no line.
     """
-    values, name = history[f"valid_{metric}"], title_of(metric)
+    history, name = history.set_index("step"), title_of(metric)
     dots: Any = {"marker": "o", "markersize": 3}  # markers make a single evaluation visible
     if "train_loss" in history:
-        ax.plot(
-            history["step"], history["train_loss"], color=CONTROL, label="training loss", **dots
-        )
-    ax.plot(history["step"], history["valid_loss"], color=BASELINE, label="validation loss", **dots)
+        ax.plot(history["train_loss"], color=CONTROL, label="training loss", **dots)
+    ax.plot(history["valid_loss"], color=BASELINE, label="validation loss", **dots)
     ax.set(xlabel="step", ylabel="loss")
     right = ax.twinx()
-    right.plot(history["step"], values, color=MODEL, label=f"validation {name}", **dots)
+    right.plot(history[f"valid_{metric}"], color=MODEL, label=f"validation {name}", **dots)
     lines = [*ax.get_lines(), *right.get_lines()]
     right.set_ylabel(name, color=MODEL)
     right.spines["right"].set_visible(True)

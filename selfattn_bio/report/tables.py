@@ -185,12 +185,9 @@ def group_tables(metrics: Mapping[str, Any]) -> list[Table]:
     """Return one table per grouping of the test split, with the gap and the worst group."""
     tables = []
     for by, found in metrics.get("groups", {}).items():
-        gap = (
-            f"AUROC: {words.gap(found['gap']['auroc'])}; "
-            f"accuracy: {words.gap(found['gap']['accuracy'])}"
-            if found["gap"]
-            else "no gap, because fewer than two groups have both classes"
-        )
+        gap = "no gap, because fewer than two groups have both classes"
+        if each := found["gap"]:
+            gap = f"AUROC: {words.gap(each['auroc'])}; accuracy: {words.gap(each['accuracy'])}"
         named = {found["worst"]: f"{found['worst']} (lowest AUROC)"}
         rows: Iterator[Cells] = (
             {"group": named.get(entry["group"], entry["group"]), **_subset(entry, metrics)}

@@ -236,9 +236,7 @@ def _accuracy_along(truth: pd.Series, calls: pd.Series) -> Floats:
             continue
         right = np.array([a == b for a, b in zip(true, called, strict=True)], dtype=float)
         right[[a == "-" for a in true]] = np.nan
-        for i, part in enumerate(np.array_split(right, plots.PARTS)):
-            if np.isfinite(part).any():
-                row[i] = np.nanmean(part)
+        row[:] = [pd.Series(part).mean() for part in np.array_split(right, plots.PARTS)]
     return found
 
 
@@ -295,7 +293,8 @@ def _spread(
 
 def numbers_figures(tested: Tested, columns: Sequence[str]) -> list[Drawing]:
     """Draw observed and predicted values and residuals of the first columns, and all columns."""
-    drawings = []
+    drawings, size = [], TALL if tested.baseline else SIZE
+    show = partial(tested.show, size=size, panels=len(tested.names))  # a panel per classifier
     for number, column in enumerate(columns[:MAX_COLUMNS]):
         ending, pairs = f"_{number + 1}" if len(columns) > 1 else "", _pairs(tested, column)
         title = f"Observed and predicted {column}"
@@ -305,18 +304,16 @@ def numbers_figures(tested: Tested, columns: Sequence[str]) -> list[Drawing]:
             continue
         fits = {name: f": {_fit(tested.outputs(name)[column])}" for name in tested.names}
         drawings += [
-            tested.show(
+            show(
                 f"scatter{ending}",
                 title,
                 f"{_points(pairs)} Dotted line: perfect prediction.",
                 f"{RHO} measures the order of the values and R² their size: R² can be low, even "
                 f"negative, where {RHO} is high.",
                 partial(_paint, tested, column, pairs, plots.draw_scatter, fits),
-                size=TALL if tested.baseline else SIZE,
                 finding=_relation(tested, column, pairs["model"]),
-                panels=len(tested.names),
             ),
-            tested.show(
+            show(
                 f"residuals{ending}",
                 f"Residuals of {column}",
                 "Observed minus predicted values. Orange: means of ten groups of records with "
@@ -325,9 +322,7 @@ def numbers_figures(tested: Tested, columns: Sequence[str]) -> list[Drawing]:
                 "A mean near 0 does not make single predictions accurate: the width of the cloud "
                 "is their error.",
                 partial(_paint, tested, column, pairs, plots.draw_residuals, {}),
-                size=TALL if tested.baseline else SIZE,
                 finding=_deviations(tested, pairs),
-                panels=len(tested.names),
             ),
             *_coverage(tested, column, ending, pairs),
         ]

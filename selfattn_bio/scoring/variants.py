@@ -423,9 +423,8 @@ def random_substitutions(
     places = np.arange(-pair.positions.min(), size - pair.positions.max())
     places = places[(places < 0) | (places >= ref_length)]
     places = places[np.isin(pair.ref[0, pair.positions[0] + places], named)]
-    each, other = np.divmod(
-        rng.permutation((len(named) - 1) * len(places))[:number], len(named) - 1
-    )
+    others = len(named) - 1
+    each, other = np.divmod(rng.permutation(others * len(places))[:number], others)
     mutants = np.repeat(pair.ref[None], len(each), axis=0)
     for windows, place, number in zip(mutants, places[each], other, strict=True):
         at = pair.positions + place

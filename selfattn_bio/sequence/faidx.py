@@ -117,12 +117,8 @@ def _gzi(fai: Path) -> Path:
 def _cached(path: Path) -> Path:
     """Return the .fai path in the user's cache, derived from the full path of the genome."""
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(
-        home,
-        "selfattn_bio",
-        "genomes",
-        f"{path.name}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.fai",
-    )
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
+    return Path(home, "selfattn_bio", "genomes", f"{path.name}-{digest[:16]}.fai")
 
 
 def _rows(fai: Path) -> list[_FaiLine]:

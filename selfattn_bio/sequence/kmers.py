@@ -151,12 +151,11 @@ class KmerTokenizer:
             lambda left, right, width: _add(left * dtype(base**width), right),
         )
         np.add(per_token(kmers), len(SPECIAL), out=tokens, dtype=tokens.dtype)
-        if (foreign := flat >= base).any():
-            tokens[per_token(_windows(foreign, self.k, lambda left, right, _: left | right))] = UNK
-            if (padding := flat == PAD_CODE).any():
-                tokens[
-                    per_token(_windows(padding, self.k, lambda left, right, _: left | right))
-                ] = PAD
+        if (flat >= base).any():
+            # ambiguous letters have a higher code than all others, and padding has the highest
+            highest = _windows(flat, self.k, lambda left, right, _: np.maximum(left, right))
+            tokens[per_token(highest) >= base] = UNK
+            tokens[per_token(highest) == PAD_CODE] = PAD
 
     def spans(self, num_tokens: int) -> Integers:
         """Return the interval of each token, shape (N, 2): start and end, 0-based half-open."""

@@ -151,16 +151,11 @@ def neighbours(
     for chrom, group in positives.groupby("chrom", sort=False):
         free = _Free(str(chrom), genome.fetch(str(chrom)), positives, exclude)
         used.append(free.used)
-        for row, start, end in zip(
-            group.index, group["start"].tolist(), group["end"].tolist(), strict=True
-        ):
-            length, after_first = end - start, bool(rng.permutation(2)[0])
-            outward = (
-                at
-                for step in range(steps)
-                for at in _both_flanks(start, end, distance + step * length, after_first)
-            )
-            taken = (at for at in outward if free.take(at, at + length))
+        for row, start, end in group[["start", "end"]].itertuples(name=None):
+            length = end - start
+            gaps = distance + length * np.arange(steps)
+            flanks = np.stack([start - length - gaps, end + gaps], axis=1)[:, rng.permutation(2)]
+            taken = (at for at in flanks.ravel().tolist() if free.take(at, at + length))
             found += [(row, at) for at in islice(taken, wanted.per_positive)]
     what, keys = "neighbouring windows", f"steps ({steps}), distance ({distance})"
     wanted.check_enough(len(found), len(positives), what, counts, keys, used, str(genome.path))
@@ -265,10 +260,7 @@ def _match(
     start, end = np.maximum(start, 0), np.minimum(end, len(free.letters))  # padding has no letters
     lengths = group["end"].to_numpy(np.int64) - group["start"].to_numpy(np.int64)
     wanted = np.round((gc[end] - gc[start]) / np.maximum(end - start, 1) * lengths).astype(np.int64)
-    lacking = [
-        (row, int(length), int(count))
-        for row, length, count in zip(group.index, lengths, wanted, strict=True)
-    ] * per_positive
+    lacking = list(zip(group.index, lengths.tolist(), wanted.tolist(), strict=True)) * per_positive
     # Starts by length and number of G and C
     pools: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     found: list[tuple[int, int]] = []
@@ -277,12 +269,9 @@ def _match(
         sizes = np.repeat([length for _, length, _ in lacking], samples).astype(np.int64)
         starts = rng.integers(0, np.maximum(len(free.letters) - sizes + 1, 1))
         sizes, starts = (x[free.are(starts, starts + sizes)] for x in (sizes, starts))
-        for at, key in zip(
-            starts.tolist(),
-            zip(sizes.tolist(), (gc[starts + sizes] - gc[starts]).tolist(), strict=True),
-            strict=True,
-        ):
-            pools[key].append(at)
+        numbers = gc[starts + sizes] - gc[starts]
+        for length, count, at in np.stack([sizes, numbers, starts], axis=1).tolist():
+            pools[length, count].append(at)
         lacking = _serve(lacking, pools, free, (0,), found)
         if not lacking:
             return found
@@ -329,11 +318,6 @@ def _serve(
 
 def _digest(letters: NDArray[np.uint8]) -> bytes:
     return sha256(letters.tobytes()).digest()
-
-
-def _both_flanks(start: int, end: int, distance: int, after_first: bool) -> tuple[int, int]:
-    before, after = start - distance - (end - start), end + distance
-    return (after, before) if after_first else (before, after)
 
 
 def _windows_at(positives: pd.DataFrame, found: list[tuple[int, int]]) -> pd.DataFrame:

@@ -244,13 +244,9 @@ def split_by_cluster(
     assigned = sampler.assign(records, bundles)
     _, first, sizes = np.unique(bundles, return_index=True, return_counts=True)
     by = "" if method == "kmers" else f" by {method}"
-    names = (
-        records["id"].iloc[first[bundles]].to_numpy()
-        + pd.Series([f" ({size})" for size in sizes[bundles]]).to_numpy()
-    )
-    table = pd.DataFrame(
-        {"id": records["id"], "split": assigned, "reason": "cluster=" + names + by}
-    )
+    clustered = zip(records["id"].iloc[first[bundles]], sizes[bundles], strict=True)
+    reasons = [f"cluster={name} ({size}){by}" for name, size in clustered]
+    table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": reasons})
     hint = "Add records or change [split]"
     if 2 * sizes.max() > len(bundles):
         hint += f". {sizes.max()} of {len(bundles)} records are in one cluster; raise similarity "

@@ -179,10 +179,8 @@ def values_of(track: Track, windows: pd.DataFrame) -> Iterator[tuple[int, Values
         for _, near in rows.groupby([runs, rows["start"].to_numpy() // _PIECE]):
             first, name = near["start"].iloc[0], matching_name(str(chrom), known) or str(chrom)
             piece = track.values(name, first, near["end"].max())
-            for row, start, end, strand in zip(
-                near.index, near["start"] - first, near["end"] - first, near["strand"], strict=True
-            ):
-                yield row, piece[start:end][:: -1 if strand == "-" else 1]
+            for row, start, end, strand in near[["start", "end", "strand"]].itertuples(name=None):
+                yield row, piece[start - first : end - first][:: -1 if strand == "-" else 1]
 
 
 def binned(values: Values, width: int, summary: Summary) -> Values:
@@ -209,8 +207,7 @@ def gini(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     ranked = np.sort(values.clip(0) + 1e-7, axis=1)
     weights = 2 * np.arange(1, values.shape[1] + 1) - values.shape[1] - 1
-    found: NDArray[np.float64] = ranked @ weights / (values.shape[1] * ranked.sum(axis=1))
-    return found
+    return ranked @ weights / (values.shape[1] * ranked.sum(axis=1))
 
 
 class BigWig:

@@ -181,9 +181,7 @@ def cut(
     for chrom in filter(rows_of.__contains__, genome.names):
         rows, length = windows.iloc[rows_of[chrom]], genome.lengths[chrom]
         whole = genome.fetch(chrom) if len(rows) * _WHOLE > length else None
-        for row, start, end, strand in zip(
-            rows.index, rows["start"].tolist(), rows["end"].tolist(), rows["strand"], strict=True
-        ):
+        for row, start, end, strand in rows[["start", "end", "strand"]].itertuples(name=None):
             first, last = min(max(start, 0), length), max(min(end, length), 0)
             letters = genome.fetch(chrom, first, last) if whole is None else whole[first:last]
             if last - first < end - start:

@@ -171,8 +171,7 @@ def _spread(x: Outputs, size: int) -> Outputs:
     each = x.reshape(-1, size, x.shape[1])
     if size > 1:
         each = each - each.mean(axis=1, keepdims=True)
-    found: Outputs = np.sqrt(each.var(axis=0).mean(axis=0))
-    return found
+    return np.sqrt(each.var(axis=0).mean(axis=0))
 
 
 def _fit(x: Outputs, answer: Answer) -> tuple[Outputs, Outputs]:

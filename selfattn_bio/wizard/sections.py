@@ -44,39 +44,35 @@ def data_lines(
     request: Request, contents: Contents, targets: Sequence[TargetColumn], split: SplitColumn | None
 ) -> list[str]:
     """Write [data]."""
-    lines = ["[data]", setting("alphabet", contents.alphabet.name)]
-    lines += [
-        setting(group, files, counted(contents.counts[group], "record"))
-        for group, files in request.files.items()
-    ]
-    if request.made:
-        lines += [setting("negatives", {"kind": request.made}, MADE[request.made])]
-    if request.genome:
-        lines += [setting("genome", request.genome)]
-    if contents.windows:
-        note = "intervals differ in length" * (contents.windows["kind"] == "centered")
-        note = "[objective] width and context on both sides" if request.profile else note
-        lines += [setting("windows", contents.windows, note)]
-    if request.tracks:
-        track = {"kind": "number", "path": request.tracks, "summary": "mean", "missing": 0}
-        note = "for counts, log_sum may be better; leave out missing if gaps are not 0"
-        lines += [setting("tracks", {"signal": track}, note)]
+    window_note = "intervals differ in length" * (contents.windows.get("kind") == "centered")
+    if request.profile:
+        window_note = "[objective] width and context on both sides"
+    track = {"kind": "number", "path": request.tracks, "summary": "mean", "missing": 0}
+    track_note = "for counts, log_sum may be better; leave out missing if gaps are not 0"
     names = {"id": contents.id_column, "sequence": contents.sequence_column, **contents.located}
-    if others := {field: name for field, name in names.items() if field != name}:
-        lines += [setting("columns", others)]
-    if contents.is_numbered:
-        lines += [setting("ids", "numbered", "ids are repeated or missing in the files")]
-    if request.targets:
-        lines += [setting("targets", request.targets)]
-    if contents.header:
-        lines += [setting("header", contents.header, "how to read columns from headers or ids")]
-    elif contents.id_column == "Entry" and all(map(str.isalnum, contents.ids)):
-        lines += [setting("header", ENTRY, "accessions, also of sp|P12345|NAME_HUMAN in FASTA")]
-    if targets and targets[0].kind == "binary" and not request.targets:
-        lines += [setting("label", targets[0].column, targets[0].counts)]
-        lines += [setting("positive", targets[0].positive)] if targets[0].positive else []
-    note = f"records have {spread(contents)}; longer ones are dropped and counted"
-    lines += [setting("max_length", max(contents.lengths), note)]
+    has_accessions = contents.id_column == "Entry" and all(map(str.isalnum, contents.ids))
+    header = contents.header or (ENTRY if has_accessions else "")
+    labels = [each for each in targets[:1] if each.kind == "binary" and not request.targets]
+    length_note = f"records have {spread(contents)}; longer ones are dropped and counted"
+    settings: list[tuple[str, Any, str]] = [  # those without a value are left out
+        ("alphabet", contents.alphabet.name, ""),
+        *(
+            (name, of, counted(contents.counts[name], "record"))
+            for name, of in request.files.items()
+        ),
+        ("negatives", request.made and {"kind": request.made}, MADE.get(request.made, "")),
+        ("genome", request.genome, ""),
+        ("windows", contents.windows, window_note),
+        ("tracks", request.tracks and {"signal": track}, track_note),
+        ("columns", {field: name for field, name in names.items() if field != name}, ""),
+        ("ids", contents.is_numbered and "numbered", "ids are repeated or missing in the files"),
+        ("targets", request.targets, ""),
+        ("header", header, "how to read columns from headers or ids"),
+        *(("label", label.column, label.counts) for label in labels),
+        *(("positive", label.positive, "") for label in labels),
+        ("max_length", max(contents.lengths), length_note),
+    ]
+    lines = ["[data]", *(setting(*each) for each in settings if each[1])]
     is_placed = None not in contents.chromosomes and not (split and split.column == "chrom")
     return lines + [comment('assembly = "hg38"  # assembly of the coordinates')] * is_placed
 

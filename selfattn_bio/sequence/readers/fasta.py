@@ -160,7 +160,8 @@ def read_flat(kind: str, blocks: BlockReader, state: ReaderState) -> Iterator[Re
     while (found := _next(entries, kind, number, state)) is not None:
         number += 1
         entry = state.row(found.id, {ORGANISM: found.annotations.get("organism")}, 0)
-        entry.body.feed(_letters(found), 0)
+        # an entry without ORIGIN, or with CONTIG, has only a length
+        entry.body.feed(bytes(found.seq) if found.seq.defined else b"", 0)
         yield entry.record()
     if not number:
         raise_sequence_error(f"no {_NAMES[kind]} entry in the file", state.name)
@@ -188,13 +189,3 @@ def _next(entries: Iterator[Any], kind: str, number: int, state: ReaderState) ->
         issubclass(warning.category, BiopythonWarning) for warning in caught
     )
     return found
-
-
-def _letters(entry: Any) -> bytes:
-    from Bio.Seq import UndefinedSequenceError
-
-    try:
-        return bytes(entry.seq)
-    # An entry without ORIGIN, or with CONTIG: only the length is known
-    except UndefinedSequenceError:
-        return b""

@@ -409,6 +409,27 @@ def test_position_of_a_motif_whose_permuted_motifs_are_rare(window, shown):
     assert (found["window_start"], found["window_end"]) == shown
 
 
+def test_rare_permuted_motifs_are_more(monkeypatch):
+    """The window of a long word, which 20 permuted motifs seldom match, needs more of them."""
+    rng = np.random.default_rng(0)
+    sequences = [rng.choice(BASES, 90) for _ in range(120)]
+    for number, row in enumerate(sequences[:60]):
+        start = rng.integers(70, 80) if number % 3 else rng.integers(0, 80)
+        row[start : start + 10] = ascii_of("CCTCTTCCAG")
+    ppm, limit = 0.9 * ppm_of(b"CCTCTTCCAG") + 0.1 * rng.dirichlet(np.ones(4), 10), 3e-5
+    hits = find_hits({"m": ppm}, {"m": 100}, sequences, limit, DNA)
+    held_out = LabelledRecords(sequences, np.arange(120) < 60)
+    scored = Scored(held_out, lambda rows: np.zeros(len(rows)))
+
+    def p_value():
+        table = weigh_evidence({"m": ppm}, {"m": 100}, hits, scored, {"m": limit}, window=(70, 90))
+        return table["window_p"].item()
+
+    assert p_value() < 1e-5
+    monkeypatch.setattr(verdicts, "MANY_NULLS", verdicts.NULLS)
+    assert p_value() > 1e-4
+
+
 def test_no_permuted_motif_has_the_order_of_the_motif():
     rng = np.random.default_rng(0)
     sequences, ppm = list(rng.choice(ascii_of(PROTEIN.letters), (200, 100))), np.eye(20)[:3]

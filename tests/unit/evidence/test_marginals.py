@@ -47,7 +47,7 @@ def curve_of(score, **options):
 def test_effect_by_position_and_strand_is_recovered():
     curves, row = curve_of(late)
     plus, minus = (curves[curves["strand"] == strand] for strand in "+-")
-    assert len(plus) == len(minus) == NUM_POSITIONS
+    assert len(plus) == len(minus) == NUM_POSITIONS + 2
     assert plus["effect"][plus["start"] >= 80].to_numpy() == pytest.approx(2, abs=0.2)
     assert plus["effect"][plus["end"] <= 80].to_numpy() == pytest.approx(0.5, abs=0.2)
     assert minus["effect"].to_numpy() == pytest.approx(0, abs=0.2)
@@ -64,6 +64,22 @@ def test_effect_by_position_and_strand_is_recovered():
     assert by_position.to_numpy(float) == pytest.approx([0.25, 1], abs=0.15)
     by_strand = row[["marginal_strand_weakest", "marginal_strand_strongest"]]
     assert by_strand.to_numpy(float) == pytest.approx([0, 0.92], abs=0.2)
+
+
+def test_an_effect_at_the_end_alone_is_found():
+    curves, row = curve_of(lambda row: 3.0 * row.endswith(WORD) + (0.5 if WORD in row else 0))
+    last = curves[curves["strand"] == "+"].iloc[-1]
+    assert (last["start"], last["end"]) == (LENGTH - len(WORD), LENGTH - len(WORD) + 1)
+    assert (row["marginal_start"], row["marginal_end"]) == (last["start"], last["end"])
+    assert row["marginal_position_strongest"] == pytest.approx(1.75, abs=0.2)  # - has no effect
+    # the mean over positions is that of the intervals between the ends
+    assert row["marginal"] == pytest.approx(0.25, abs=0.1)
+
+
+def test_a_weaker_effect_at_the_ends_alone_is_no_dependence():
+    curves, row = curve_of(lambda row: 1.0 * (WORD in row[1:-1] or REVERSE in row[1:-1]))
+    assert curves["effect"].iloc[0] == pytest.approx(0, abs=0.2)
+    assert row["marginal_position_weakest"] == pytest.approx(1, abs=0.2)
 
 
 def test_effect_without_preferences_is_flat():
@@ -240,7 +256,7 @@ def test_motifs_and_defaults():
     motifs = {"word": TEXT, "matrix": np.full((6, 4), 0.25)}
     found = sb.marginalize(scorer_of(), TEXTS, motifs)
     assert found.num_backgrounds == marginals.NUM_BACKGROUNDS
-    assert len(found.curves) == 2 * 2 * NUM_POSITIONS
+    assert len(found.curves) == 2 * 2 * (NUM_POSITIONS + 2)
     again = sb.marginalize(scorer_of(), TEXTS, motifs)
     pd.testing.assert_frame_equal(found.curves, again.curves)
     (axes,) = found.plot("matrix").axes

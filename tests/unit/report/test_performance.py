@@ -231,8 +231,8 @@ def test_labels_are_compared_by_position(make, drawn):
 def test_labels_above_chance_are_counted(make, drawn):
     of = make("multilabel")
     truth = of.test["true.acetyl"].astype(int)
-    of.test["true.acetyl"] = truth.map({0: "no", 1: "yes"})  # as in the table of the records
-    found = drawn(of)
+    named = truth.map({0: "no", 1: "yes"})  # as in the table of the records
+    found = drawn(replace(of, test=of.test.assign(**{"true.acetyl": named})))
     assert found["auroc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
     assert found["auprc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
     value = roc_auc_score(truth, of.test["acetyl"])
