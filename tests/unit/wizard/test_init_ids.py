@@ -23,10 +23,15 @@ def test_ids_of_another_column(here, capsys):
     made(table(**{"Entry": word, "Entry Name": word}, y=lambda i, _: i / 7))
     assert "init: ids: column 'Entry'\n" in capsys.readouterr().out
     both = {"a": word, "b": word}
-    for columns, reason in ((both, "a and b could be ids"), ({}, why), (repeated, twice)):
+    hint, new = "choose a column", "if you add a column of different names, choose it"
+    for columns, reason in (
+        (both, f"a and b could be ids; {hint}"),
+        ({}, f"{why}; {new}"),
+        (repeated, f"{twice}; {new}"),
+    ):
         assert made(table(y=lambda i, _: i / 7, **columns)).data.columns == {}
-        line = f"init: ids of tables are file name and row, because {reason}; "
-        assert f"{line}choose a column with --id-column\n" in capsys.readouterr().out
+        line = f"init: ids of tables are file name and row, because {reason} with --id-column\n"
+        assert line in capsys.readouterr().out
     ingested()
     line = "ingest: all.csv: no column 'id', so the records are named all_1, all_2, ...\n"
     assert capsys.readouterr().out.count(line) == 1
