@@ -263,7 +263,7 @@ def _dependent(rows: Sequence[Mapping[Any, Any]], test: str, label: str) -> str:
 
 
 def _range(row: Mapping[Any, Any], test: str) -> str:
-    ends = (row[f"marginal_{test}_{end}"] for end in ("weakest", "strongest"))
+    ends = sorted(row[f"marginal_{test}_{end}"] for end in ("weakest", "strongest"))
     return " to ".join(words.figure(end, 2, sign=True) for end in ends)
 
 

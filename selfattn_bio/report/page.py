@@ -173,7 +173,7 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         "partner": results.partner and _motifs(results.partner, outputs),
         "interpretation": figures.interpretation(tested),
         "maps": maps,
-        "attention_sentence": words.attention_sentence(len(maps) > 0),
+        "attention_sentence": _attention_sentence(len(maps) > 0),
     }
 
 
@@ -247,3 +247,16 @@ def about(page: str) -> Markup:
             link = Markup('<p class="about"><a href="{}/{}.html">About this section</a></p>')
             return link.format(address.rstrip("/"), page)
     return Markup()
+
+
+def _attention_sentence(has_attention: bool) -> str:
+    """Describe whether a model has attention maps."""
+    if has_attention:
+        return (
+            "Attention weights do not show which positions the score depends on. No motif or "
+            "verdict is based on them."
+        )
+    return (
+        "There are no maps: they are drawn only for softmax attention of this package, in models "
+        "with one input."
+    )

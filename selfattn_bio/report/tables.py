@@ -260,6 +260,8 @@ def _leaks(audit: Mapping[str, Any], either_strand: str) -> Table:
         ),
         (f"near neighbour (at least {similarity:g} of k-mers shared)", audit["near"], near),
     ]
+    for column, count in audit.get("without_group", {}).items():
+        rows.append((f"not compared by group: no {column}", count, None))
     if (other := audit["near_other_label"]) is not None:
         rows.append(("near neighbour with a different label", other, None))
     return Table.of(

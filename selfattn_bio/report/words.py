@@ -318,19 +318,6 @@ def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
     return f"The score combines the network with simple models: {formula}.{first}"
 
 
-def attention_sentence(has_attention: bool) -> str:
-    """Describe whether a model has attention maps."""
-    if has_attention:
-        return (
-            "Attention weights do not show which positions the score depends on. No motif or "
-            "verdict is based on them."
-        )
-    return (
-        "There are no maps: they are drawn only for softmax attention of this package, in models "
-        "with one input."
-    )
-
-
 def motif_sentence(motifs: pd.DataFrame | None, enlarge: str, outputs: Sequence[str] = ()) -> str:
     """Describe how many motifs were found and how many are supported, with names.
 
@@ -419,7 +406,8 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     """Explain why the effect of a motif, a row of motifs.tsv, was not measured.
 
     The number of test records with a known target that would be enough is an estimate, from the
-    fraction with a site. There is none if fewer than `LEAST_RECORDS` have one.
+    fraction with a site. There is none if fewer than `LEAST_RECORDS` have one. A larger `hit_p` is
+    another way if enough records match the consensus.
     """
     found = int(row["effect_records"])
     if found >= MIN_RECORDS:
@@ -431,7 +419,12 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     if found < LEAST_RECORDS:
         return reason
     enough = f"about {records * MIN_RECORDS / found:,.0f} {known}"
-    return f"{reason}, that is, {enough}, and {MIN_UNITS} independent units with a site"
+    reason = f"{reason}, that is, {enough}, and {MIN_UNITS} independent units with a site"
+    matches = pd.Series(dict(row), dtype=object).filter(like="_with_consensus").sum()
+    if matches < MIN_RECORDS:
+        return reason
+    limit = f"a larger hit_p in [interpret], now {p_value(row['hit_p'])}"
+    return f"{reason}; or, as {matches:.0f} records match the consensus, {limit} (no training)"
 
 
 def odds(row: Mapping[str, Any]) -> str:

@@ -112,11 +112,13 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
     leaks = find_leaks(parts["test"], others, seen, corpus.alphabet, groups=groups, k=limits.k)
     similarity = limits.similarity or SIMILARITY[corpus.alphabet.family]
     tested = parts["test"].records
+    groups = [name for name in groups if name in tested and tested[name].notna().any()]
     summary: dict[str, Any] = {
         "alphabet": corpus.alphabet.name,
         "records": {part.name: len(part.letters) for part in (parts["test"], *others)},
         "similarity": similarity,
-        "groups": [name for name in groups if name in tested and tested[name].notna().any()],
+        "groups": groups,
+        "without_group": {name: n for name in groups if (n := int(tested[name].isna().sum()))},
         **counts_of(leaks, similarity),
         "shifts": [
             row
@@ -280,6 +282,8 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
     fraction, other = summary["near"] / len(leaks), summary["near_other_label"]
     alphabet = get_alphabet(summary["alphabet"])
     shared = f"with a group that is also in train: {sum(summary['shared'].values())}"
+    for column, number in summary["without_group"].items():
+        shared += f" ({number:,} have no {column!r}, so no group to compare)"
     if not summary["groups"]:
         shared = "no column of groups ([split] kind group)"
     overlaps = f"with an overlapping interval: {summary['overlaps']}"

@@ -197,7 +197,11 @@ def _clusters(corpus: Corpus, rule: ClusterSplit) -> Integers:
     joined = ""
     if rule.column:
         joined = f", {clusters.max() + 1:,} before they were joined by column {rule.column!r}"
-        clusters = splits.bundles_of(corpus.records, clusters, corpus.column(rule.column))
+        values = corpus.column(rule.column)
+        clusters = splits.bundles_of(corpus.records, clusters, values)
+        if number := int(values.isna().sum()):
+            lacking = counted(number, "record")
+            joined = f"{joined} ({lacking} without one, kept apart by similarity alone)"
     sizes = np.bincount(clusters)
     alone = np.count_nonzero(sizes == 1)
     LOG.info(

@@ -22,7 +22,7 @@ from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
 from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.request import DATABASES, MADE, Request
-from selfattn_bio.wizard.tables import GROUP_NAME
+from selfattn_bio.wizard.tables import ENTRY, GROUP_NAME
 
 BIN = 200  # bp
 FRACTION = 0.15  # fraction of the records in valid, and in test
@@ -50,6 +50,8 @@ def data_lines(
     track = {"kind": "number", "path": request.tracks, "summary": "mean", "missing": 0}
     track_note = "for counts, log_sum may be better; leave out missing if gaps are not 0"
     names = {"id": contents.id_column, "sequence": contents.sequence_column, **contents.located}
+    has_accessions = contents.id_column == "Entry" and all(map(str.isalnum, contents.ids))
+    header = contents.header or (ENTRY if has_accessions else "")
     labels = [each for each in targets[:1] if each.kind == "binary" and not request.targets]
     length_note = f"records have {spread(contents)}; longer ones are dropped and counted"
     settings: list[tuple[str, Any, str]] = [  # those without a value are left out
@@ -65,7 +67,7 @@ def data_lines(
         ("columns", {field: name for field, name in names.items() if field != name}, ""),
         ("ids", contents.is_numbered and "numbered", "ids are repeated or missing in the files"),
         ("targets", request.targets, ""),
-        ("header", contents.header, "how to read columns from headers or ids"),
+        ("header", header, "how to read columns from headers or ids"),
         *(("label", label.column, label.counts) for label in labels),
         *(("positive", label.positive, "") for label in labels),
         ("max_length", max(contents.lengths), length_note),
@@ -195,6 +197,8 @@ def _split_of_related(
         if are_joined:
             lines.append(setting("column", group))
             words += f" and by column {group!r} ({number:,} groups)"
+            if lacking:
+                words += f"; records without one, kept apart by similarity alone: {lacking:,}"
     else:
         hint = (
             'for related sequences "cluster" is better, for several records of each gene or '

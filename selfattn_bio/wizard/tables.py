@@ -29,6 +29,7 @@ LONG = 15  # characters; a longer column name may be a sequence of a table witho
 HEAD = 1000  # records or rows read to recognise alphabet and columns
 # parts of the ids of UniProt, such as sp|P12345|NAME_HUMAN, and of bedtools, NAME::chr1:139-339
 ACCESSION, NAME = r"^\w+\|(?P<id>[^|\s]+)\|", r"^\w+\|[^|\s]+\|(?P<id>[^|\s]+)"
+ENTRY = r"^(?:(?:sp|tr)\|)?(?P<id>\w+)(?:\|\w+_\w+)?(?:\s|$)"  # P12345 or sp|P12345|NAME_HUMAN
 PEAK = r"^(?P<id>\S+?)::"
 # names of columns of groups, such as gene, Parent_ID or ensembl gene names, and in UniProt GN,
 # Protein families, Gene Names (primary) and Pfam

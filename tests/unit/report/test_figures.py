@@ -362,6 +362,14 @@ def test_dependence_of_effects_alone(change, expected):
     assert figures.depends(row | {"min_effect": 0.1}, "position") == expected
 
 
+def test_range_of_effects_begins_with_the_smaller():
+    ends = {"weakest": 3.65, "strongest": 2.85, "q": 0.5}
+    row = {f"marginal_position_{name}": value for name, value in ends.items()}
+    known = {"marginal_start": 0, "marginal_end": 9, "marginal_strand_q": np.nan, "min_effect": 0.1}
+    expected = "Depends little or not at all on the position: +2.85 to +3.65 (q = 0.5)."
+    assert figures.position_peak(row | known) == expected
+
+
 def test_motifs_that_lack_only_enrichment_are_shown_alone(results):
     lacks = ["", "enrichment not shown", "enrichment not shown; effect not measured"]
     curves = [results.marginals.assign(name=name) for name in results.motifs["name"]]

@@ -39,6 +39,7 @@ def test_leakage_table_shows_limits(page_text):
     for name, number, limit in (
         ("near neighbour (at least 0.15 of k-mers shared)", "3", "8"),
         ("same species", "7", "none"),
+        ("not compared by group: no family", "5", "none"),
         ("identical sequence on either strand", "0", "0"),
     ):
         assert leaks[name] == {"test records": number, "limit": limit}

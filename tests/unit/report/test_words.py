@@ -366,6 +366,12 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     assert words.unmeasured_reason(row) == expected
     numbers = row | {"positives": np.nan, "negatives": np.nan, "records": 140}
     assert words.unmeasured_reason(numbers) == expected
+    counts = {"positives_with_consensus": 25.0, "negatives_with_consensus": 4.0, "hit_p": 2.5e-4}
+    few = row | {"effect_records": 28, **counts}
+    assert words.unmeasured_reason(few).endswith("and 10 independent units with a site")
+    assert words.unmeasured_reason(few | {"negatives_with_consensus": 5.0}).endswith(
+        "30 records match the consensus, a larger hit_p in [interpret], now 0.00025 (no training)"
+    )
     rare = row | {"effect_records": 2}
     few = row | {"effect_records": 9}
     assert words.unmeasured_sentence(pd.DataFrame([rare]), ENLARGE) == ""

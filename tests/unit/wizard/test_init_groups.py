@@ -48,11 +48,18 @@ def test_proteins_of_a_gene_and_of_a_cluster_stay_together(here, capsys):
     assert (split.kind, split.column, split.similarity) == ("cluster", "gene", 0.08)
     out = capsys.readouterr().out
     assert (
-        "by 40 clusters of similar sequences (similarity 0.08) and by column 'gene' (80 groups);"
-        in out
+        "by 40 clusters of similar sequences (similarity 0.08) and by column 'gene' (80 groups); "
+        "records without one, kept apart by similarity alone: 40; " in out
     )
     records = ingested()[0]
+    without = "joined by column 'gene' (40 records without one, kept apart by similarity alone); "
+    assert without in capsys.readouterr().out
     table = Study("my_task").splits.table
+    genes = Study("my_task").corpus.column("gene")
+    number = int((genes.isna() & (table["split"] == "test")).sum())
+    run("audit my_task")
+    shared = f"with a group that is also in train: 0 ({number} have no 'gene', so no group to "
+    assert shared in capsys.readouterr().out
     assert table["split"].groupby(np.arange(len(records)) // 4).nunique().eq(1).all()
 
 

@@ -9,6 +9,8 @@ from commands import exit_code
 from init_files import TASK, both, ingested, label, made, table, write
 
 from selfattn_bio import Study
+from selfattn_bio.scoring.inputs import read_sequences
+from selfattn_bio.sequence.policy import policy_of
 
 
 def test_ids_of_another_column(here, capsys):
@@ -23,14 +25,10 @@ def test_ids_of_another_column(here, capsys):
     made(table(**{"Entry": word, "Entry Name": word}, y=lambda i, _: i / 7))
     assert "init: ids: column 'Entry'\n" in capsys.readouterr().out
     both = {"a": word, "b": word}
-    hint, new = "choose a column", "if you add a column of different names, choose it"
-    for columns, reason in (
-        (both, f"a and b could be ids; {hint}"),
-        ({}, f"{why}; {new}"),
-        (repeated, f"{twice}; {new}"),
-    ):
+    hint = "for your own, --id-column needs a column with a different value in each row"
+    for columns, reason in ((both, "a and b could be ids"), ({}, why), (repeated, twice)):
         assert made(table(y=lambda i, _: i / 7, **columns)).data.columns == {}
-        line = f"init: ids of tables are file name and row, because {reason} with --id-column\n"
+        line = f"init: ids of tables are file name and row, because {reason}; {hint}\n"
         assert line in capsys.readouterr().out
     ingested()
     line = "ingest: all.csv: no column 'id', so the records are named all_1, all_2, ...\n"
@@ -125,6 +123,18 @@ def test_ids_of_the_targets_are_found_by_content(here, capsys, name, first):
     assert "init: column 'y': 2 missing values (empty, NA, n.d., . or -)\n" in out
     assert "init: t.tsv: no row for 2 sequences\n" in out
     assert ingested()[1]["dropped"] == 2
+
+
+def test_accessions_of_a_table_are_read_from_headers_of_uniprot(here):
+    word = lambda i, _: f"P{i:05}"  # noqa: E731
+    options = table(**{"Entry": word, "Entry Name": word}, y=lambda i, _: i / 7)
+    policy = policy_of(made(options).data)
+    assert ingested()[0]["id"].tolist()[:2] == ["P00000", "P00001"]
+    names = ["tr|P3INJ4|GTB45_MOUSE Other", "P12345", "P12346 a|b", "a.1", "a|b|c", "sp|P1"]
+    text = "".join(f">{name}\n{'ACGT' * 10}\n" for name in names)
+    Path("new.fa").write_text(text)
+    ids, _ = read_sequences(policy, "new.fa", 1)
+    assert ids == ["P3INJ4", "P12345", "P12346", "a.1", "a|b|c", "P1"]
 
 
 @pytest.mark.parametrize("option", ["id", "sequence"])
