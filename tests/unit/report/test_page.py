@@ -18,7 +18,6 @@ from small_results import MOTIFS, PAIRS, TASK, edit, make_results, table_of
 
 from selfattn_bio.config import RunFile, StackSection
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.report import words
 from selfattn_bio.report.results import site_positions
 from selfattn_bio.report.tables import stability_table
@@ -448,15 +447,3 @@ def test_only_the_script_of_the_page_may_run(page_text):
     (script,) = re.findall("<script>(.*?)</script>", page_text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert policy.endswith(f"script-src 'sha256-{digest}'")
-
-
-@pytest.mark.parametrize(("weight", "count"), [(0.012, 1), (0.9, 0)])
-def test_maps_of_a_network_that_adds_little_say_so(results, monkeypatch, weight, count):
-    stored = StackWeights(
-        weights={"network": [weight], "kmer6_linear": [1.0]}, bias=[0.0], weights_sha256=""
-    )
-    monkeypatch.setattr("selfattn_bio.report.page.read_stack_weights", lambda folder: stored)
-    task = results.task.model_copy(update={"stack": StackSection(parts=("kmer6_linear",))})
-    shown = section_of(page_of(replace(results, task=task)), "attention")
-    assert "These maps show the network only" in shown
-    assert shown.count("which adds little or nothing to the score of positive.") == count
