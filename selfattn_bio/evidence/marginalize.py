@@ -189,8 +189,9 @@ def marginalize(
         consensuses, (width, A) probabilities, or objects `Motif`. Each background gets a site that
         is sampled from the probabilities, the same one at all positions and on both strands.
     starts
-        First positions of the site, 0-based. By default the backgrounds are divided into 10
-        intervals, and each background gets a random start in each.
+        First positions of the site, counted from the start of the backgrounds, which is 0. By
+        default the backgrounds are divided into 10 intervals, and each background gets a random
+        start in each.
     shuffle
         Use dinucleotide shuffles of the sequences, which keep the composition and lose motifs.
         Otherwise the sequences themselves.

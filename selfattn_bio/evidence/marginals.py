@@ -193,7 +193,8 @@ def position_curves(
             if begins.min() < 0 or begins.max() >= free:
                 raise ArgumentError(
                     f"motif {name!r} of width {len(ppm)} does not fit into backgrounds of {length} "
-                    f"at starts from {begins.min()} to {begins.max()}"
+                    f"at starts from {begins.min()} to {begins.max()}; starts count from the first "
+                    f"position of the backgrounds, which is 0, so use 0 to {free - 1}"
                 )
         at = rng.integers(begins[:, None], ends[:, None], (len(begins), number))
         sites = backgrounds.sites(ppm, rng)

@@ -221,7 +221,8 @@ def position_counts(results: Results) -> dict[str, Any] | None:
     -------
     The values for the sentence in the template, or None if no motif is shown.
     """
-    if not (rows := _shown_alone(results)):
+    rows, curves = _shown_alone(results), results.marginals
+    if not rows or curves is None:
         return None
     return {
         "number": len(rows),
@@ -229,7 +230,17 @@ def position_counts(results: Results) -> dict[str, Any] | None:
         "lowering": sum(row["marginal_high"] < 0 for row in rows),
         "by_position": _dependent(rows, "position", "{consensus}"),
         "by_strand": _dependent(rows, "strand", "{consensus}"),
+        "lengths": " or ".join(map(str, sorted(_background_lengths(curves, results.ppms)))),
     }
+
+
+def _background_lengths(curves: pd.DataFrame, ppms: Mapping[str, NDArray[Any]]) -> set[int]:
+    """Return the lengths of the backgrounds; those of several outputs may differ.
+
+    The last start of a site, and its width, reach their end.
+    """
+    ends = curves.groupby("name")["end"].max()
+    return {end + len(ppms[str(name)]) - 1 for name, end in ends.items()}
 
 
 def depends(row: Mapping[Any, Any], test: str) -> bool:

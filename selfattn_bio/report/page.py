@@ -27,7 +27,7 @@ from selfattn_bio.evidence.interactions import NO_PAIR, untested_pairs
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
 from selfattn_bio.evidence.verdicts import NULLS
 from selfattn_bio.files import whole_folder, write_text
-from selfattn_bio.model.checkpoint import read_stack_weights
+from selfattn_bio.model.checkpoint import StackWeights, read_stack_weights
 from selfattn_bio.motifs import SHIPPED, database_of
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective, objective_of
@@ -41,6 +41,8 @@ from selfattn_bio.report.results import Results, both_inputs
 from selfattn_bio.report.tested import Tested
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.clusters import missed_relatives
+
+LITTLE = 0.05  # below this weight, the network adds less than 5 % of its own output to a score
 
 
 def write_page(results: Results, name: str) -> None:
@@ -84,7 +86,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         mean_of=lines.mean_of(objective),
         known_counts=lines.known_counts(metrics),
         stack_table=tables.stack_table(stack, outputs),
-        network_weights=zip(outputs, stack.weights["network"] if stack else [], strict=False),
+        without_network=_without_network(stack, outputs),
         performance_table=tables.performance_table(metrics, objective),
         differences=tables.difference_table(metrics),
         performance=draw_performance(objective, tested),
@@ -96,6 +98,12 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         **(_interpretation(tested) if is_interpreted else {}),
         is_interpreted=is_interpreted,
     )
+
+
+def _without_network(stack: StackWeights | None, outputs: Sequence[str]) -> list[str]:
+    """Name the outputs whose scores come from the simple models of a stack nearly alone."""
+    weights = stack.weights["network"] if stack else []
+    return [name for name, weight in zip(outputs, weights, strict=False) if weight < LITTLE]
 
 
 def favour_sentence(

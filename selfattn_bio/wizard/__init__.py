@@ -152,20 +152,22 @@ def propose(
         first = pretrained_recipe(request.pretrained, number)
     elif request.points:
         first = bins(number, max(contents.lengths))
-    text, messages = draft(request, contents, first)
+    text, messages, warnings = draft(request, contents, first)
     task = run_file_of(text, path)
     if first and isinstance(task.model, PretrainedModel):
         network = build_network(task)  # its folder fits the sequences
         method = "" if network.has_embeddings else "saturation"
         parts = ("pretrained_linear",) * task.objective.is_per_record
-        text, _ = draft(request, contents, replace(first, parts=parts, method=method))
+        text, *_ = draft(request, contents, replace(first, parts=parts, method=method))
     check_files(task.path, [*task.data.inputs, *task.objective.hashes])
     log_lines(messages)
+    for warning in warnings:
+        LOG.warning(warning)
     with TemporaryDirectory() as folder:
         is_large = sum(contents.lengths) > MOST
         try:
             if not is_large and (recipe := _choose_recipe(Study(task, folder))):
-                text, _ = draft(request, contents, recipe)
+                text, *_ = draft(request, contents, recipe)
             if not (is_large or request.pretrained):  # too slow
                 LOG.info(_training_time(Study(run_file_of(text, path), folder)))
         except CorpusError as error:  # keep [model] and [training] of the draft

@@ -292,9 +292,8 @@ def _find_ids(contents: Contents, request: Request) -> None:
             text, _ = Counter(texts).most_common(1)[0]
             rows = [row for row, other in zip(contents.ids, texts, strict=True) if other == text]
             why = f"column {name!r} has {text!r} in {' and '.join(rows[:2])}"
-    contents.notes.append(
-        f"ids of tables are file name and row, because {why}; choose a column with `id_column`"
-    )
+    own = "for your own, `id_column` needs a column with a different value in each row"
+    contents.notes.append(f"ids of tables are file name and row, because {why}; {own}")
 
 
 def _ingested(request: Request, fields: Fields, alphabet: Alphabet) -> Contents:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,7 @@ WIDE = 4  # above this ratio of lengths, length may separate the classes
 
 def draft(
     request: Request, contents: Contents, recipe: Recipe | None = None
-) -> tuple[str, list[str]]:
+) -> tuple[str, list[str], list[str]]:
     """Write the run file that fits the data.
 
     Without a recipe, or if it has none, [model] and [training] follow from the lengths and the
@@ -66,7 +66,8 @@ def draft(
 
     Returns
     -------
-    TOML with a comment on each choice; and one line per choice, and warnings.
+    TOML with a comment on each choice; one line per choice and per doubt about the data; and
+    warnings about measurements that would be lost.
 
     Raises
     ------
@@ -122,8 +123,11 @@ def draft(
         messages += _unquoted(request)
     messages += contents.notes
     messages += pairs
-    messages += _copies(contents, answers, _given_splits(request, contents, split))
-    return text, [*messages, *_warnings(request, contents, targets)]
+    is_number = objective == "regression"
+    splits = _given_splits(request, contents, split)
+    messages += _copies(contents, [] if is_number else answers, splits)
+    messages += _warnings(request, contents, targets)
+    return text, messages, list(_replicates(contents, answers, known)) if is_number else []
 
 
 def _recipe_lines(recipe: Recipe) -> list[list[str]]:
@@ -275,8 +279,6 @@ def _given_splits(request: Request, contents: Contents, split: SplitColumn | Non
 
 def _copies(contents: Contents, answers: Sequence[object], splits: Sequence[str]) -> Iterator[str]:
     """Count sequences with several labels or in several splits; DNA is compared on both strands."""
-    if len(contents.keys) < len(contents.files):  # intervals, or generated negatives
-        return
     where = " (on either strand)" if contents.alphabet.has_complement else ""
     if number := _num_repeated(contents.keys, answers):
         kept = "" if splits else "; one copy with a value is kept"
@@ -288,9 +290,28 @@ def _copies(contents: Contents, answers: Sequence[object], splits: Sequence[str]
         )
 
 
-def _num_repeated(keys: Sequence[bytes], values: Sequence[object]) -> int:
-    """Count the keys that have more than one value."""
-    counts = Counter(key for key, _ in set(zip(keys, values, strict=True)))
+def _replicates(
+    contents: Contents, answers: Sequence[object], known: Sequence[bool]
+) -> Iterator[str]:
+    """Warn about sequences with several measurements, of which one is kept."""
+    number = _num_repeated(compress(contents.keys, known), compress(answers, known))
+    if number:
+        mean = (
+            f"table.groupby({contents.sequence_column!r}, as_index=False).mean(numeric_only=True)"
+        )
+        example = f", for example with {mean}" if contents.is_table else ""
+        yield (
+            f"{counted(number, 'sequence')} with different numbers, perhaps replicates: one copy "
+            f"is kept, the other measurements are lost. Average them first{example}"
+        )
+
+
+def _num_repeated(keys: Iterable[bytes], values: Iterable[object]) -> int:
+    """Count the keys that have more than one value.
+
+    Intervals and generated negatives, which come last, have no keys.
+    """
+    counts = Counter(key for key, _ in set(zip(keys, values, strict=False)))
     return sum(count > 1 for count in counts.values())
 
 

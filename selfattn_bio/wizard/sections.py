@@ -213,7 +213,9 @@ def _split_of_related(
     elif 0 < number < MIN_GROUPS:
         reasons.append(f"{group!r} has only {counted(number, 'group')} ({MIN_GROUPS} are needed)")
     because = f", because {' and '.join(reasons)}" if reasons else ""
-    size = counted(round(FRACTION * sum(is_known)), "record")
+    keys = list(itertools.compress(contents.keys, is_known))
+    copies = len(keys) - len(set(keys))
+    size = counted(round(FRACTION * (sum(is_known) - copies)), "record")
     words += f"{because}; valid and test have about {size} each"
     return ["[split]", *map(comment, reasons), *lines], words
 

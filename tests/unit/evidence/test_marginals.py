@@ -322,6 +322,7 @@ def test_wrong_motifs_are_refused():
     for motif, starts, message in (
         ("TATX", None, r"invalid character 'X' in motif 'TATX' \(expected IUPAC"),
         (TEXT, [53], "of width 8 does not fit into backgrounds of 60 at starts"),
+        (TEXT, [-25, -18], "from the first position of .* is 0, so use 0 to 52"),
     ):
         with pytest.raises(ArgumentError, match=message):
             sb.marginalize(scorer_of(), TEXTS, motif, starts=starts)

@@ -1,6 +1,9 @@
 """Test what the report says about motifs that have an effect when inserted alone only."""
 
+from dataclasses import replace
+
 import pandas as pd
+from pages import page_of
 from small_results import TASK
 
 from selfattn_bio.report.cards import motif_rows
@@ -28,3 +31,10 @@ def test_control_sites_that_change_the_score_are_the_reason(results):
     assert sentence.count("Enriched and effective when inserted alone") == 2
     assert f"motif_01 of {row['target']}. {control}" in sentence
     assert f"motif_09 of {row['target']}. Shuffling keeps" in sentence
+
+
+def test_supported_motifs_of_some_positions_refer_to_their_curve(results):
+    note = 'Its effect alone depends on the position: see <a href="#marginals">Motifs alone</a>.'
+    others = results.motifs.assign(marginal_position_weakest=0.9)
+    for own, count in ((results, 1), (replace(results, motifs=others), 0)):
+        assert page_of(own).count(note) == count

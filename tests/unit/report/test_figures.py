@@ -380,3 +380,5 @@ def test_motifs_that_lack_only_enrichment_are_shown_alone(results):
     assert "<h3>motif_02" in shown
     assert "<h3>motif_03" not in shown
     assert "alone, in neutral backgrounds: 2 of 2;" in shown
+    length = own.marginals["end"].max() + len(own.ppms["motif_01"]) - 1
+    assert f"the median length of these records ({length} positions)" in shown

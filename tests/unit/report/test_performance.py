@@ -252,13 +252,15 @@ def test_correlated_labels_in_words_are_named(make, drawn):
     assert "correlated" not in drawn(of)["auroc_by_label"].not_means
 
 
-def test_labels_without_the_network_are_named(make, monkeypatch):
-    weights = {"network": [0.0, 1.0], "kmer6_linear": [1.0, 0.5]}
+@pytest.mark.parametrize("weight", [0.0, 0.012])
+def test_labels_without_the_network_are_named(make, monkeypatch, weight):
+    weights = {"network": [weight, 1.0], "kmer6_linear": [1.0, 0.5]}
     stored = StackWeights(weights=weights, bias=[0.0, 0.0], weights_sha256="")
     monkeypatch.setattr("selfattn_bio.report.page.read_stack_weights", lambda folder: stored)
     page = page_of(make("multilabel"))
-    sentence = "The weight of the network is 0 for acetyl: these scores and attributions come from "
-    assert f"different weights for each output. {sentence}the simple models alone." in page
+    sentence = "The weight of the network is 0 or nearly 0 (below 0.05) for acetyl: these scores "
+    source = "and attributions come from the simple models alone or nearly alone."
+    assert f"different weights for each output. {sentence}{source}" in page
 
 
 def test_distances_of_bins_to_points():

@@ -25,10 +25,11 @@ def test_ids_of_another_column(here, capsys):
     made(table(**{"Entry": word, "Entry Name": word}, y=lambda i, _: i / 7))
     assert "init: ids: column 'Entry'\n" in capsys.readouterr().out
     both = {"a": word, "b": word}
+    hint = "for your own, --id-column needs a column with a different value in each row"
     for columns, reason in ((both, "a and b could be ids"), ({}, why), (repeated, twice)):
         assert made(table(y=lambda i, _: i / 7, **columns)).data.columns == {}
-        line = f"init: ids of tables are file name and row, because {reason}; "
-        assert f"{line}choose a column with --id-column\n" in capsys.readouterr().out
+        line = f"init: ids of tables are file name and row, because {reason}; {hint}\n"
+        assert line in capsys.readouterr().out
     ingested()
     line = "ingest: all.csv: no column 'id', so the records are named all_1, all_2, ...\n"
     assert capsys.readouterr().out.count(line) == 1
