@@ -37,7 +37,7 @@ from IPython.display import Markdown, display
 from selfattn_bio import Study
 from selfattn_bio.attribution.capture import has_attention, read_attention
 from selfattn_bio.figure import DisplayedFigure
-from selfattn_bio.report import plots, words
+from selfattn_bio.report import page, plots
 
 if not Path("workflows/tasks").exists():  # opened in the results folder
     os.chdir("../..")
@@ -49,7 +49,7 @@ readings = (
 mpl.rcParams.update(plots.STYLE)
 
 # %%
-display(Markdown(words.attention_sentence(len(readings) > 0)))
+display(Markdown(page.attention_sentence(len(readings) > 0)))
 
 # %% [markdown]
 # ## Attention and attribution

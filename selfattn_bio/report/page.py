@@ -173,7 +173,7 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         "partner": results.partner and _motifs(results.partner, outputs),
         "interpretation": figures.interpretation(tested),
         "maps": maps,
-        "attention_sentence": _attention_sentence(len(maps) > 0),
+        "attention_sentence": attention_sentence(len(maps) > 0),
     }
 
 
@@ -249,7 +249,7 @@ def about(page: str) -> Markup:
     return Markup()
 
 
-def _attention_sentence(has_attention: bool) -> str:
+def attention_sentence(has_attention: bool) -> str:
     """Describe whether a model has attention maps."""
     if has_attention:
         return (
