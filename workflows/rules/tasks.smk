@@ -248,7 +248,7 @@ def database_file(wildcards) -> list[str]:
 
 def existing(files: list[str], wildcards) -> list[str]:
     try:
-        check_files(run_of(wildcards.task), files)
+        check_files(run_of(wildcards.task).path, files)
     except RunFileError as error:
         sys.exit(f"error: {error}")
     return files
