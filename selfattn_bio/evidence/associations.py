@@ -266,7 +266,7 @@ def correlation_sentence(labels: pd.DataFrame) -> str:
         return ""
     return (
         f"correlated labels: {shortened(named, MOST_PAIRS)}. A motif of one label is then enriched "
-        "for the other as well, and may be supported for both"
+        "for the other as well (or depleted, if phi is below 0), and may be supported for both"
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Scores
+from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.attribution.methods import AttnLRP, Gradient, Saturation
 from selfattn_bio.attribution.rules import backward_batches
 from selfattn_bio.attribution.targets import Target
@@ -255,24 +255,17 @@ def add_evidence(
             f"pass one group for each of the {len(inputs)} sequences, not {len(units.numbers)}"
         )
         raise ArgumentError(message)
-    alphabet = _alphabet_of(scorer, motifs.input)
     outputs, found = scorer.objective.outputs, []
     for target in motifs.table["target"].unique() if len(motifs) else [outputs[0].name]:
         output = find_output(outputs, target)
-        truth = output.truth(values)
-        known = np.flatnonzero(np.isfinite(truth))
-        own = [inputs[row] for row in known.tolist()]
-        pairs = own if isinstance(scorer, PairedScorer) else []
-        letters = [getattr(pair, motifs.input) for pair in pairs] or own
-        held_out = held_out_records(
-            output, letters, truth[known], alphabet, pairs, motifs.input, units.within(known)
-        )
+        known, held_out = _of_output(output, scorer, motifs.input, inputs, values, units)
         names = motifs.table["name"][motifs.table["target"] == target]
         ppms = {name: motifs[name].ppm for name in names}
         limits = hit_limits(ppms, motifs.num_sites, held_out, hit_p)
         if hit_p is None:
             _note_other_limits(motifs.table, limits)
-        hits = find_hits(ppms, motifs.num_sites, letters, max(limits.values(), default=0), alphabet)
+        most = max(limits.values(), default=0)
+        hits = find_hits(ppms, motifs.num_sites, held_out.sequences, most, held_out.alphabet)
         hits = hits[hits["p_value"] < hits["name"].map(limits)]
         scores = calibrated_scores(scorer, output, held_out)
         evidence = weigh_evidence(
@@ -304,6 +297,24 @@ def add_evidence(
     sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), records)
     table = motifs.table.drop(columns=evidence.columns, errors="ignore")
     return replace(motifs, table=pd.concat([table, evidence], axis=1), sites=sites, curves=curves)
+
+
+def _of_output(
+    output: Output,
+    scorer: Scorer,
+    input: str,
+    inputs: Sequence[Any],
+    values: NDArray,
+    units: Units,
+) -> tuple[Integers, HeldOut]:
+    """Return the rows whose target for an output is known, and their records."""
+    truth = output.truth(values)
+    known = np.flatnonzero(np.isfinite(truth))
+    own = [inputs[row] for row in known.tolist()]
+    pairs = own if isinstance(scorer, PairedScorer) else []
+    letters = [getattr(pair, input) for pair in pairs] or own
+    alphabet, groups = _alphabet_of(scorer, input), units.within(known)
+    return known, held_out_records(output, letters, truth[known], alphabet, pairs, input, groups)
 
 
 def units_of(groups: Sequence[Any] | None, number: int) -> Units:

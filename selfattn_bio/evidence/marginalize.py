@@ -190,8 +190,8 @@ def marginalize(
         is sampled from the probabilities, the same one at all positions and on both strands.
     starts
         First positions of the site, counted from the start of the backgrounds, which is 0. By
-        default the backgrounds are divided into 10 intervals, and each background gets a random
-        start in each.
+        default the first and the last possible start, and between them 10 intervals, with a random
+        start in each for each background.
     shuffle
         Use dinucleotide shuffles of the sequences, which keep the composition and lose motifs.
         Otherwise the sequences themselves.

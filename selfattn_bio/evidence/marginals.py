@@ -406,11 +406,10 @@ def unevenness(effects: Floats, rng: np.random.Generator) -> float:
 def extremes(name: str, effects: Floats, inner: slice = slice(None)) -> dict[str, float]:
     """Estimate the weakest and strongest of P effects (P, n), as columns of `compared`.
 
-    The weakest is one of `inner`: at the ends, effects may be weaker only because of the padding.
-
     The largest of several noisy means overestimates. The extremes are therefore chosen in half of
     the n backgrounds and measured in the other half, and both ways are averaged. An effect is
-    strong if it is large in the direction of the largest.
+    strong if it is large in the direction of the largest. The weakest is one of `inner`, because at
+    the ends effects may be weaker only for lack of context.
     """
     starts = (0, min(1, effects.shape[1] - 1))  # a single background is in both halves
     halves = [effects[:, start::2].mean(axis=1) for start in starts]

@@ -195,7 +195,7 @@ def test_page_without_motifs(tmp_path):
     page = page_of(read(tmp_path)).partition("Run file of this task")[0]
     assert "No motif was found" in page
     assert not any(word in page for word in (" bp", "dinucleotide", "either strand", "by DNA"))
-    assert "by shared k-mers; relatives below about 85 % identity can be missed" in page
+    assert '<p class="range">relatives below about 85 % identity can be missed</p>' in page
     for name in ("motifs.tsv", "motifs.meme", "seqlets.bed", "marginals.tsv", "audit.json"):
         (tmp_path / name).unlink()
     page = page_of(read(tmp_path))
