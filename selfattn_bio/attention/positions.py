@@ -20,17 +20,15 @@ With the signed distance d and its limit M (`max_distance`):
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError
-
-T = TypeVar("T")
 
 
 class Terms(NamedTuple):
@@ -52,15 +50,6 @@ class Terms(NamedTuple):
 
 
 NO_TERMS = Terms()
-
-
-def _shared(compute: Callable[..., T]) -> Callable[..., T]:
-    """Keep the latest results of a function, for the layers of an encoder.
-
-    They are computed outside inference mode, because a training step may use them later.
-    """
-    cached = lru_cache(maxsize=4)(torch.inference_mode(False)(compute))
-    return lambda *given: (compute if torch.compiler.is_exporting() else cached)(*given)
 
 
 def relative_index(distance: Tensor, entries: int) -> Tensor:
@@ -222,13 +211,13 @@ class Rotary(RelativePosition):
         """Return the rotated q and k, both (B, H, L, Dh)."""
         if q.shape[-1] != self.head_dim:
             raise ValueError(f"position has head_dim {self.head_dim}, but q has {q.shape[-1]}")
-        cos, sin = _rotary_tables(
+        tables = _rotary_tables if torch.compiler.is_exporting() else _kept_tables
+        cos, sin = tables(
             q.shape[-2], self.head_dim, self.base, self.interpolation, q.dtype, q.device
         )
         return q * cos + _turned(q) * sin, k * cos + _turned(k) * sin
 
 
-@_shared
 def _rotary_tables(
     length: int,
     dim: int,
@@ -243,6 +232,11 @@ def _rotary_tables(
     at = torch.arange(length, dtype=torch.float64, device=device) / interpolation
     angles = _angles(at, dim, base).repeat(1, 2)
     return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+# The latest tables, for the layers of an encoder. They are computed outside inference mode, because
+# a training step may use them later.
+_kept_tables = lru_cache(maxsize=4)(torch.inference_mode(False)(_rotary_tables))
 
 
 class Shaw(RelativePosition):

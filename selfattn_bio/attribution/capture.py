@@ -66,14 +66,6 @@ def has_attention(scorer: Scorer) -> bool:
     return all(isinstance(member, AttentionBody) for member in scorer.network.members)
 
 
-def _attention_layers(scorer: Scorer) -> list[list[SelfAttention]]:
-    """Return the attention layers of each member."""
-    return [
-        [module for module in member.modules() if isinstance(module, SelfAttention)]
-        for member in scorer.network.members
-    ]
-
-
 def read_letters(scorer: Scorer, letters: Ascii, ids: list[str]) -> AttentionReading:
     """Read the attention on ASCII letters (B, L), padded with 0.
 
@@ -87,7 +79,11 @@ def read_letters(scorer: Scorer, letters: Ascii, ids: list[str]) -> AttentionRea
     if not has_attention(scorer):
         kind = scorer.run.model.kind
         raise ArgumentError(f"cannot read attention: models of kind {kind!r} have no attention")
-    tokens, attention = scorer.tokens(letters), _attention_layers(scorer)
+    tokens = scorer.tokens(letters)
+    layers = [
+        [module for module in member.modules() if isinstance(module, SelfAttention)]
+        for member in scorer.network.members
+    ]
     # rows of the network per sequence, the given strand first
     strands = 2 if scorer.run.shares_strands else 1
     found: dict[SelfAttention, AttentionInputs] = {}
@@ -99,14 +95,14 @@ def read_letters(scorer: Scorer, letters: Ascii, ids: list[str]) -> AttentionRea
         )
 
     with ExitStack() as hooks, torch.inference_mode():
-        for module in chain.from_iterable(attention):
+        for module in chain.from_iterable(layers):
             hooks.enter_context(module.register_forward_pre_hook(keep))
         scorer.network(tokens)
     spans = _spans(scorer, tokens.shape[1])
     with_cls = isinstance(scorer.network.members[0].head, ClsHead)
     return AttentionReading(
         ids,
-        tuple(tuple(found[module] for module in modules) for modules in attention),
+        tuple(tuple(found[module] for module in modules) for modules in layers),
         spans,
         lengths=np.count_nonzero(letters, axis=1),
         seen=np.arange(len(spans)) == 0 if with_cls else spans[:, 0] >= 0,

@@ -113,6 +113,8 @@ class Objective(ABC, Generic[SectionT]):
     exported
         Function from outputs (..., C) to the numbers of the score table, for exported networks, and
         their unit.
+    alignment
+        Positions whose multiples training windows keep to; 0 if there are none.
     """
 
     main_metric: ClassVar[str]
@@ -128,6 +130,7 @@ class Objective(ABC, Generic[SectionT]):
     column_prefix: ClassVar[str] = "probability_"
     no_motifs: ClassVar[str] = ""
     exported: Exported = (torch.clone, "log-odds")
+    alignment: int = 0
 
     def __init_subclass__(cls, kind: str | None = None, **others: Any) -> None:
         super().__init_subclass__(**others)
@@ -143,11 +146,6 @@ class Objective(ABC, Generic[SectionT]):
     def kind(self) -> str:
         """Return the name of the kind, as in the run file."""
         return self.section.kind
-
-    @property
-    def has_scores(self) -> bool:
-        """Return whether the model scores sequences."""
-        return self.section.has_scores
 
     def describe(self) -> str:
         """Return the question in short. Models with different descriptions cannot be compared."""
@@ -236,11 +234,6 @@ class Objective(ABC, Generic[SectionT]):
     def shortest(self, k: int) -> tuple[int, str]:
         """Return the minimum length of a record, and the setting that it comes from."""
         return k, "tokens.k"
-
-    @property
-    def alignment(self) -> int:
-        """Return the positions whose multiples training windows keep to; 0 if there are none."""
-        return 0
 
     def targets_of_views(self, targets: NDArray, views: Sequence[tuple[int, int, bool]]) -> NDArray:
         """Return the targets of parts of records: first and last position, and the strand.

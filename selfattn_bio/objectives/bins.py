@@ -82,7 +82,7 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         return max((k, "tokens.k"), (self.section.bin, "objective.bin"))
 
     @property
-    def alignment(self) -> int:
+    def alignment(self) -> int:  # type: ignore[override]
         return self.section.bin
 
     def targets_of_views(self, targets: NDArray, views: Sequence[tuple[int, int, bool]]) -> NDArray:

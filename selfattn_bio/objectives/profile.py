@@ -63,6 +63,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
     predicts = "predicts the counts per base of its tracks, as a profile and a total count"
     column_prefix = ""
     exported = (torch.clone, "log counts, then shapes")
+    alignment = 1  # all shifted windows of a record have the same length
 
     def describe(self) -> str:
         return " ".join((self.kind, *self.section.tracks, str(self.section.width)))
@@ -124,11 +125,6 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
 
     def shortest(self, k: int) -> tuple[int, str]:
         return self.section.width + k - 1, "objective.width + tokens.k - 1"
-
-    @property
-    def alignment(self) -> int:
-        """Return 1: all shifted windows of a record have the same length."""
-        return 1
 
     def targets_of_views(self, targets: NDArray, views: Sequence[tuple[int, int, bool]]) -> NDArray:
         """Return the counts of the parts; the reverse complement has swapped strands."""

@@ -151,7 +151,7 @@ def _tokens(member: Scorer) -> dict[str, Any]:
 def _to_onnx(scorer: Scorer | Ensemble, path: Path) -> Export:
     check_one_input(scorer, "export")
     objective, members = scorer.objective, scorer.members
-    if not objective.has_scores:
+    if not objective.section.has_scores:
         raise ArgumentError(f"a model of objective {objective.kind!r} has no scores to export")
     graph, tokens = ScoreNetwork(members).eval().requires_grad_(False), _tokens(members[0])
     if any((_tokens(each), each.both_strands) != (tokens, scorer.both_strands) for each in members):

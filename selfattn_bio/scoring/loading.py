@@ -108,7 +108,7 @@ def load_single(model: Models) -> Scorer:
 
 def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
     """Check that the scores of two members can be averaged."""
-    if not member.objective.has_scores:
+    if not member.objective.section.has_scores:
         kind = member.run.objective.kind
         message = f"a model of objective {kind!r} has no scores that could be averaged"
         raise ModelFolderError(message, place=str(folder))

@@ -151,7 +151,7 @@ class Scorer:
             module without `embed` and `classify`, or its tokens vary in length.
         """
         network, kind = copy.deepcopy(self.network).requires_grad_(False), self.objective.kind
-        if not self.objective.has_scores:
+        if not self.run.objective.has_scores:
             raise ArgumentError(f"a model of objective {kind!r} has no outputs of sequences")
         if not network.has_embeddings:
             raise ArgumentError(f"one-hot input is not possible: {NO_EMBEDDINGS}")

@@ -201,7 +201,7 @@ class TableScorer:
     def check(self) -> None:
         """Check that the options fit the model, before any file is read."""
         objective = self.scorer.objective
-        if not objective.has_scores:
+        if not objective.section.has_scores:
             raise ArgumentError(f"a model of objective {objective.kind!r} does not score sequences")
         if self.rc:
             check_rc(self.scorer)

@@ -149,7 +149,7 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         outputs = trained.outputs(settings.targets or (), study.place)
         ppms = [{} if isinstance(motifs, MotifSet) else read_meme(motifs)] * len(outputs)
     test = trained.test_records(outputs)
-    letters = dict(zip(test.index, trained.letters(test), strict=True))
+    letters = {row: trained.corpus.letters(row) for row in test.index}
     tables, curves = [], []
     for output, of_output in zip(outputs, ppms, strict=True):
         truth = trained.truth(output)[test.index].dropna()

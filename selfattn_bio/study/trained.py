@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -96,10 +95,6 @@ class TrainedModel:
         records = corpus.records.reset_index(drop=True)
         records = records.assign(split=read_split(split, records["id"]))
         return cls(corpus, scorer, folder, split, records)
-
-    def letters(self, records: pd.DataFrame) -> list[NDArray[np.uint8]]:
-        """Return the ASCII sequence of each of these rows of `records`."""
-        return [self.corpus.letters(int(row)) for row in records.index]
 
     @cached_property
     def values(self) -> NDArray[Any]:

@@ -79,8 +79,13 @@ def attention_weights(
     Vaswani et al. 2017; checked against `torch.nn.functional.scaled_dot_product_attention`.
     """
     scale = 1 / math.sqrt(q.shape[-1])
-    products, distance = (q * scale) @ k.transpose(-2, -1), distances(q, k) - first
-    scores = with_position(products, terms, distance, scale)  # (B, H, Lq, L)
+    scores, distance = (q * scale) @ k.transpose(-2, -1), distances(q, k) - first
+    if terms.bias is not None:
+        scores = scores + look_up(terms.bias, distance).to(scores.dtype)
+    if terms.queries is not None and terms.keys is not None:
+        keys = terms.keys.transpose(-2, -1).to(terms.queries.dtype)
+        by_distance = terms.queries @ keys * scale  # (B, H, Lq, 2M + 1)
+        scores = scores + spread(by_distance, distance, scores.shape)
     if allowed is None:
         return scores.softmax(dim=-1)
     # The lowest finite score instead of -inf, so that a row without allowed keys does not become
@@ -103,25 +108,11 @@ def reference_attention(
     A fraction `dropout` of the weights is set to 0.
     """
     weights = dropped(attention_weights(q, k, terms=terms, allowed=allowed), dropout)
-    return with_position_values(weights @ v, weights, terms, distances(q, k))
-
-
-def with_position(scores: Tensor, terms: Terms, distance: Tensor, scale: float) -> Tensor:
-    """Add the terms of the position to scores (B, H, Lq, L) of pairs at `distance` (Lq, L)."""
-    if terms.bias is not None:
-        scores = scores + look_up(terms.bias, distance).to(scores.dtype)
-    if terms.queries is not None and terms.keys is not None:
-        keys = terms.keys.transpose(-2, -1).to(terms.queries.dtype)
-        by_distance = terms.queries @ keys * scale  # (B, H, Lq, 2M + 1)
-        scores = scores + spread(by_distance, distance, scores.shape)
-    return scores
-
-
-def with_position_values(out: Tensor, weights: Tensor, terms: Terms, distance: Tensor) -> Tensor:
-    """Add the values of the position to the output (B, H, Lq, Dh) of weights (B, H, Lq, L)."""
+    out = weights @ v
     if terms.values is None:
         return out
-    return out + collect(weights, distance, terms.values.shape[-2]) @ terms.values.to(out.dtype)
+    by_distance = collect(weights, distances(q, k), terms.values.shape[-2])  # (B, H, Lq, 2M + 1)
+    return out + by_distance @ terms.values.to(out.dtype)
 
 
 def distances(q: Tensor, k: Tensor) -> Tensor:

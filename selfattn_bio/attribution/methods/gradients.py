@@ -41,12 +41,9 @@ from selfattn_bio.sequence.kmers import pad_letters
 
 
 class ByGradient(AttributionMethod):
-    """Method whose passes process a batch of sequences."""
+    """Method whose passes process a batch of sequences, with `rows_per_sequence` rows for each."""
 
-    @property
-    def rows_per_sequence(self) -> int:
-        """Return the number of rows that a sequence has in a batch."""
-        return 1
+    rows_per_sequence = 1
 
 
 class _OneBackward(ByGradient):
@@ -106,7 +103,7 @@ class AttnLRPCopies(AttnLRPCopiesMethod, ByGradient):
     name: ClassVar[str] = "attnlrp_copies"
 
     @property
-    def rows_per_sequence(self) -> int:
+    def rows_per_sequence(self) -> int:  # type: ignore[override]
         """Return the number of copies."""
         return self.copies
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Integers, Scores
 from selfattn_bio.attribution.methods.base import (
@@ -44,10 +43,11 @@ class Saturation(AttributionMethod):
     def scores(self, scorer: Scorer, letters: Letters, target: Target) -> list[Scores]:
         positions = [known_positions(scorer, sequence) for sequence in letters]
         measured = substitution_effects(scorer, letters, positions, target)
-        return [
-            _at(sequence, where, centred(effects))
-            for sequence, where, effects in zip(letters, positions, measured, strict=True)
-        ]
+        size = len(scorer.alphabet.letters)
+        found = [np.zeros((len(sequence), size), dtype=np.float32) for sequence in letters]
+        for scores, where, effects in zip(found, positions, measured, strict=True):
+            scores[where] = centred(effects)
+        return found
 
 
 class Guided(GuidedMethod, AttributionMethod):
@@ -165,10 +165,3 @@ def _groups(
                 group, size = [], 0
     if group:
         yield group
-
-
-def _at(letters: Ascii, positions: Integers, scores: NDArray[np.floating]) -> Scores:
-    """Return (L, A) with `scores` (P, A) at the positions and 0 elsewhere."""
-    found = np.zeros((len(letters), scores.shape[1]), dtype=np.float32)
-    found[positions] = scores
-    return found
