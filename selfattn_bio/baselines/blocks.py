@@ -249,10 +249,9 @@ class KmerFeatures(Features):
     def scaled(self, counts: Sequence[scipy.sparse.csr_matrix]) -> scipy.sparse.csr_matrix:
         """Return the scaled counts of the blocks, (n, size) each, concatenated."""
         if self.by_record:
-            scales = [np.maximum(root_of_squares(of_block), TINY) for of_block in counts]
             counts = [
-                scipy.sparse.diags_array(1 / scale) @ of_block
-                for scale, of_block in zip(scales, counts, strict=True)
+                scipy.sparse.diags_array(1 / np.maximum(root_of_squares(of_block), TINY)) @ of_block
+                for of_block in counts
             ]
         else:
             counts = [
@@ -378,9 +377,7 @@ class ExactPositions(KmerSet):
         """Yield alignments and scales of the counted k-mers."""
         alphabet, lengths = setup.alphabet, {len(record) for record in train}
         longest = max(lengths)
-        ends: tuple[Literal["start", "end"], ...] = (
-            ("start",) if len(lengths) == 1 else ("start", "end")
-        )
+        ends: tuple[Align, ...] = ("start",) if len(lengths) == 1 else ("start", "end")
         has_counts = self.counted and alphabet.is_nucleic
         complete = [KmerSlots(alphabet, self.counted)] if has_counts else []
         counted = [block.counts(train) for block in complete]

@@ -183,8 +183,8 @@ class Linear:
         for penalty in self.penalties:
             alpha = 1 / (penalty * len(y)) if train.kind == "count" else 1 / penalty
             model.set_params(**({"C": penalty} if hasattr(model, "C") else {"alpha": alpha}))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # close enough for a baseline
+            # close enough for a baseline
+            with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
                 model.fit(x, y)
             weights = self._of_features(model.coef_.reshape(-1, x.shape[1]))
             biases = np.ravel(model.intercept_)

@@ -113,6 +113,7 @@ def laid_windows(corpus: Corpus, rows: Integers, size: int, least: int) -> Laid:
 
 
 def is_unknown(letters: Ascii, alphabet: Alphabet) -> bool:
+    """Return whether a sequence has only the letter for "any", such as N; also if it is empty."""
     return bool((letters == ord(alphabet.unknown)).all())
 
 

@@ -266,8 +266,7 @@ def _columns(
                 keep &= _differ(found, table, track.gini_std)
         else:
             letters.append(_letters(name, track, table, genome))
-    if not keep.all():
-        counts["windows dropped because tracks do not differ (gini_std)"] += int((~keep).sum())
+    counts["windows dropped because tracks do not differ (gini_std)"] += int((~keep).sum())
     names, values = list(map(str, numbers)), numbers[keep].to_numpy()
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         hint = "Rename a track, a column of the table, or obs of the .h5ad file"

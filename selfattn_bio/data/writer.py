@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -116,7 +116,7 @@ class RecordRules:
         return SequencePolicy(self.alphabet, self.soft_mask, self.gaps, section=section)
 
 
-class CorpusWriter:
+class CorpusWriter(AbstractContextManager["CorpusWriter"]):
     """Write records to a folder one by one, or count why they are dropped in `dropped`.
 
     Use it as a context manager.
@@ -138,9 +138,6 @@ class CorpusWriter:
         self._table = self._files.enter_context(
             parquet.ParquetWriter(folder / RECORDS, _table([]).schema)
         )
-
-    def __enter__(self) -> CorpusWriter:
-        return self
 
     def __exit__(self, *error: object) -> None:
         with self._files:

@@ -31,16 +31,11 @@ CALLED = ("mcc", "accuracy", "f1")  # metrics that depend on a threshold
 AT_HALF = "_at_half"  # suffix of their names at a threshold of 0.5
 OF_CALLS |= {f"{name}{AT_HALF}": OF_CALLS[name] for name in CALLED}
 RANGES = OF_CALLS | {  # of all metrics with a range
-    "macro_f1": (0, 1),
-    "precision": (0, 1),
-    "recall": (0, 1),
-    "pearson": (-1, 1),
-    "pearson_across": (-1, 1),
-    "spearman": (-1, 1),
+    **dict.fromkeys(("macro_f1", "precision", "recall"), (0, 1)),
+    **dict.fromkeys(("pearson", "pearson_across", "spearman"), (-1, 1)),
     "r2": (-np.inf, 1),
     "mse": (0, np.inf),
-    "jsd": (0, np.sqrt(np.log(2))),
-    "jsd_replicates": (0, np.sqrt(np.log(2))),
+    **dict.fromkeys(("jsd", "jsd_replicates"), (0, np.sqrt(np.log(2)))),
 }
 TITLES = {  # in the order of tables; other metrics are shown with their names
     "auroc": "AUROC",

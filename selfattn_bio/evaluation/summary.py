@@ -134,7 +134,10 @@ class Classifier:
         def mean(of: Sequence[Any]) -> Any:
             if objective.has_log_odds:  # logits, because their mean is calibrated
                 return np.mean(of, axis=0)[:, 0]
-            return _mean_predictions(objective, of)
+            if isinstance(of[0], list):
+                means = [np.mean(of_row, axis=0) for of_row in zip(*of, strict=True)]
+                return objective.predictions_of(means)
+            return objective.predictions(np.mean(of, axis=0))
 
         means = {split: mean(of) for split, of in outputs.items()}
         members = {split: [mean([each]) for each in of] for split, of in outputs.items()}
@@ -149,14 +152,6 @@ class Classifier:
         assert self.logits is not None
         assert self.calibration is not None
         return self.calibration.probabilities(self.logits[split])
-
-
-def _mean_predictions(objective: Objective[Any], outputs: Sequence[Any]) -> Predictions:
-    """Return the predictions from the mean of the members' outputs."""
-    if isinstance(outputs[0], list):
-        means = [np.mean(of_row, axis=0) for of_row in zip(*outputs, strict=True)]
-        return objective.predictions_of(means)
-    return objective.predictions(np.mean(outputs, axis=0))
 
 
 def summarise(

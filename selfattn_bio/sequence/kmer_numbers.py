@@ -12,7 +12,7 @@ from selfattn_bio.arrays import Bools, Integers
 from selfattn_bio.sequence.alphabet import Alphabet
 
 # 12 classes of residues from Linclust (Steinegger and Söding 2018); other letters end a k-mer.
-LINCLUST = ("A S T", "C", "D N", "E Q", "F Y", "G", "H", "I V", "K R", "L M", "P", "W")
+LINCLUST = ("AST", "C", "DN", "EQ", "FY", "G", "H", "IV", "KR", "LM", "P", "W")
 DNA_K, REDUCED_K, RESIDUES_K = 12, 6, 5
 LETTERS_AT_ONCE = 4_000_000
 # Above this, an even sample of all k-mers is used (FracMinHash, Hera et al. 2023)
@@ -54,9 +54,7 @@ def kmer_settings(alphabet: Alphabet, k: int | None = None) -> list[KmerSettings
     itself = np.array([*range(len(alphabet.letters)), -1])
     if alphabet.is_nucleic:
         return [KmerSettings(itself, k or DNA_K, canonical=alphabet.has_complement)]
-    class_of = {
-        letter: number for number, letters in enumerate(LINCLUST) for letter in letters.split()
-    }
+    class_of = {letter: number for number, letters in enumerate(LINCLUST) for letter in letters}
     reduced = np.array([*(class_of[letter] for letter in alphabet.letters), -1])
     return [
         KmerSettings(reduced, k or REDUCED_K, canonical=False),

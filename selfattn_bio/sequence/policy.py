@@ -168,7 +168,12 @@ class Body:
             If the record has no letters, or some are outside the alphabet.
         """
         if self._foreign:
-            self._refuse(*self._foreign)
+            first, foreign, around = self._foreign
+            raise SequenceFileError(
+                invalid(foreign, f"record {self._record!r}", self._policy.alphabet),
+                place=at(self._name, first),
+                hint=_hint(around, foreign, self._policy),
+            )
         if not self._letters:
             hint = "Remove the record or add its sequence"
             message = f"record {self._record!r} has no sequence"
@@ -213,14 +218,6 @@ class Body:
         self._stop = line + start.count(b"\n") if line else -1
         self.found[STOP] = None
         return start + rest, b""
-
-    def _refuse(self, line: int, foreign: bytes, around: bytes) -> None:
-        alphabet = self._policy.alphabet
-        raise SequenceFileError(
-            invalid(foreign, f"record {self._record!r}", alphabet),
-            place=at(self._name, line),
-            hint=_hint(around, foreign, self._policy),
-        )
 
 
 def at(name: str, line: int) -> str:

@@ -86,9 +86,8 @@ def _lacking_records(table: pd.DataFrame, labels: pd.Series) -> str:
     """Return the sizes of the splits as text if one lacks records or a label, otherwise ""."""
     if labels.isna().all():
         sizes = table["split"].value_counts().reindex(list(SPLITS), fill_value=0)
-        if (sizes == 0).any():
-            return ", ".join(f"{size} {split}" for split, size in sizes.items())
-        return ""
+        each = (f"{size} {split}" for split, size in sizes.items())
+        return ", ".join(each) if (sizes == 0).any() else ""
     if labels.isna().any():
         hint = "Give each record a label, or none"
         message = f"{int(labels.isna().sum())} of {len(labels)} records have no label"

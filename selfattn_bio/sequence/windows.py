@@ -119,7 +119,7 @@ def within(
 ) -> pd.DataFrame:
     """Remove duplicate windows and handle those that extend past a chromosome end.
 
-    Both are counted in `counts`.
+    Both are counted in `counts`, also if there are none.
 
     Parameters
     ----------
@@ -139,15 +139,11 @@ def within(
             f"({genome.lengths[row['chrom']]} bp)"
         )
         raise IntervalError(message, place=_place(row), hint='Set at_ends = "drop" or "pad"')
-    if off.any():
-        counts[
-            "windows beyond the end of a chromosome, "
-            + ("dropped" if at_ends == "drop" else "padded with N")
-        ] += int(off.sum())
+    handled = "dropped" if at_ends == "drop" else "padded with N"
+    counts[f"windows beyond the end of a chromosome, {handled}"] += int(off.sum())
     kept = windows[~off] if at_ends == "drop" else windows
     duplicates = kept.duplicated(["chrom", "start", "end", "strand"])
-    if duplicates.any():
-        counts["duplicate windows, dropped"] += int(duplicates.sum())
+    counts["duplicate windows, dropped"] += int(duplicates.sum())
     kept = kept[~duplicates]
     if not len(kept):
         raise IntervalError(

@@ -163,11 +163,9 @@ def find_split(
 
 
 def _split_of(name: str, values: Counter[str]) -> SplitColumn | None:
-    counts: Counter[str] = Counter()
-    for value, count in values.items():
-        if value not in SPLIT_WORDS:
-            return None
-        counts[SPLIT_WORDS[value]] += count
+    if not values.keys() <= SPLIT_WORDS.keys():
+        return None
+    counts = Counter(SPLIT_WORDS[value] for value in values.elements())
     return SplitColumn(name, counts) if counts["train"] and counts["test"] else None
 
 

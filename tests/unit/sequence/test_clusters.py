@@ -199,9 +199,13 @@ def test_similarity_is_low_unless_it_joins_many_records():
     for shared, lowest in ((tenth, 0.15), (fifth, 0.3)):
         records = [np.append(shared, part[len(shared) :]) for part in parts]
         assert suitable_clusters(records, PROTEIN, np.asarray)[0] == lowest
+
+    def joined(clusters):
+        """Join all records unless there are more than 40 clusters."""
+        return clusters if len(set(clusters)) > 40 else np.zeros(80, int)
+
     # a join that makes most clusters one needs a higher similarity
-    pairs = lambda clusters: clusters if len(set(clusters)) > 40 else np.zeros(80, int)  # noqa: E731
-    assert suitable_clusters(small, PROTEIN, pairs)[0] == 0.3
+    assert suitable_clusters(small, PROTEIN, joined)[0] == 0.3
 
 
 def test_a_shared_motif_makes_no_short_records_similar():

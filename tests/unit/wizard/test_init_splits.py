@@ -10,7 +10,10 @@ from init_files import both, ingested, made, table, write
 @pytest.mark.parametrize("step", [50, 30])
 def test_few_chromosomes_are_split_by_region(here, capsys, step):
     """Windows that overlap, as all do with a step of 30, cannot be split at random."""
-    place = lambda i: f"chrom=chr{i % 2} start={i // 2 * step} end={i // 2 * step + 40}"  # noqa: E731
+
+    def place(i):
+        return f"chrom=chr{i % 2} start={i // 2 * step} end={i // 2 * step + 40}"
+
     split = made(both(header=place)).split
     assert split.kind == "region"
     assert "init: split: by region (valid chr0:" in capsys.readouterr().out
@@ -22,9 +25,12 @@ def test_few_chromosomes_are_split_by_region(here, capsys, step):
 
 def test_classes_on_different_chromosomes_are_split_by_cluster(here):
     """No region has both classes, and a window at the same place stays with its neighbours."""
-    place = lambda chrom: lambda i: f"chrom={chrom} start={i // 2 * 50} end={i // 2 * 50 + 40}"  # noqa: E731
-    positives = write("a.fa", header=place("chr1"))
-    negatives = write("bb.fa", header=place("chr2"))
+
+    def on(chrom):
+        return lambda i: f"chrom={chrom} start={i // 2 * 50} end={i // 2 * 50 + 40}"
+
+    positives = write("a.fa", header=on("chr1"))
+    negatives = write("bb.fa", header=on("chr2"))
     assert made(f"--positives {positives} --negatives {negatives}").split.kind == "cluster"
     assert min(ingested()[1].values()) > 30
     run("audit my_task")
