@@ -151,11 +151,10 @@ class Pairs:
         self.corpus = corpus
         self._first = self._partner = np.arange(len(corpus))
         shuffled = np.random.default_rng((run.training.seed, len(corpus))).permutation(len(corpus))
-        match run.training.pairs:
-            case "first_alone":
-                self._partner = shuffled
-            case "partner_alone":
-                self._first = shuffled
+        if run.training.pairs == "first_alone":
+            self._partner = shuffled
+        elif run.training.pairs == "partner_alone":
+            self._first = shuffled
 
     def of(self, record: int) -> RecordPair:
         """Return the input of a record, given its row."""

@@ -119,9 +119,7 @@ def find_leaks(
     similarity = np.where(duplicates >= 0, 1.0, similarity)
     found = names.reindex(nearest).reset_index(drop=True)
     table["similarity"] = similarity
-    table["neighbour"] = found["id"]
-    table["of"] = found["of"]
-    table["neighbour_label"] = found["label"]
+    table[["neighbour", "of", "neighbour_label"]] = found[["id", "of", "label"]]
     table["strand"] = [
         "" if other < 0 else _strand(test.letters[row], letters[other], alphabet, k)
         for row, other in enumerate(nearest.tolist())

@@ -137,11 +137,8 @@ class LibraryBackbone(Backbone):
         if vectors is None:
             return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         # The ids are passed too: some networks derive positions and scales from them.
-        hook = self.table.register_forward_hook(lambda module, inputs, output: vectors)
-        try:
+        with self.table.register_forward_hook(lambda module, inputs, output: vectors):
             return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        finally:
-            hook.remove()
 
     def load(self, folder: Path) -> None:
         weight_files(folder)
