@@ -34,6 +34,8 @@ class AttentionMask:
 
     Attributes
     ----------
+    length, device
+        Number L of positions, with padding, and device of the tensors.
     padded
         `tokens`, or None if there is no padding.
 
@@ -47,18 +49,10 @@ class AttentionMask:
         if tokens.dtype != torch.bool:
             raise ValueError(f"mask has type {tokens.dtype}; expected torch.bool")
         self.tokens = tokens
+        self.length = tokens.shape[1]
+        self.device = tokens.device
         self.padded = None if is_complete(tokens) else tokens
         self._found: dict[Hashable, Any] = {}
-
-    @property
-    def length(self) -> int:
-        """Return the number L of positions, with padding."""
-        return self.tokens.shape[1]
-
-    @property
-    def device(self) -> torch.device:
-        """Return the device of the tensors."""
-        return self.tokens.device
 
     @cached_property
     def lengths(self) -> Tensor:

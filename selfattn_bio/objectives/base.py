@@ -87,8 +87,8 @@ class Objective(ABC, Generic[SectionT]):
 
     Attributes
     ----------
-    section
-        The section [objective] of the run file.
+    section, kind
+        The section [objective] of the run file, and the name of its kind.
     main_metric, higher_is_better
         The metric that chooses the best weights, and its direction.
     predicts, limits
@@ -141,11 +141,7 @@ class Objective(ABC, Generic[SectionT]):
 
     def __init__(self, section: SectionT) -> None:
         self.section = section
-
-    @property
-    def kind(self) -> str:
-        """Return the name of the kind, as in the run file."""
-        return self.section.kind
+        self.kind = section.kind
 
     def describe(self) -> str:
         """Return the question in short. Models with different descriptions cannot be compared."""

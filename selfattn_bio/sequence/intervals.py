@@ -156,6 +156,15 @@ def whole_number(text: str, what: str, place: str) -> int:
     return int(text)
 
 
+def finite(text: str) -> float | None:
+    """Return the number that a text is; None for other texts, nan and infinite values."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _bed_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number and text of each line of a BED file, or what it is for another file."""
     name = path.name.lower()
@@ -260,11 +269,8 @@ def _strand(text: str, place: str) -> str:
 def _score(text: str, place: str) -> float:
     if text == ".":
         return math.nan
-    try:
-        score = float(text)
-    except ValueError:
-        score = math.nan
-    if not math.isfinite(score):
+    score = finite(text)
+    if score is None:
         _fail(f"invalid score {text[:30]!r} (expected a number or .)", place)
     return score
 

@@ -169,11 +169,9 @@ class Body:
         """
         if self._foreign:
             first, foreign, around = self._foreign
-            raise SequenceFileError(
-                invalid(foreign, f"record {self._record!r}", self._policy.alphabet),
-                place=at(self._name, first),
-                hint=_hint(around, foreign, self._policy),
-            )
+            message = invalid(foreign, f"record {self._record!r}", self._policy.alphabet)
+            hint = _hint(around, foreign, self._policy)
+            SequenceFileError.fail(message, at(self._name, first), hint)
         if not self._letters:
             hint = "Remove the record or add its sequence"
             message = f"record {self._record!r} has no sequence"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from collections import Counter
@@ -17,6 +16,7 @@ from selfattn_bio.display import counted, did_you_mean, shortened
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.objectives.normalisation import are_skewed
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.intervals import finite
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING, is_missing
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile"]
@@ -187,7 +187,7 @@ def is_auxiliary(name: str, texts: Texts, lengths: Sequence[int]) -> bool:
 
 
 def _are_lengths(texts: Texts, lengths: Sequence[int]) -> bool:
-    equal = sum(_number(text or "") == length for text, length in zip(texts, lengths, strict=True))
+    equal = sum(finite(text or "") == length for text, length in zip(texts, lengths, strict=True))
     return equal >= NEARLY * len(lengths)
 
 
@@ -266,11 +266,11 @@ def cause_of(texts: Texts) -> str:
     known = {text.strip() for text in texts if text and text.strip()}
     if len(known) == 1:
         return SAME
-    if any(_number(text.replace(",", ".")) is not None for text in known if "," in text):
+    if any(finite(text.replace(",", ".")) is not None for text in known if "," in text):
         return "Write numbers with a point, such as 0.5"
     if known & INFINITE:
         return "Leave infinite values empty"
-    words = sorted(text for text in known if _number(text) is None and text.lower() not in MISSING)
+    words = sorted(text for text in known if finite(text) is None and text.lower() not in MISSING)
     if words and 2 * len(words) < len(known):
         row = 1 + next(i for i, text in enumerate(texts) if text and text.strip() == words[0])
         where = f"{words[0]!r} of record {row}"
@@ -314,12 +314,12 @@ def target_of(
     present = [(text, length) for text, length in known if text.lower() not in MISSING]
     words = {text.lower() for text, _ in present}
     labels = next((each for each in LABELS if set(each.split(" and ")) == words), "")
-    if labels or all(_number(text) is not None for text, _ in present):
+    if labels or all(finite(text) is not None for text, _ in present):
         known = present
     values = Counter(text for text, _ in known)
     if len(values) < 2:
         return None
-    numbers = {text: number for text in values if (number := _number(text)) is not None}
+    numbers = {text: number for text in values if (number := finite(text)) is not None}
     # Classes may happen to be as long as the sequences, such as "active" for 6 residues.
     are_classes = len(values) == 2 or _are_few(values, len(known))
     are_decimals = len(numbers) == len(values) and any("." in text for text in values)
@@ -413,11 +413,3 @@ def _positive_word(values: Counter[str]) -> str:
         if word.lower() in POSITIVE_WORDS or other.lower() in NEGATIVE_WORDS or is_negated:
             return word
     return min(words, key=lambda word: values[word])
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
