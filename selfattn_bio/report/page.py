@@ -21,7 +21,7 @@ from markupsafe import Markup
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.config.writing import toml_text
 from selfattn_bio.display import dotted
-from selfattn_bio.evaluation.card import used_files
+from selfattn_bio.evaluation.card import left_out_sentence, used_files
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evidence.interactions import NO_PAIR, untested_pairs
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
@@ -88,6 +88,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         stack_table=tables.stack_table(stack, outputs),
         without_network=_without_network(stack, outputs),
         performance_table=tables.performance_table(metrics, objective),
+        left_out=left_out_sentence(metrics.get("left_out", {})),  # of an earlier version
         differences=tables.difference_table(metrics),
         performance=draw_performance(objective, tested),
         group_figures=group_figures(tested),

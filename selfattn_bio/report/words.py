@@ -103,6 +103,13 @@ def gap(found: Mapping[str, float]) -> str:
     return f"gap {figure(found['value'])} ({shrunk}, p = {p_value(found['p'])})"
 
 
+def deviation(what: str, of: Mapping[str, Any], expected: float, below: str, above: str) -> str:
+    """State that something is `below` or `above`, if its interval excludes the expected value."""
+    if of["low"] is None or of["low"] <= expected <= of["high"]:
+        return ""
+    return f" {what} are {below if of['high'] < expected else above}."
+
+
 def percent(fraction: float, digits: int = 0) -> str:
     """Format a fraction as `95 %`."""
     return f"{100 * fraction:.{digits}f} %"

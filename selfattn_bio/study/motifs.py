@@ -12,17 +12,18 @@ from pathlib import Path
 import pandas as pd
 
 from selfattn_bio.arrays import Floats
-from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explanation
+from selfattn_bio.attribution.explanation import PARTNER, SOURCE, Explanation
 from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.display import counted
-from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
+from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.evaluation.units import TOO_NARROW, Units
 from selfattn_bio.evidence.epistasis import ORDERS, mean_of_strands
 from selfattn_bio.evidence.held_out import (
     RECORD_COLUMNS,
     add_evidence,
     calibrated_scores,
+    check_held_out,
     importance_of,
     neutral_backgrounds,
 )
@@ -64,7 +65,6 @@ def find_motifs(study: Study, input: str) -> MotifSet:
     explained, place = Explanation.load(folder), str(folder)
     test = trained.test_records(trained.outputs(explained.targets, place))
     study.check_source(study.files, "attribution", explained.source)
-    _check_held_out(explained, test, place)
     settings, inputs = study.task.interpret, inputs_of(trained.scorer.run, trained.corpus)
     given = [inputs.of(row) for row in test.index]
     units, motifs = _units(study, trained, test), _discover(explained, settings)
@@ -97,20 +97,6 @@ def _units(study: Study, trained: TrainedModel, records: pd.DataFrame | pd.Serie
     """Return the units of records of the corpus, those of the intervals of `evaluate`."""
     keys, name = record_units(study.task, trained.corpus, trained.split)
     return Units.of(keys[records.index], name)
-
-
-def _check_held_out(explanation: Explanation, test: pd.DataFrame, place: str) -> None:
-    """Refuse attributions of test records.
-
-    Motifs found in test records would be judged on the records they were found in.
-    """
-    held_out = set(test["id"])
-    if seen := [name for name in explanation.ids if name in held_out]:
-        message = (
-            f"test records in the attribution: {len(seen)}, such as {seen[0]!r}; they are reserved "
-            "for the evidence"
-        )
-        raise ResultsError(message, place=place, hint=AGAIN)
 
 
 def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
@@ -150,6 +136,8 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         ppms = [{} if isinstance(motifs, MotifSet) else read_meme(motifs)] * len(outputs)
     test = trained.test_records(outputs)
     letters = {row: trained.corpus.letters(row) for row in test.index}
+    if isinstance(motifs, MotifSet):
+        check_held_out(scorer, motifs, test["id"].tolist(), list(letters.values()))
     tables, curves = [], []
     for output, of_output in zip(outputs, ppms, strict=True):
         truth = trained.truth(output)[test.index].dropna()

@@ -221,7 +221,7 @@ def test_part_with_other_settings_is_fitted_again(task):
         objective = objective_of(run.objective)
         examples = {split: Examples(None, labels[split]) for split in ("valid", "test")}
         parts = {"kmer6_logistic": part}
-        fitted = fit_baselines(objective, records, run, labels, parts, examples)
+        fitted, _ = fit_baselines(objective, records, run, labels, parts, examples)
         found = fitted["kmer6_logistic"].model
         assert found.setup.strands == "given"
         again, first = (each.logits(letters["test"]) for each in (found, given))

@@ -8,7 +8,7 @@ import yaml
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.card import best_metrics, model_card, write_card
+from selfattn_bio.evaluation.card import best_metrics, left_out_sentence, model_card, write_card
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 
@@ -143,7 +143,8 @@ def test_card_has_test_and_validation_metrics(folder):
         "mcc_at_half": {"value": 0.5, "low": 0.4, "high": 0.6},
         "threshold": 0.5,
     }
-    page = model_card(folder(), VALID, tested)
+    page = model_card(folder(), VALID, tested, left_out=left_out_sentence({"it is slow": ["gc"]}))
+    assert "\n\nLeft out of the comparison: gc, because it is slow.\n\n" in page
     assert "| AUROC | 0.858 | 0.8675 (0.85 to 0.88) |" in page
     assert "| MCC at 0.5 | | 0.5 (0.4 to 0.6) |" in page
     assert "threshold | |" not in page

@@ -38,11 +38,18 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         of.metrics[split]["baselines"]["network"] = {"auroc": {"value": 0.999}}
     lead = {"value": -0.1, "low": -0.2, "high": -0.05, "p": 0.001}
     of.metrics["differences"]["baselines"]["network"] = {"auroc": lead}
+    slope = of.metrics["test"]["model"]["calibrated"]["calibration_slope"]
+    slope |= {"value": 0.7, "low": 0.6, "high": 0.8}
+    reason = "the task names no database of RNA motifs"
+    of.metrics["left_out"] = {reason: ["motif_scores"], "there is no trained model": ["cnn", "b"]}
     of.metrics["privacy"] = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500}
     changed = page_of(replace(of, history=of.history.drop(columns="train_loss")))
     for text in (
         "Differentially private training: epsilon 2.99 at delta 1e-05 after 1,500 steps.",
         "Private runs do not report the training loss.",
+        " would be chance. Probabilities are too extreme.",
+        f"Left out of the comparison: motif_scores, because {reason}; cnn and b, because there is "
+        "no trained model.",
         "These curves show the network only.",
         "fitted on it as well; the validation metrics use cross-validated weights.",
         "The score combines the network with simple models: 0.08 * network + 1.27 * "
@@ -50,7 +57,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         "the network alone has a better AUROC than with the simple models: 0.999 instead of ",
     ):
         assert text.replace("*", "\N{MULTIPLICATION SIGN}") in changed
-    for text in ("simple models", "network only", "Differentially private"):
+    for text in ("simple models", "network only", "Differentially private", "Left out of"):
         assert text not in page_text
 
 

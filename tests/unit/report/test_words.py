@@ -268,6 +268,15 @@ def test_calibration_is_shown_with_its_floor():
     assert undefined.endswith("slope undefined, because scores separate the classes")
 
 
+def test_deviation_needs_an_interval_without_the_expected_value():
+    def sentence(low, high):
+        return words.deviation("They", {"low": low, "high": high}, 0.9, "too narrow", "too wide")
+
+    assert sentence(0.78, 0.88) == " They are too narrow."
+    assert sentence(0.91, 0.95) == " They are too wide."
+    assert sentence(0.88, 0.92) == sentence(None, None) == ""
+
+
 @pytest.mark.parametrize(
     ("metrics", "objective", "sentence"),
     [

@@ -16,7 +16,13 @@ import selfattn_bio as sb
 from selfattn_bio import config
 from selfattn_bio.config import BinaryObjective, Interpret
 from selfattn_bio.data.inputs import Alone
-from selfattn_bio.errors import CorpusError, ModelFolderError, ResultsError, RunFileError
+from selfattn_bio.errors import (
+    ArgumentError,
+    CorpusError,
+    ModelFolderError,
+    ResultsError,
+    RunFileError,
+)
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import mean_of_strands
@@ -113,10 +119,11 @@ def test_motifs_refuse_other_attributions(study):
     own = study.explain()
     study.find_motifs()
     assert study.motifs.source == own.source
-    records = own.records.copy()
-    records.loc[3, "id"] = "p2"  # on c3
-    dataclasses.replace(own, records=records).save("attribution")
-    with pytest.raises(ResultsError, match="test records in the attribution: 1, such as 'p2'"):
+    letters, row = own.letters.copy(), study.corpus.records["id"].tolist().index("p2")  # on c3
+    letters[3] = study.corpus.letters(row)
+    dataclasses.replace(own, letters=letters).save("attribution")
+    message = "motifs were found in 1 of the 20 sequences, such as 'p2'. Explain training"
+    with pytest.raises(ArgumentError, match=message):
         study.find_motifs()
     dataclasses.replace(own, source={**own.source, "split_sha256": "0"}).save("attribution")
     message = "this is the result of another {}. Run `selfattn-bio {} .` again"
