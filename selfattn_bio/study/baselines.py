@@ -152,11 +152,12 @@ def fit_baselines(
                 if not kind.is_special:
                     LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
                 continue
-            baseline = parts.get(name)
+            baseline, origin = parts.get(name), "reused from the stack of the model"
             if baseline is None or not baseline.fitted_as(setup):
                 baseline = fit_part(setup, kind.name, letters, targets)
+                origin = f"fitted in {time.monotonic() - start:.1f} s"
             found[name] = _predicted(objective, baseline, letters, examples)
-            LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
+            LOG.info(f"{name} (baseline, {kind.title}) {origin}")
     return found
 
 
