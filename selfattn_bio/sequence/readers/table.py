@@ -34,6 +34,7 @@ LABEL_WORDS = {
 SEPARATORS = ("\t", ",", ";")
 ROWS, CELLS = 1024, 2**20  # rows of Parquet per batch, and cells at most
 WIDE = 1000  # columns of a table; if there are more, only the needed ones are kept
+DNA_LENGTH = 8  # bp of a cell below a header that show that a table has sequences
 # Usual names of the columns with sequences and with labels, most likely first
 SEQUENCE_NAMES = (
     *("sequence", "seq", "sequences", "seqs", "dna", "rna", "protein", "peptide", "dna_sequence"),
@@ -233,13 +234,30 @@ def is_table(head: bytes, fields: Fields) -> bool:
     )
 
 
+def has_marked_header(head: bytes, fields: Fields) -> bool:
+    """Return whether a file begins with `#` and the columns of a table of sequences.
+
+    With #chrom, it may look like BED. The next line has as many cells, and the column of sequences
+    has its name, or a cell of the next line is DNA.
+    """
+    if not head.startswith(b"#"):
+        return False
+    header, _, rest = head.partition(b"\n")
+    separator = separator_of(head, fields)
+    names, row = (_cells(_first_line(part), separator) for part in (header, rest))
+    has_dna = any(len(cell) >= DNA_LENGTH and not cell.upper().strip("ACGTN") for cell in row)
+    return len(names) == len(row) > 1 and (has_dna or is_table(head, fields))
+
+
 def likely_columns(names: Sequence[str], known: Sequence[str]) -> list[str]:
     """Return columns whose name equals or resembles one of the known names, best match first.
 
     `likely_columns(["id", "Seq", "labels"], SEQUENCE_NAMES)` gives `["Seq"]`.
     """
     exact = [name for like in known for name in names if name.lower() == like.lower()]
-    close = difflib.get_close_matches(known[0].lower(), [name.lower() for name in names], n=1)
+    # `peak` is too short to be meant by `peak_seq`
+    long = [name.lower() for name in names if 3 * len(name) >= 2 * len(known[0])]
+    close = difflib.get_close_matches(known[0].lower(), long, n=1)
     return list(dict.fromkeys([*exact, *(name for name in names if name.lower() in close)]))
 
 
