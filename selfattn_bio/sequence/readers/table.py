@@ -34,7 +34,6 @@ LABEL_WORDS = {
 SEPARATORS = ("\t", ",", ";")
 ROWS, CELLS = 1024, 2**20  # rows of Parquet per batch, and cells at most
 WIDE = 1000  # columns of a table; if there are more, only the needed ones are kept
-DNA_LENGTH = 8  # bp of a cell below a header that show that a table has sequences
 # Usual names of the columns with sequences and with labels, most likely first
 SEQUENCE_NAMES = (
     *("sequence", "seq", "sequences", "seqs", "dna", "rna", "protein", "peptide", "dna_sequence"),
@@ -232,21 +231,6 @@ def is_table(head: bytes, fields: Fields) -> bool:
     return fields.column("sequence") in cells or (
         len(cells) > 1 and bool(likely_columns(cells, SEQUENCE_NAMES))
     )
-
-
-def has_marked_header(head: bytes, fields: Fields) -> bool:
-    """Return whether a file begins with `#` and the columns of a table of sequences.
-
-    With #chrom, it may look like BED. The next line has as many cells, and the column of sequences
-    has its name, or a cell of the next line is DNA.
-    """
-    if not head.startswith(b"#"):
-        return False
-    header, _, rest = head.partition(b"\n")
-    separator = separator_of(head, fields)
-    names, row = (_cells(_first_line(part), separator) for part in (header, rest))
-    has_dna = any(len(cell) >= DNA_LENGTH and not cell.upper().strip("ACGTN") for cell in row)
-    return len(names) == len(row) > 1 and (has_dna or is_table(head, fields))
 
 
 def likely_columns(names: Sequence[str], known: Sequence[str]) -> list[str]:
