@@ -65,8 +65,8 @@ _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r")
 _SAVE_AS_CSV, _UNPACK = "Save the sheet as CSV UTF-8", "Compress it as gz or zstd, or unpack it"
 _OF_GENOME = (
     "Intervals need a genome: `score --bed FILE --genome FILE`, genome= in Python, or genome in "
-    "[data] of a run file. Elsewhere give their sequences, as `bedtools getfasta` writes them. In a "
-    "table with a column of sequences, remove any # before the column names"
+    "[data] of a run file. Elsewhere give their sequences, as `bedtools getfasta` writes them. In "
+    "a table with a column of sequences, remove any # before the column names"
 )
 # a line with a cell of at least 8 bases or 20 residues; the head of a file may end in it
 _SEQUENCE_CELL = rb"([^\n]*\t)?([ACGTNacgtn]{8,}|[A-Za-z*]{20,})(\s|\Z)"
