@@ -193,12 +193,7 @@ def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
     """Name the simple models that are combined with the network."""
     if (stack := read_stack_weights(folder)) is None:
         return []
-    words = (
-        f"Its score combines the outputs of the network and of simple models: {stack.formula()}."
-        if stack.parts
-        else f"The simple models {', '.join(run.stack.parts)} were left out, because their "
-        "weights were negligible."
-    )
+    words = stack.sentences(run.stack.parts)
     words += " Weights and calibration were fitted on the validation set."
     words += (
         " The validation metrics below use cross-validated weights."

@@ -315,14 +315,9 @@ def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
     """Describe how the score combines the network with simple models; empty without a stack."""
     if stack is None:
         return ""
-    if not stack.parts:
-        return (
-            f"The score does not include the simple models ({', '.join(task.stack.parts)}), "
-            "because their weights were negligible."
-        )
-    formula = stack.formula().replace(" - ", f" {MINUS} ")
+    sentences = stack.sentences(task.stack.parts).replace(" - ", f" {MINUS} ")
     first = " The weights are those of the first training." if task.training.seeds > 1 else ""
-    return f"The score combines the network with simple models: {formula}.{first}"
+    return sentences + first
 
 
 def motif_sentence(motifs: pd.DataFrame | None, enlarge: str, outputs: Sequence[str] = ()) -> str:

@@ -159,11 +159,12 @@ def fit_baselines(
                     LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
                     left_out.setdefault(obstacle, []).append(name)
                 continue
-            baseline = parts.get(name)
+            baseline, origin = parts.get(name), "reused from the stack of the model"
             if baseline is None or not baseline.fitted_as(setup):
                 baseline = fit_part(setup, kind.name, letters, targets)
+                origin = f"fitted in {time.monotonic() - start:.1f} s"
             found[name] = _predicted(objective, baseline, letters, examples)
-            LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
+            LOG.info(f"{name} (baseline, {kind.title}) {origin}")
     return found, left_out
 
 

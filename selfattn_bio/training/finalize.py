@@ -171,13 +171,14 @@ def _fit_stack(
     answers = data.objective.answers(targets["valid"])
     stack, held_out = fit_stack(outputs, fitted, letters["valid"], answers)
     names = ["network", *(part.name for part in stack.parts)]
-    shown = ", ".join(
+    shown = [
         f"{name} {range_of(weights)}" for name, weights in zip(names, stack.weights, strict=True)
-    )
+    ]
+    shown += [f"{part.name} left out (negligible)" for part in stack.left_out]
     log(
-        f"stack: weights {shown}; validation {metric} {worth(held_out):.4f} (cross-validated "
-        f"weights), network alone {worth(outputs):.4f}; both are optimistic, because network and "
-        "parts were chosen on these records"
+        f"stack: weights {', '.join(shown)}; validation {metric} {worth(held_out):.4f} "
+        f"(cross-validated weights), network alone {worth(outputs):.4f}; both are optimistic, "
+        "because network and parts were chosen on these records"
     )
     return stack, held_out
 

@@ -71,13 +71,14 @@ def test_card_names_stack_parts(folder):
 
     card = card_of(network=0.08, motif_scores=1.27)
     times = "\N{MULTIPLICATION SIGN}"
-    assert f": 0.08 {times} network + 1.27 {times} motif_scores - 0.40. Weights" in card
+    assert f": 0.08 {times} network + 1.27 {times} motif_scores - 0.40." in card
     assert "The validation metrics below are those of the network alone." in card
     judged = card_of({}, network=0.08)
     assert "of the network alone" not in judged
     assert "validation set. The validation metrics below use cross-validated weights." in judged
-    left_out = "The simple models kmer6_logistic, motif_scores were left out"
-    assert left_out in card_of(network=1)
+    left_out = "Simple models that the fit left out as negligible: kmer6_logistic"
+    assert f"- 0.40. {left_out}. Weights" in card
+    assert f"\n{left_out}, motif_scores. Weights" in card_of(network=1)
 
 
 def test_card_reports_privacy_budget(folder, monkeypatch):

@@ -30,7 +30,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
     stored = {"weights": weights, "bias": -0.4, "weights_sha256": ""}
     (tmp_path / "model" / "stack").mkdir()
     (tmp_path / "model" / "stack" / "weights.json").write_text(json.dumps(stored))
-    stack = StackSection(parts=("exact_positions", "composition"))
+    stack = StackSection(parts=("exact_positions", "composition", "kmer6_linear"))
     of = read(tmp_path, TASK.model_copy(update={"stack": stack}))
     assert "[stack] changed after the training: run `selfattn-bio train " in caplog.text
     of.test["network"] = of.test["model"]
@@ -53,7 +53,8 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         "These curves show the network only.",
         "fitted on it as well; the validation metrics use cross-validated weights.",
         "The score combines the network with simple models: 0.08 * network + 1.27 * "
-        f"exact_positions + 0.50 * composition {words.MINUS} 0.40.</p>",
+        f"exact_positions + 0.50 * composition {words.MINUS} 0.40. Simple models that the fit left "
+        "out as negligible: kmer6_linear.</p>",
         "the network alone has a better AUROC than with the simple models: 0.999 instead of ",
     ):
         assert text.replace("*", "\N{MULTIPLICATION SIGN}") in changed
