@@ -12,7 +12,7 @@ from small_results import TASK
 
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.evidence.verdicts import shortfall
-from selfattn_bio.report import cards, plots, tables
+from selfattn_bio.report import cards, plots
 from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows
 from selfattn_bio.report.figures import alone_note
 from selfattn_bio.report.words import MINUS
@@ -210,17 +210,6 @@ def test_motifs_of_some_positions_are_explained(rows):
     )
     for change in ({"lacks": "effect not shown"}, {"marginal_position_weakest": 0.9}):
         assert alone_note(row | change, TASK) == ""
-
-
-def test_window_positions_count_from_1():
-    windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (-11, -1), (np.nan, np.nan)]
-    rows = [
-        {"window_start": start, "window_end": end, "consensus": "SKL"} for start, end in windows
-    ]
-    names = [tables.window_name(row) for row in rows]
-    positions = ["positions 1 to 10", "positions 100 to 109"]
-    ends = ["positions 31 to 26 from the end", "the last 31 positions", "the last 11 positions"]
-    assert names == [*positions, *ends, "one position"]
 
 
 def test_match_is_aligned_on_its_best_strand():

@@ -56,7 +56,7 @@ def test_peak_of_records_of_different_length():
     )
 
 
-def test_peak_of_long_records_is_not_taken_for_one_from_the_start():
+def test_peak_of_long_records_is_not_from_the_start():
     lengths = pd.Series([*range(60, 120), *[130] * 15])
     attribution = (np.arange(130) < lengths.to_numpy()[:, None]).astype(float)
     for row, length in zip(attribution, lengths, strict=True):

@@ -28,7 +28,6 @@ from selfattn_bio.report.lines import (
     final_lines,
     known_counts,
     motif_lines,
-    network_wins_sentence,
 )
 from selfattn_bio.report.page import database_name, favour_sentence
 from selfattn_bio.report.results import both_inputs
@@ -423,32 +422,6 @@ def test_known_targets_of_each_output_are_counted(make):
     outputs = {f"c{number}": {"n": 75} for number in range(12)} | {"all": {"n": 80}}
     numbers = {"test": {"n": 80}, "outputs": {"model": outputs}}
     assert known_counts(numbers).endswith("c8 75, c9 75 and 2 more")
-
-
-def test_a_network_that_is_better_alone_is_named():
-    model, better = ({"auroc": {"value": value}} for value in (0.9, 0.95))
-    absent = {"auroc": {"value": None}}
-    equal = {"model": model, "baselines": {"network": {"auroc": {"value": 0.9004}}}}
-    worse = {"model": model, "baselines": {"network": better}}
-    lead = {"value": -0.05, "low": -0.08, "high": -0.02}
-    clear = {"differences": {"baselines": {"network": {"auroc": lead}}}}
-    unclear = {"differences": {"baselines": {"network": {"auroc": lead | {"high": 0.02}}}}}
-    sentence = network_wins_sentence({"valid": equal, "test": worse} | clear, Binary)
-    start = "The simple models did not help on {} records: the AUROC of the network alone is "
-    assert sentence.startswith(
-        f"{start.format('validation')}0.900 instead of 0.900 on validation and 0.950 instead of "
-        "0.900 on test records. If validation records of other seeds show it as well, remove "
-    )
-    stacked = {"model": better, "baselines": {"network": model}}
-    for valid in (stacked, {"model": absent, "baselines": {"network": absent}}):
-        sentence = network_wins_sentence({"valid": valid, "test": worse} | clear, Binary)
-        assert sentence.startswith(start.format("test"))
-        assert network_wins_sentence({"valid": valid, "test": worse} | unclear, Binary) == ""
-    of_validation = network_wins_sentence({"valid": worse, "test": stacked} | unclear, Binary)
-    assert of_validation.startswith(start.format("validation"))
-    absent = {"differences": {"baselines": {}}}
-    alone = {"model": model, "baselines": {}}
-    assert network_wins_sentence({"valid": equal, "test": alone} | absent, Binary) == ""
 
 
 def test_printed_odds_ratios_are_readable():
