@@ -1,4 +1,4 @@
-"""Test what the report says about motifs that have an effect when inserted alone only, and of networks alone."""
+"""Test what the report says about motifs inserted alone, windows and networks alone."""
 
 from dataclasses import replace
 from math import nan
