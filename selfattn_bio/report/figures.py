@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
-from selfattn_bio.display import counted, position_range
+from selfattn_bio.display import counted, position_range, short_names
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_curves
@@ -22,7 +22,7 @@ from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import Results, site_positions
-from selfattn_bio.report.tested import SIZE, Drawing, Tested, draw
+from selfattn_bio.report.tested import MAX_CURVES, SIZE, Drawing, Tested, draw
 from selfattn_bio.report.words import percent
 from selfattn_bio.sequence.alphabet import get_alphabet
 
@@ -35,8 +35,17 @@ def interpretation(tested: Tested) -> list[Drawing]:
     drawings = _effects(tested, f"{alphabet.letter}s")
     if (explained := results.explained) is not None:
         attribution, lengths = importance(explained.hypothetical), explained.records["length"]
-        side, finding = _peak(attribution, lengths)
-        curves, attended = {"attribution": plots.by_position(attribution, lengths, side)}, ""
+        groups = {
+            str(name): (attribution[rows], lengths.iloc[rows])
+            for name, rows in explained.records.groupby("target", sort=False).indices.items()
+        }
+        is_several = len(groups) > 1
+        peaks = {name: _peak(*of, f" for {name}" * is_several) for name, of in groups.items()}
+        shown = sorted(peaks, key=lambda name: -peaks[name][0])[:MAX_CURVES]
+        (_, side, _), attended = peaks[shown[0]], ""
+        means = [plots.by_position(*groups[name], side) for name in shown]
+        labels = short_names(shown) if is_several else ["attribution"]
+        curves = dict(zip(labels, means, strict=True))
         if explained.attention.any():  # models without attention weights have zeros
             curves["raw attention"] = plots.by_position(explained.attention, lengths, side)
             network = " in the network, without the simple models" * bool(results.task.stack.parts)
@@ -50,12 +59,13 @@ def interpretation(tested: Tested) -> list[Drawing]:
                 "attention",
                 "Attribution by position",
                 f"Attribution: how much the score depends on a position.{attended} Values are "
-                "multiples of the mean of each record, averaged over the explained records. "
-                f"Positions count from the {side} of the records. Those that fewer than "
-                f"{percent(plots.MIN_REACHED)} of the records have are left out.",
+                "multiples of the mean of each record, averaged over the records explained for an "
+                f"output. There is a curve for each output, or for the {MAX_CURVES} with the "
+                f"highest peaks. Positions count from the {side} of the records. Those that fewer "
+                f"than {percent(plots.MIN_REACHED)} of the records have are left out.",
                 "Motifs whose position varies between records are not visible in this mean.",
                 partial(plots.draw_along, curves, label=f"from the {side} ({alphabet.unit})"),
-                finding=finding,
+                finding=" ".join(peaks[name][2] for name in shown if peaks[name][0]),
             )
         )
     return drawings
@@ -96,29 +106,25 @@ def _changes(measured: pd.DataFrame) -> str:
     )
 
 
-def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> tuple[str, str]:
+def _peak(attribution: Scores, lengths: pd.Series, output: str = "") -> tuple[float, str, str]:
     """Find the twentieth of the positions with the highest attribution in a sliding window.
 
     Returns
     -------
-    The side from which these positions count, and a sentence: "end" if records differ in length and
-    have a higher peak there, otherwise "start". The sentence is empty without attribution, as for
-    methods based on attention.
+    Their mean as a multiple of that of the record, the side from which these positions count, and a
+    sentence with the words `output`, such as " for liver". The side is "end" if records differ in
+    length and have a higher peak there, otherwise "start".
     """
-    if not attribution.any():
-        return "start", ""
     found = []
     for side in ("start", "end")[: lengths.nunique()]:
         means = plots.by_position(attribution, lengths, side)
         width = max(1, round(len(means) / 20))
         windows = means.rolling(width).mean().round(9)
         last: Any = windows.idxmax()
-        found.append((windows[last], last - width + 1, last))
-    level, first, last = max(found)  # of equal ones, that from the start
-    return "end" if first < 0 else "start", (
-        f"Attribution is highest at {position_range(first, last)}: {words.figure(level, 2)} times "
-        "the mean of the record."
-    )
+        found.append((windows[last], side, position_range(last - width + 1, last)))
+    level, side, positions = max(found)  # of equal ones, that from the start
+    sentence = f"Attribution{output} is highest at {positions}: {level:.2f} times the mean."
+    return level, side, sentence
 
 
 def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
@@ -165,7 +171,7 @@ def _shown_alone(results: Results) -> list[dict[Any, Any]]:
     """Return the motifs of the section, largest effect alone first.
 
     These are all measured ones if none is supported. Otherwise, they are the supported ones, those
-    that lack only enrichment, and those that `acts_alone`.
+    that lack only enrichment or the measurement of the effect, and those that `acts_alone`.
     """
     if results.motifs is None or results.marginals is None:
         return []
@@ -176,7 +182,7 @@ def _shown_alone(results: Results) -> list[dict[Any, Any]]:
         for row in measured.sort_values("marginal", ascending=False).to_dict("records")
         if not is_any_supported
         or row["verdict"] == "supported"
-        or row["lacks"] in NOT_ENRICHED
+        or row["lacks"] in (*NOT_ENRICHED, "effect not measured")
         or acts_alone(row, level)
     ]
 
@@ -190,8 +196,9 @@ def _position_figures(tested: Tested) -> Iterator[Drawing]:
         own = curves[curves["name"] == row["name"]]
         name, title = f"marginal_{row['name']}", f"{row['name']} {match_label(row)}".strip()
         title += f" of {row['target']}" * (len({*motifs["target"]}) > 1)
-        paint, finding = partial(draw_curves, own), f"Mean effect {marginal_mean(row)}."
-        yield tested.show(name, title, position_peak(row), "", paint, size=LOW, finding=finding)
+        paint, means = partial(draw_curves, own), position_peak(row, own["end"].max())
+        finding = f"Mean effect {marginal_mean(row)}."
+        yield tested.show(name, title, means, "", paint, size=LOW, finding=finding)
 
 
 def _distance_figures(tested: Tested, *verdicts: str) -> Iterator[Drawing]:
@@ -234,7 +241,7 @@ def position_counts(results: Results) -> dict[str, Any] | None:
     }
 
 
-def _background_lengths(curves: pd.DataFrame, ppms: Mapping[str, NDArray[Any]]) -> set[int]:
+def _background_lengths(curves: pd.DataFrame, ppms: Mapping[str, Floats]) -> set[int]:
     """Return the lengths of the backgrounds; those of several outputs may differ.
 
     The last start of a site, and its width, reach their end.
@@ -275,11 +282,14 @@ def _dependence(row: Mapping[Any, Any], test: str, peak: str) -> str:
     return f"Depends little or not at all {found}."
 
 
-def position_peak(row: Mapping[Any, Any]) -> str:
-    """Describe where a motif has its largest effect, from its row of motifs.tsv."""
-    first, last = f"{row['marginal_start'] + 1:.0f}", f"{row['marginal_end']:.0f}"
-    peak = f"if the site starts at {first}{f' to {last}' if last != first else ''}"
-    by_position = _dependence(row, "position", peak)
+def position_peak(row: Mapping[Any, Any], end: float = np.nan) -> str:
+    """Describe where a motif has its largest effect, from its row of motifs.tsv.
+
+    `end` is that of its last interval of start positions in marginals.tsv.
+    """
+    at_end = ", at the end of the sequence" if row["marginal_end"] == end else ""
+    starts = position_range(row["marginal_start"] + 1, row["marginal_end"])
+    by_position = _dependence(row, "position", f"if the site starts at {starts}{at_end}")
     if pd.isna(row["marginal_strand_q"]):
         return by_position
     by_strand = _dependence(row, "strand", f"on the {row['marginal_strand']} strand")
@@ -298,8 +308,8 @@ def alone_note(row: Mapping[Any, Any], task: RunFile) -> str:
         reason = "Sites where its effect is small weaken the test of enrichment."
     else:
         return ""
-    change = f"Inserted alone it changes {row['unit']} by {marginal_mean(row)}."
-    return f"{reason} {change} {position_peak(row)}"
+    change = f"Inserted alone it changes {row['unit']} by {marginal_mean(row)}"
+    return f"{reason} {change}, compared with no site. {position_peak(row)}"
 
 
 def pair_sentence(pairs: pd.DataFrame | None) -> str:

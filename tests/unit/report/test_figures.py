@@ -27,34 +27,63 @@ def test_peak_is_found_by_a_sliding_window():
     attribution = np.ones((2, 300))
     attribution[:, :30] = 3
     lengths = pd.Series([300, 300])
-    found = "Attribution is highest at positions 1 to 15: 2.50 times the mean of the record."
-    assert _peak(attribution, lengths) == ("start", found)
+    found = "Attribution is highest at positions 1 to 15: 2.50 times the mean."
+    assert _peak(attribution, lengths) == (2.5, "start", found)
     across = np.ones((1, 60))
     across[0, 28:31] = 9  # no multiple of a twentieth
-    assert " at positions 29 to 31: 6.43 times" in _peak(across, pd.Series([60]))[1]
+    assert " at positions 29 to 31: 6.43 times" in _peak(across, pd.Series([60]))[2]
     short = _peak(np.array([[1, 1, 5, 1]]), pd.Series([4]))
-    assert " at position 3: 2.50 times" in short[1]
-    for none in (np.zeros((2, 30)), np.zeros((2, 0))):
-        assert _peak(none, lengths) == ("start", "")
+    assert " at position 3: 2.50 times" in short[2]
+    assert _peak(np.zeros((2, 30)), pd.Series([30, 30]))[:2] == (0, "start")
 
 
 def test_peak_of_records_of_different_length():
     lengths = pd.Series([*range(100, 200), 400])
     attribution = (np.arange(400) < lengths.to_numpy()[:, None]).astype(float)
-    assert " at positions 1 to " in _peak(attribution, lengths)[1]
+    assert " at positions 1 to " in _peak(attribution, lengths)[2]
     attribution[:, 20:30] = 2
-    side, found = _peak(attribution, lengths)
+    _, side, found = _peak(attribution, lengths)
     assert (side, found.partition(":")[0]) == (
         "start",
-        "Attribution is highest at positions 21 to 30",
+        "Attribution is highest at positions 21 to 28",
     )
     for row, length in zip(attribution, lengths, strict=True):
         row[length - 10 : length] = 4
-    side, found = _peak(attribution, lengths)
+    _, side, found = _peak(attribution, lengths)
     assert (side, found.partition(":")[0]) == (
         "end",
-        "Attribution is highest at the last 10 positions",
+        "Attribution is highest at positions 10 to 3 from the end",
     )
+
+
+def test_peak_of_long_records_is_not_from_the_start():
+    lengths = pd.Series([*range(60, 120), *[130] * 15])
+    attribution = (np.arange(130) < lengths.to_numpy()[:, None]).astype(float)
+    for row, length in zip(attribution, lengths, strict=True):
+        row[length - 4 : length] = 12 if length == 130 else 4
+    level, side, found = _peak(attribution, lengths, " for liver")
+    assert (side, found) == (
+        "end",
+        f"Attribution for liver is highest at the last 5 positions: {level:.2f} times the mean.",
+    )
+
+
+def test_outputs_have_their_own_curve_and_peak(tmp_path, results):
+    explained = results.explained
+    half = len(explained.records) // 2
+    scores = np.zeros_like(explained.hypothetical)
+    scores[..., 0] = 1
+    scores[:half, 9, 0] = 20
+    for row, length in enumerate(explained.records["length"]):
+        scores[row, length:] = 0
+    targets = ["liver"] * half + ["heart"] * (len(scores) - half)
+    records = explained.records.assign(target=targets)
+    own = replace(explained, hypothetical=scores, records=records)
+    *_, drawing = interpretation(tested.Tested(replace(results, explained=own), tmp_path))
+    assert drawing.finding.startswith("Attribution for liver is highest at positions ")
+    assert "Attribution for heart is highest at " in drawing.finding
+    assert all(name in drawing.svg for name in ("liver", "heart", "raw attention"))
+    assert "attribution" not in drawing.svg
 
 
 def test_positions_that_few_records_have_are_left_out():
@@ -380,5 +409,8 @@ def test_motifs_that_lack_only_enrichment_are_shown_alone(results):
     assert "<h3>motif_02" in shown
     assert "<h3>motif_03" not in shown
     assert "alone, in neutral backgrounds: 2 of 2;" in shown
+    unmeasured = motifs.assign(lacks=["", "enrichment not shown", "effect not measured"])
+    shown = section_of(page_of(replace(own, motifs=unmeasured)), "marginals")
+    assert "<h3>motif_03" in shown
     length = own.marginals["end"].max() + len(own.ppms["motif_01"]) - 1
     assert f"the median length of these records ({length} positions)" in shown

@@ -28,7 +28,6 @@ from selfattn_bio.report.lines import (
     final_lines,
     known_counts,
     motif_lines,
-    network_wins_sentence,
 )
 from selfattn_bio.report.page import database_name, favour_sentence
 from selfattn_bio.report.results import both_inputs
@@ -432,25 +431,6 @@ def test_known_targets_of_each_output_are_counted(make):
     outputs = {f"c{number}": {"n": 75} for number in range(12)} | {"all": {"n": 80}}
     numbers = {"test": {"n": 80}, "outputs": {"model": outputs}}
     assert known_counts(numbers).endswith("c8 75, c9 75 and 2 more")
-
-
-def test_a_network_that_is_better_alone_is_named():
-    model, better = ({"auroc": {"value": value}} for value in (0.9, 0.95))
-    equal = {"model": model, "baselines": {"network": {"auroc": {"value": 0.9004}}}}
-    worse = {"model": model, "baselines": {"network": better}}
-    lead = {"value": -0.05, "low": -0.08, "high": -0.02}
-    clear = {"differences": {"baselines": {"network": {"auroc": lead}}}}
-    unclear = {"differences": {"baselines": {"network": {"auroc": lead | {"high": 0.02}}}}}
-    sentence = network_wins_sentence({"valid": equal, "test": worse} | clear, Binary)
-    start = "On test records the network alone has a better AUROC than with the simple models: "
-    assert sentence.startswith(
-        f"{start}0.950 instead of 0.900 (validation: 0.900 instead of 0.900)"
-    )
-    assert "If validation records show it as well, remove [stack]" in sentence
-    assert network_wins_sentence({"valid": worse, "test": worse} | unclear, Binary) == ""
-    absent = {"differences": {"baselines": {}}}
-    alone = {"model": model, "baselines": {}}
-    assert network_wins_sentence({"valid": equal, "test": alone} | absent, Binary) == ""
 
 
 def test_printed_odds_ratios_are_readable():
