@@ -323,7 +323,7 @@ def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
 def shortfall(row: Mapping[Any, Any], least: float, significance: float, number: int) -> str:
     """Return what an inconclusive pair lacks for another verdict; empty for other verdicts.
 
-    `number` is that of the pairs that were compared with a curve.
+    `number` counts the pairs that were compared with a curve.
     """
     if row["verdict"] in CLEAR:
         return ""

@@ -24,6 +24,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from selfattn_bio.arrays import Floats, Integers
+from selfattn_bio.display import short_name
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.epistasis import ORIENTATIONS
@@ -372,7 +373,8 @@ def draw_curves(curves: pd.DataFrame, ax: Axes) -> None:
     if {*curves[line]} - {"+", ""}:
         # above the axes, so that it covers no curve
         ax.legend(title=line, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    ax.set(xlabel=label, ylabel=fill(f"{y} ({curves['unit'].iloc[0]})", LABEL_WIDTH))
+    unit = short_name(curves["unit"].iloc[0])
+    ax.set(xlabel=label, ylabel=fill(f"{y} ({unit})", LABEL_WIDTH))
 
 
 def _estimates(name: str, effects: Floats, rng: np.random.Generator) -> dict[str, Floats]:

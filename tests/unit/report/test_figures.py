@@ -401,7 +401,7 @@ def test_effects_of_all_positions_that_are_larger_at_some_are_named(results):
 
 @pytest.mark.parametrize("curves", ["marginals", "distances"])
 def test_labels_of_low_plots_with_long_units_are_not_clipped(results, curves):
-    own = getattr(results, curves).assign(unit="half-life score (mean of replicates)")
+    own = getattr(results, curves).assign(unit="half-life score (mean of replicates) " * 3)
     with plots.style():
         figure = Figure(figsize=figures.LOW, layout="constrained")
         draw_curves(own, axes := figure.subplots())
