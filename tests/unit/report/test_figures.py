@@ -376,7 +376,7 @@ def test_range_of_effects_begins_with_the_smaller():
     assert figures.position_peak(row | known) == expected
 
 
-def test_effects_of_all_positions_that_are_larger_at_some_are_named(results):
+def test_effects_that_are_larger_at_some_positions_are_named(results):
     weakest = {f"marginal_{test}_weakest": 0.7 for test in ("position", "strand")}
     strongest = {f"marginal_{test}_strongest": 1.15 for test in ("position", "strand")}
     motifs = results.motifs.assign(marginal_strand_q=0.01, **weakest, **strongest)

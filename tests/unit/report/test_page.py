@@ -71,10 +71,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
             "interactions",
             "inconclusive (no q value, because only 2 of the 6 needed pairs were tested: 1).",
         ),
-        (
-            "interactions",
-            "<p>Not tested: 1 pair of positive (too few records). A pair needs two motifs of ",
-        ),
+        ("interactions", "<p>Not tested: 1 pair of positive (too few records). A pair needs two "),
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
