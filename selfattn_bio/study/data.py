@@ -43,7 +43,7 @@ def ingest(study: Study) -> Corpus:
     from selfattn_bio.data.sources import sources_of
 
     task = study.task
-    inputs = [*task.data.inputs, *(task.partner.inputs if task.partner else ())]
+    inputs = [*task.data.inputs, *((task.partner and task.partner.files) or ())]
     check_files(task.path, inputs)
     for name in vars(Layout):
         if isinstance(path := getattr(study.root, name), Path) and path.is_file():

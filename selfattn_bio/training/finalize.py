@@ -58,7 +58,7 @@ def write_model(
         If a stop signal arrived in any process.
     """
     data, steps, best_step = trainer.data, trainer.steps, trainer.history.best_step
-    speed = trainer.meter.speed(trainer.history, trainer.meter.seconds)
+    speed = trainer.history.speed(trainer.seconds)
     trainer.average.load_state_dict(trainer.best_weights[best_step])
     # after the last step, they are usually those of the best weights
     outputs = trainer.last_outputs if best_step == trainer.history.step else None
@@ -84,7 +84,7 @@ def write_model(
         **provenance,
     }
     cost = {
-        "seconds": round(trainer.meter.seconds, 1),  # includes fitting a stack
+        "seconds": round(trainer.seconds, 1),  # includes fitting a stack
         "peak_memory_mb": round(peak_mb(), 1),
         **{name: float(f"{value:.4g}") for name, value in speed.items()},
         "steps": trainer.history.step,
