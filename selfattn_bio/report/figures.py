@@ -27,6 +27,11 @@ from selfattn_bio.report.words import percent
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 LOW = (3.6, 2.0)  # inches; of curves
+EVERYWHERE = {  # `dependence` of an effect that is nowhere less than half of its strongest
+    "position": "is present at all positions, but larger at some",
+    "strand": "is present on both strands, but larger on one",
+    "distance": "is present at all distances, but larger at some",
+}
 
 
 def interpretation(tested: Tested) -> list[Drawing]:
@@ -250,23 +255,30 @@ def _background_lengths(curves: pd.DataFrame, ppms: Mapping[str, Floats]) -> set
     return {end + len(ppms[str(name)]) - 1 for name, end in ends.items()}
 
 
-def depends(row: Mapping[Any, Any], test: str) -> bool:
-    """Return whether an effect alone depends on the position, strand or distance (`test`).
+def dependence(row: Mapping[Any, Any], test: str) -> str:
+    """Return how an effect alone depends on the position, strand or distance (`test`).
 
     Any word acts a little more at some positions of a network than at others, so a significant test
     is not enough. The strongest effect, and its difference to the weakest, must be at least the
-    smallest effect that counts. The weakest must be less than half of the strongest.
+    smallest effect that counts; otherwise the result is empty. The effect "depends on" the test if
+    the weakest is less than half of the strongest, and is present `EVERYWHERE` if not.
     """
     strongest = row[f"marginal_{test}_strongest"]
     span = abs(strongest - row[f"marginal_{test}_weakest"])
     is_clear = row[f"marginal_{test}_q"] < words.SIGNIFICANCE
-    return is_clear and min(span, abs(strongest)) >= row["min_effect"] and span > abs(strongest) / 2
+    if not is_clear or min(span, abs(strongest)) < row["min_effect"]:
+        return ""
+    return f"depends on the {test}" if span > abs(strongest) / 2 else EVERYWHERE[test]
 
 
 def _dependent(rows: Sequence[Mapping[Any, Any]], test: str, label: str) -> str:
-    """Count and name the motifs or pairs whose effect alone `depends`, with its range."""
-    found = [f"{label.format_map(row)} ({_range(row, test)})" for row in rows if depends(row, test)]
-    return f"{len(found)}: {', '.join(found)}" if found else "none"
+    """Count and name the motifs or pairs with each `dependence` of their effect, with its range."""
+    named: dict[str, list[str]] = {f"depends on the {test}": [], EVERYWHERE[test]: []}
+    for row in rows:
+        if how := dependence(row, test):
+            named[how].append(f"{label.format_map(row)} ({_range(row, test)})")
+    strong, weak = (f"{len(of)}: {', '.join(of)}." if of else "none." for of in named.values())
+    return f"{strong} It {EVERYWHERE[test]}, for {weak}" if weak != "none." else strong
 
 
 def _range(row: Mapping[Any, Any], test: str) -> str:
@@ -275,11 +287,11 @@ def _range(row: Mapping[Any, Any], test: str) -> str:
 
 
 def _dependence(row: Mapping[Any, Any], test: str, peak: str) -> str:
-    """Describe whether an effect alone `depends`, and if so, where its `peak` is."""
-    found = f"on the {test}: {_range(row, test)} (q = {words.p_value(row[f'marginal_{test}_q'])})"
-    if depends(row, test):
-        return f"Depends {found}. Largest {peak}."
-    return f"Depends little or not at all {found}."
+    """Describe the `dependence` of an effect alone, and if there is one, where its `peak` is."""
+    found = f"{_range(row, test)} (q = {words.p_value(row[f'marginal_{test}_q'])})"
+    if how := dependence(row, test).removeprefix("is "):
+        return f"{how.capitalize()}: {found}. Largest {peak}."
+    return f"Depends little or not at all on the {test}: {found}."
 
 
 def position_peak(row: Mapping[Any, Any], end: float = np.nan) -> str:
@@ -304,7 +316,7 @@ def alone_note(row: Mapping[Any, Any], task: RunFile) -> str:
     """
     if acts_alone(row, task.interpret.significance):
         reason = why_alone(row)
-    elif row["lacks"] in NOT_ENRICHED and depends(row, "position"):
+    elif row["lacks"] in NOT_ENRICHED and dependence(row, "position") == "depends on the position":
         reason = "Sites where its effect is small weaken the test of enrichment."
     else:
         return ""

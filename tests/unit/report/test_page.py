@@ -77,9 +77,9 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive ("),
         (
             "interactions",
-            "inconclusive (no q value, because fewer than 6 pairs (four motifs) were tested: 1).",
+            "inconclusive (no q value, because only 2 of the 6 needed pairs were tested: 1).",
         ),
-        ("interactions", "<p>Not tested: 1 pair of positive. A pair needs two motifs of the same "),
+        ("interactions", "<p>Not tested: 1 pair of positive (too few records). A pair needs two "),
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
@@ -233,8 +233,8 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
     shown = section_of(page_text, "marginals")
     for text in (
         "Motifs that raise the prediction alone, in neutral backgrounds: 1 of 1; that lower it: "
-        "0. The effect depends on the position for 1: TATNC (+0.30 to +1.15) and on the strand for "
-        "none.",
+        "0. The effect depends on the position for 1: TATNC (+0.30 to +1.15). The effect depends "
+        "on the strand for none.",
         "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Depends on the position: +0.30 to +1.15 (q = "
         "0.003). Largest if the site starts at positions 41 to 45, at the end of the sequence. "
         "Depends little or not at all on the strand: +0.35 to +0.45 (q = 0.2).",
@@ -264,7 +264,7 @@ def test_motif_pairs_are_reported(page_text, results):
     rows, unclear = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert [list(rows), list(unclear)] == [names[:1], names[1:]]
-    lacks = "no q value, because fewer than 6 pairs (four motifs) were tested"
+    lacks = "no q value, because only 2 of the 6 needed pairs were tested"
     assert unclear[names[1]]["verdict"] == f"inconclusive {lacks}"
     assert rows[names[0]] == {
         **{"records tested": "62 of 62", "epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},

@@ -297,8 +297,8 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     )
     assert ", orientation" not in caplog.text  # ACGT is its own reverse complement
     missing = (
-        "no difference from random positions shown; no q value, because fewer than 6 pairs (four "
-        "motifs) were tested"
+        "no difference from random positions shown; no q value, because only 1 of the 6 needed "
+        "pairs were tested"
     )
     assert f": inconclusive ({missing})" in caplog.text
     assert repr(pairs) == "Interactions of 1 pair of motifs, 0 supported"
@@ -319,10 +319,13 @@ def test_pairs_that_are_not_tested_are_counted():
     pairs = pd.DataFrame({"target": ["heart", "heart"]})
     text = interactions.untested_pairs({"heart": 3, "liver": 4, "lung": 1}, pairs)
     assert text.startswith(
-        "not tested: 1 pair of heart, 6 pairs of liver. A pair needs two motifs of the same "
-        "output, and at least 20 test records in which the model relies on a site of each, "
+        "not tested: 1 pair of heart (too few records), 6 pairs of liver (too few records). A pair "
+        "needs two motifs of the same output, and at least 20 test records in which the "
+        "model relies on a site of each, "
     )
     assert text.endswith(", and at most 20 pairs of an output are tested")
+    many = pd.DataFrame({"target": ["heart"] * interactions.MAX_PAIRS})
+    assert "not tested: 1 pair of heart. A pair" in interactions.untested_pairs({"heart": 7}, many)
     assert interactions.untested_pairs({"heart": 2}, pairs[:1]) == ""
     assert interactions.untested_pairs({"heart": 2}, pairs[:0]) == ""  # `NO_PAIR` says it
 
@@ -333,7 +336,7 @@ def test_pair_with_few_records_is_counted_in_the_log(study, monkeypatch, caplog)
     caplog.set_level("INFO", "selfattn_bio")
     meme = write_motifs("my.meme", one="ACGT", two="CCA", rare="TTTTTTTTTT")
     assert len(with_interpret(study, hit_p=0.2).find_interactions(meme)) == 1
-    assert "not tested: 2 pairs of positive. A pair needs two motifs" in caplog.text
+    assert "not tested: 2 pairs of positive (too few records). A pair needs" in caplog.text
 
 
 def test_fewer_than_two_motifs_have_no_pairs(study, caplog):
