@@ -6,14 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from selfattn_bio.config.section import (
-    Different,
-    Fraction,
-    Listed,
-    Positive,
-    Section,
-    Seed,
-)
+from selfattn_bio.config.section import Different, Fraction, Listed, Positive, Section, Seed
 from selfattn_bio.display import did_you_mean
 
 # Included in the package.
