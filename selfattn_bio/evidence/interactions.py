@@ -404,21 +404,18 @@ def attention_between(scorer: Scorer, sequences: Letters) -> Attention:
         if not has_attention(scorer):
             return found
         rows_of = pairs.groupby("record").indices
+        sites = pairs[SITES].to_numpy(dtype=np.int64)
         # by length, so that a batch needs little padding
         records: list[Any] = sorted(rows_of, key=lambda record: len(sequences[record]))
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
-            reading = read_letters(
-                scorer, pad_letters([sequences[record] for record in batch]), [""] * len(batch)
-            )
+            letters = pad_letters([sequences[record] for record in batch])
+            reading = read_letters(scorer, letters, [""] * len(batch))
             # both sites of the first pair, then both of the second, and so on
-            spans = [
-                pairs[SITES].to_numpy(dtype=np.int64)[rows_of[record]].reshape(-1, 2)
-                for record in batch
-            ]
+            spans = [sites[rows_of[record]].reshape(-1, 2) for record in batch]
             for record, fractions in zip(batch, reading.between(spans), strict=True):
-                a, b = np.arange(0, len(fractions), 2), np.arange(1, len(fractions), 2)
-                found[rows_of[record]] = (fractions[a, b] + fractions[b, a]) / 2
+                both_ways = fractions[::2, 1::2] + fractions[1::2, ::2]
+                found[rows_of[record]] = both_ways.diagonal() / 2
         return found
 
     return attention
