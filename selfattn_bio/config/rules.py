@@ -55,20 +55,18 @@ def numbered_ids_join_nothing(run: RunFile) -> Iterator[str]:
 def labels_fit_the_objective(run: RunFile) -> Iterator[str]:
     """Require labels for two classes, and refuse them for other objectives."""
     kind, data = run.objective.kind, run.data
-    if (kind == "binary") != bool(data.unlabelled and not data.label):
-        return
-    if kind == "binary":
+    if kind == "binary" and data.unlabelled and not data.label:
         yield (
             "[data] sequences have no labels for objective 'binary'; add label, or choose "
             "another [objective] kind"
         )
-        return
-    unused, fix = (
-        ("label", "remove it")
-        if data.label
-        else ("positives and negatives", "use sequences instead")
-    )
-    yield f"[data] {unused} cannot be used with objective {kind!r}; {fix}"
+    if kind != "binary" and data.label:
+        yield f"[data] label cannot be used with objective {kind!r}; remove it"
+    elif kind != "binary" and not data.unlabelled:
+        yield (
+            f"[data] positives and negatives cannot be used with objective {kind!r}; use sequences "
+            "instead"
+        )
 
 
 def targets_fit_the_objective(run: RunFile) -> Iterator[str]:
