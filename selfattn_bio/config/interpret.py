@@ -170,9 +170,7 @@ class Interpret(Section):
     @field_validator("window")
     @classmethod
     def _window_is_one(cls, window: tuple[int, int] | None) -> tuple[int, int] | None:
-        if window is not None and not (
-            window[0] < window[1] and (window[0] >= 0 or window[1] <= 0)
-        ):
+        if window is not None and (window[0] >= window[1] or window[0] < 0 < window[1]):
             raise ValueError(
                 f"window {list(window)} is empty or combines both ends of a record; use [start, "
                 "end) with start < end, both from the record's start or both from its end"

@@ -19,7 +19,6 @@ from selfattn_bio.config.model import (
     CnnModel,
     DilatedModel,
     ModuleModel,
-    NoStemSection,
     PairedModel,
     TowerStemSection,
 )
@@ -303,10 +302,7 @@ def run_can_be_private(run: RunFile) -> Iterator[str]:
             f"model.kind {model.kind!r} cannot be used with [privacy], because its batch norms "
             "mix the records of a batch; use 'attention'"
         )
-    elif (
-        not isinstance(model.stem, NoStemSection)
-        and getattr(model.stem, "norm", "batch") == "batch"
-    ):
+    elif isinstance(model.stem, TowerStemSection) or getattr(model.stem, "norm", "") == "batch":
         yield (
             f"model.stem kind {model.stem.kind!r} cannot be used with [privacy], because its "
             f"batch norm mixes the records of a batch. {PRIVATE_STEM}"
