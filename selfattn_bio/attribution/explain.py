@@ -212,7 +212,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
     partners = [part.partner for part in parts if part.partner]
     length = max(part.letters.shape[1] for part in parts)
 
-    def padded(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    def padded(arrays: Iterable[NDArray[Any]]) -> Any:
         return np.concatenate(
             [
                 np.pad(each, [(0, 0), (0, length - each.shape[1])] + [(0, 0)] * (each.ndim - 2))

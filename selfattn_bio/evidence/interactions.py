@@ -220,9 +220,8 @@ def evaluate_interactions(
     nearest = pairs.drop_duplicates(PAIR)
     nearest = nearest[nearest.groupby(NAMES)["record"].transform("size") >= MIN_RECORDS]
     nearest = _selected(nearest, attention)
-    sampled = (
-        nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
-    )
+    shuffled = nearest.iloc[rng.permutation(len(nearest))]
+    sampled = shuffled.groupby(NAMES).head(MAX_RECORDS).sort_index()
     sampled = sampled.join(epistasis(sampled, sites, sequences, log_odds, rng))
     lengths = np.array([len(row) for row in sequences])
     rows: list[dict[Any, Any]] = []

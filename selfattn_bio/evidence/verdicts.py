@@ -158,9 +158,7 @@ def weigh_evidence(
         elsewhere = described_elsewhere(nulls, held_out, hit_p)
         if pd.concat(elsewhere)["record"].nunique() < described["record"].nunique():
             of_more = np.random.default_rng((seed, number, MANY_NULLS))
-            more = null_hits(
-                ppm, num_sites[name], mine, held_out, hit_p, of_more, number=MANY_NULLS
-            )
+            more = null_hits(ppm, num_sites[name], mine, held_out, hit_p, of_more, MANY_NULLS)
             elsewhere = described_elsewhere(more, held_out, hit_p)
         row = {
             "name": name,
