@@ -5,7 +5,7 @@ from math import nan
 
 import numpy as np
 import pandas as pd
-from pages import page_of
+from pages import page_of, section_of
 from small_results import TASK
 
 from selfattn_bio.objectives.binary import Binary
@@ -82,3 +82,26 @@ def test_window_positions_count_from_1():
     positions = ["positions 1 to 10", "positions 100 to 109"]
     ends = ["positions 31 to 26 from the end", "the last 31 positions", "the last 11 positions"]
     assert names == [*positions, *ends, "one position"]
+
+
+def test_effects_that_are_larger_at_some_positions_are_named(results):
+    weakest = {f"marginal_{test}_weakest": 0.7 for test in ("position", "strand")}
+    strongest = {f"marginal_{test}_strongest": 1.15 for test in ("position", "strand")}
+    motifs = results.motifs.assign(marginal_strand_q=0.01, **weakest, **strongest)
+    pairs = results.interactions.assign(marginal_distance_weakest=0.5)
+    page = page_of(replace(results, motifs=motifs, interactions=pairs))
+    shown = section_of(page, "marginals")
+    for text in (
+        "The effect depends on the position for none. It is present at all positions, but larger "
+        "at some, for 1: TATNC (+0.70 to +1.15). The effect depends on the strand for none. It is "
+        "present on both strands, but larger on one, for 1: TATNC (+0.70 to +1.15).",
+        "</b> Present at all positions, but larger at some: +0.70 to +1.15 (q = 0.003). Largest if "
+        "the site starts at positions 41 to 45, at the end of the sequence. Present on both "
+        "strands, but larger on one: +0.70 to +1.15 (q = 0.01). Largest on the - strand.",
+        "distance between the sites for none. It is present at all distances, but larger at some, "
+        "for 1: motif_01 and motif_02 (+0.50 to +0.85).",
+        "</b> Present at all distances, but larger at some: +0.50 to +0.85 (q = 0.004). Largest at "
+        "10 positions.",
+    ):
+        assert text in shown
+    assert "Its effect alone is present at all positions, but larger at some: see <a" in page
