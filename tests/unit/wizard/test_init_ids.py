@@ -241,6 +241,17 @@ def test_columns_of_coordinates_have_usual_names(here, capsys, first, names, mes
     assert starts.isna().all() if message else starts.tolist()[:2] == [0, 50]
 
 
+@pytest.mark.parametrize("names", ["start", "end", "start end strand"])
+def test_positions_without_chromosomes_are_not_read(here, capsys, names):
+    positions = {name: lambda i, _: 1 + i * 7 % 90 for name in names.split()}
+    made(table(label=label, **positions))
+    read = f"not read without a column of chromosomes: {', '.join(positions)}"
+    assert f"init: {read}\n" in capsys.readouterr().out
+    records = ingested()[0]
+    assert len(records) == 120
+    assert records[["start", "end", "strand"]].isna().all(axis=None)
+
+
 def test_proteins_are_not_split_by_chromosome(here):
     loci = {"Chr": lambda i, _: f"chr{i % 5}", "Start": lambda i, _: i, "End": lambda i, _: i + 9}
     run = made(table(letters="ACDEFGHIKL", label=label, **loci))
