@@ -297,7 +297,7 @@ def test_replicates_next_to_metadata_are_learned():
     assert chosen(counts, "Chr") == [("Chr", "multiclass")]
 
 
-REPLICATES = {"y_rep1": FLOATS, "y_rep2": FLOATS[::-1]}
+REPLICATES = {"y_rep1": FLOATS, "y_rep2": [f"{(i + i * 7 % 5) / 7:.3f}" for i in range(NUMBER)]}
 SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
 
 
