@@ -14,10 +14,21 @@ from pydantic import Field
 
 from selfattn_bio.config.section import Column, Fraction, Listed, Names, Section, Seed
 
+MOST_TEST = 0.5  # largest test_fraction that is proposed; train must learn from the others
 SMALLER_BLOCK = ". If loci are closer than a block, a smaller [evaluation] block gives more units"
 
 
-class ChromosomeSplit(Section):
+class EnlargeableSplit(Section):
+    """A split whose test set can be enlarged in the way that `enlarge` describes."""
+
+    enlarge: ClassVar[str]
+
+    def enlarge_by(self, factor: float) -> str:
+        """Return the way to a test split that is `factor` times as large."""
+        return self.enlarge
+
+
+class ChromosomeSplit(EnlargeableSplit):
     """Split by chromosome: `chrom` of a header, table, id or BED; all not listed are train.
 
     Attributes
@@ -38,7 +49,7 @@ class ChromosomeSplit(Section):
             yield f"valid and test both contain {', '.join(both)}; list a chromosome in one split"
 
 
-class FractionSplit(Section):
+class FractionSplit(EnlargeableSplit):
     """Common settings of random splits.
 
     Attributes
@@ -53,6 +64,11 @@ class FractionSplit(Section):
     valid_fraction: Fraction = Field(0.15, gt=0)
     test_fraction: Fraction = Field(0.15, gt=0)
     seed: Seed = 0
+
+    def enlarge_by(self, factor: float) -> str:
+        if (fraction := factor * self.test_fraction) > MOST_TEST:
+            return f"add records: even test_fraction = {MOST_TEST} in [split] may be too little"
+        return f"increase test_fraction in [split] to about {fraction:.2f}, or add records"
 
     def problems(self) -> Iterator[str]:
         if (total := self.valid_fraction + self.test_fraction) >= 1:
@@ -125,7 +141,7 @@ class ClusterSplit(FractionSplit):
             )
 
 
-class RegionSplit(Section):
+class RegionSplit(EnlargeableSplit):
     """Split by regions `CHROM:START-END` (0-based half-open).
 
     Records that touch no region are train. Records that are only partly in a region are dropped.
@@ -182,7 +198,7 @@ class SplitValues(Section):
         return [(value.lower(), split) for split, values in self for value in values or ()]
 
 
-class GivenSplit(Section):
+class GivenSplit(EnlargeableSplit):
     """A split that came with the data.
 
     Copies of test records are removed from train and valid; test is never reduced.

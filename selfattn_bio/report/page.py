@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.config import NO_DATABASE, RunFile
 from selfattn_bio.config.writing import toml_text
 from selfattn_bio.display import dotted
 from selfattn_bio.evaluation.card import used_files
@@ -82,7 +82,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         best=metrics["differences"]["best_baseline"],
         comparison=words.baseline_sentence(metrics, objective),
         networks=lines.network_sentences(metrics, objective),
-        stack_sentence=words.stack_sentence(task, stack),
+        stack_sentence=stack_sentence(task, stack),
         mean_of=lines.mean_of(objective),
         known_counts=lines.known_counts(metrics),
         stack_table=tables.stack_table(stack, outputs),
@@ -143,7 +143,7 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         ),
         "has_classes": LOG_ODDS in units,
         "by_kind": partial(by_kind, units),
-        "motif_sentence": words.motif_sentence(of_inputs, task.split.enlarge, outputs),
+        "motif_sentence": words.motif_sentence(of_inputs, task.split, outputs),
         "alone_sentence": lines.alone_sentence(of_inputs, task.interpret.significance),
         "null_sentence": words.null_sentence(motifs),
         "agreement_sentence": words.agreement_sentence(
@@ -182,7 +182,7 @@ def _motifs(results: Results, outputs: Sequence[str]) -> dict[str, Any]:
     alphabet = get_alphabet(results.corpus["alphabet"])
     database = database_of(results.task.interpret.database, alphabet)
     return {
-        "sentence": words.motif_sentence(results.motifs, results.task.split.enlarge, outputs),
+        "sentence": words.motif_sentence(results.motifs, results.task.split, outputs),
         "motifs": cards.motif_rows(results),
         "notes": results.notes,
         "database": database_name(database),
@@ -260,3 +260,17 @@ def attention_sentence(has_attention: bool) -> str:
         "There are no maps: they are drawn only for softmax attention of this package, in models "
         "with one input."
     )
+
+
+def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
+    """Describe how the score combines the network with simple models; empty without a stack."""
+    if stack is None:
+        return ""
+    if not stack.parts:
+        return (
+            f"The score does not include the simple models ({', '.join(task.stack.parts)}), "
+            "because their weights were negligible."
+        )
+    formula = stack.formula().replace(" - ", f" {words.MINUS} ")
+    first = " The weights are those of the first training." if task.training.seeds > 1 else ""
+    return f"The score combines the network with simple models: {formula}.{first}"

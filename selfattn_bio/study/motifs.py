@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Floats
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explanation
 from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import inputs_of
@@ -50,6 +53,8 @@ from selfattn_bio.study.splitting import record_units
 from selfattn_bio.study.study import Study
 from selfattn_bio.study.trained import TrainedModel
 
+ONE_UNIT = 0.8  # fraction of sites; a motif with more of them in one family may be its alignment
+
 
 def find_motifs(study: Study, input: str) -> MotifSet:
     """Find motifs of a task; `Study.find_motifs` describes it."""
@@ -67,7 +72,9 @@ def find_motifs(study: Study, input: str) -> MotifSet:
     _check_held_out(explained, test, place)
     settings, inputs = study.task.interpret, inputs_of(trained.scorer.run, trained.corpus)
     given = [inputs.of(row) for row in test.index]
-    units, motifs = _units(study, trained, test), _discover(explained, settings)
+    units, motifs = _units(study, trained, test.index.to_numpy()), _discover(explained, settings)
+    rows = pd.Index(trained.corpus.records["id"]).get_indexer(explained.ids)
+    motifs = _without_alignments(motifs, _units(study, trained, rows))
     LOG.info(
         f"found {counted(len(motifs), 'motif')} in {time.monotonic() - start:.0f} s; testing the "
         f"evidence on {counted(len(test), 'test record')}"
@@ -88,15 +95,36 @@ def find_motifs(study: Study, input: str) -> MotifSet:
         seed=settings.seed,
     )
     motifs.save(layout.folder)
-    log_lines(motif_lines(motifs.table, settings.significance, study.task.split.enlarge))
+    log_lines(motif_lines(motifs.table, settings.significance, study.task.split))
     LOG.info(f"wrote {layout.motifs} in {time.monotonic() - start:.0f} s")
     return motifs
 
 
-def _units(study: Study, trained: TrainedModel, records: pd.DataFrame | pd.Series) -> Units:
-    """Return the units of records of the corpus, those of the intervals of `evaluate`."""
+def _units(study: Study, trained: TrainedModel, rows: Integers) -> Units:
+    """Return the units of rows of the corpus, those of the intervals of `evaluate`."""
     keys, name = record_units(study.task, trained.corpus, trained.split)
-    return Units.of(keys[records.index], name)
+    return Units.of(keys[rows], name)
+
+
+def _without_alignments(motifs: MotifSet, units: Units) -> MotifSet:
+    """Add the column site_units, and leave out motifs that may be alignments of relatives.
+
+    More than `ONE_UNIT` of their sites are in one unit of the explained records, which has less
+    than half of that fraction of the records of their output.
+    """
+    spreads, kept, unit = [], [], units.name.split(" (")[0]
+    for motif, target in zip(motifs, motifs.table["target"], strict=True):
+        counts = np.bincount(units.numbers[motif.seqlets["record"].to_numpy(int)])
+        fraction = counts.max() / motif.num_sites
+        records = units.numbers[motifs.records["target"] == target]
+        is_common = np.mean(records == counts.argmax()) >= fraction / 2
+        kept.append(is_common or fraction <= ONE_UNIT)
+        spreads.append(f"{np.count_nonzero(counts)} {unit}, {counts.max()} in one")
+        if not kept[-1]:
+            name = f"{motif.name} {motif.consensus} of {target}"
+            LOG.info(f"{name} is left out: {motif.num_sites} sites are in {spreads[-1]}")
+    table = motifs.table.assign(site_units=np.array(spreads, dtype=object))[kept]
+    return replace(motifs, motifs=tuple(compress(motifs, kept)), table=table.reset_index(drop=True))
 
 
 def _check_held_out(explanation: Explanation, test: pd.DataFrame, place: str) -> None:
@@ -158,7 +186,7 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
             [letters[row] for row in truth.index],
             truth.to_numpy(),
             scorer.alphabet,
-            groups=_units(study, trained, truth),
+            groups=_units(study, trained, truth.index.to_numpy()),
         )
         table, of_pairs = _pairs(of_output, scorer, output, held_out, settings)
         table.insert(0, "target", output.name)

@@ -17,19 +17,16 @@ import pandas as pd
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.sequence.readers.table import is_missing
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.wizard.columns import SHOWN, SplitColumn, TargetColumn, Texts
 from selfattn_bio.wizard.contents import Contents
 from selfattn_bio.wizard.request import DATABASES, MADE, Request
+from selfattn_bio.wizard.sizes import FRACTION, MIN_CHROMOSOMES, choose_chromosomes, choose_fraction
 from selfattn_bio.wizard.tables import ENTRY, GROUP_NAME
 
 BIN = 200  # bp
-FRACTION = 0.15  # fraction of the records in valid, and in test
-MOST = 0.25  # fraction of the records that valid or test may have after a chromosome is added
 MIN_GROUPS = 10  # smallest number of groups for a split by group
-MIN_CHROMOSOMES = 3  # one each for train, valid and test
 REGIONS = 7  # of a chromosome, if there are fewer chromosomes; each has about 15 % of its records
 STEP_RECORDS = 64  # records per optimizer step
 BATCH_POSITIONS = 131_072  # bases or residues per batch; fits a laptop (docs/attention_speed.md)
@@ -126,7 +123,7 @@ def split_lines(
         lines = [setting("kind", "column", named), setting("column", split.column)]
         return _sampled(lines, split.counts), f"column {split.column!r} ({named})"
     if _are_parts(contents.chromosomes, _groups(contents, unused)[1]):
-        return _split_of_related(contents, unused, is_known, [])
+        return _split_of_related(contents, classes, unused, is_known, [])
     reasons = []
     places, kind = contents.chromosomes, "chromosome"
     if any(places):
@@ -143,7 +140,7 @@ def split_lines(
             lines.append(setting(name, chromosomes, size))
             sizes.append(f"{name} {shortened(chromosomes, SHOWN)}: {size}")
         return ["[split]", *lines], f"by {kind} ({'; '.join(sizes)})"
-    return _split_of_related(contents, unused, is_known, reasons)
+    return _split_of_related(contents, classes, unused, is_known, reasons)
 
 
 def _are_parts(chromosomes: Sequence[str | None], groups: Sequence[str | None]) -> bool:
@@ -165,6 +162,7 @@ def _groups(contents: Contents, unused: Mapping[str, Texts]) -> tuple[str, Seque
 
 def _split_of_related(
     contents: Contents,
+    classes: Sequence[Texts],
     unused: Mapping[str, Texts],
     is_known: Sequence[bool],
     reasons: list[str],
@@ -179,10 +177,13 @@ def _split_of_related(
     are_related = is_protein or len(set(contents.clusters(none)[1])) < len(set(contents.keys))
     are_joined = number >= MIN_GROUPS and are_related and _are_small(contents, groups)
     similarity, clusters = contents.clusters(groups if are_joined else none)
+    kind = ""
+    units: Sequence[Any] = groups
     if number >= MIN_GROUPS and not lacking and not are_joined:
         note = f"{number:,} groups; the records of a group stay together"
         lines = [setting("kind", "group", note), setting("column", group)]
         words = f"by column {group!r} ({number:,} groups, whose records may be similar)"
+        kind = "groups"
     elif contents.are_variants:
         note = "variants of one sequence are all similar; for new positions or more substitutions "
         note += "than in training, give your own split (docs/own_split.md)"
@@ -195,6 +196,7 @@ def _split_of_related(
         note = 'of k-mers, not identity; method = "mmseqs2" finds more relatives'
         lines.append(setting("similarity", similarity, note))
         words = f"by {len({*clusters}):,} clusters of similar sequences (similarity {similarity:g})"
+        kind, units = "clusters", clusters
         if are_joined:
             lines.append(setting("column", group))
             words += f" and by column {group!r} ({number:,} groups)"
@@ -215,8 +217,20 @@ def _split_of_related(
     because = f", because {' and '.join(reasons)}" if reasons else ""
     keys = list(itertools.compress(contents.keys, is_known))
     copies = len(keys) - len(set(keys))
-    size = counted(round(FRACTION * (sum(is_known) - copies)), "record")
-    words += f"{because}; valid and test have about {size} each"
+    fraction, why = FRACTION, ""
+    if kind:
+        units, classes = (list(itertools.compress(each, is_known)) for each in (units, classes))
+        fraction, why = choose_fraction(kind, units, classes)
+    size, of_test = (
+        counted(round(each * (sum(is_known) - copies)), "record") for each in (FRACTION, fraction)
+    )
+    sizes = f"valid and test have about {size} each"
+    if why:
+        lines.append(setting("test_fraction", fraction, why))
+        sizes = (
+            f"valid has about {size}, test about {of_test}: {fraction} instead of {FRACTION} {why}"
+        )
+    words += f"{because}; {sizes}"
     return ["[split]", *map(comment, reasons), *lines], words
 
 
@@ -246,35 +260,6 @@ def _sampled(lines: list[str], counts: Counter[str]) -> list[str]:
 
 def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[name]:,} {name}" for name in SPLITS if counts[name])
-
-
-def choose_chromosomes(chromosomes: Texts, classes: Sequence[Texts]) -> dict[str, list[str]]:
-    """Choose the chromosomes of valid and test; an empty dictionary if none fit.
-
-    Both start with one chromosome that has about `FRACTION` of the records. The smaller of the two
-    gets more until each has `FRACTION`, and then test until it has `MIN_RECORDS` of each of the
-    `classes` of the columns. None gets above `MOST` by this. Of two classes, each chromosome has
-    both.
-    """
-    total = Counter(chromosomes)
-    if None in total or len(total) < MIN_CHROMOSOMES:
-        return {}
-    texts = pd.DataFrame(classes).map(lambda text: None if is_missing(text) else text)
-    counts = pd.get_dummies(texts).groupby(np.array(chromosomes)).sum()
-    fit = [name for name in total if name and (counts.shape[1] > 2 or counts.loc[name].all())]
-    fit.sort(key=lambda name: (abs(total[name] / len(chromosomes) - FRACTION), name))
-    if len(fit) < 2 or sum(total[name] for name in fit[:2]) > len(chromosomes) / 2:
-        return {}
-    chosen = {"valid": fit[:1], "test": fit[1:2]}
-    sizes = {"test": total[fit[1]], "valid": total[fit[0]]}
-    for name in fit[2:]:
-        small = [split for split, size in sizes.items() if size < FRACTION * len(chromosomes)]
-        split = min(small, key=sizes.__getitem__, default="test")
-        fits = sizes[split] + total[name] <= MOST * len(chromosomes)
-        if fits and (small or counts.loc[chosen["test"]].sum().min() < MIN_RECORDS):
-            chosen[split].append(name)
-            sizes[split] += total[name]
-    return chosen
 
 
 def _regions(contents: Contents) -> list[str | None]:

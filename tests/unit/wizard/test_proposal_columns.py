@@ -9,7 +9,7 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.wizard.columns import choose_targets, find_split, target_of
 from selfattn_bio.wizard.request import split_of_file
-from selfattn_bio.wizard.sections import choose_chromosomes
+from selfattn_bio.wizard.sizes import choose_chromosomes
 from selfattn_bio.wizard.tables import find_sequence_column
 
 NUMBER, LENGTH = 60, 30
