@@ -199,13 +199,12 @@ def _warn_of_few_units(task: RunFile, corpus: Corpus, path: Path, tested: pd.Dat
     """Warn of few units of a class, or in all, in test; name the largest blocks with enough."""
     from selfattn_bio.study.splitting import record_units
 
-    def count(block: int | None = None) -> tuple[pd.Series, float, str]:
+    def count(block: int | None = None) -> tuple[pd.Series, str]:
         keys, name = record_units(task, corpus, path, block)
-        counts = count_units(keys[tested.index], tested)
-        larger = growth(counts.min(), MIN_UNITS), growth(counts["all", "records"], FEW_UNITS)
-        return counts, max(larger), name
+        return count_units(keys[tested.index], tested), name
 
-    counts, larger, name = count()
+    counts, name = count()
+    larger = max(growth(counts.min(), MIN_UNITS), growth(counts["all", "records"], FEW_UNITS))
     if larger <= 1:
         return
     rarest: Any = counts[::-1].idxmin()  # all records if no class has fewer units
@@ -218,7 +217,7 @@ def _warn_of_few_units(task: RunFile, corpus: Corpus, path: Path, tested: pd.Dat
     elif total < FEW_UNITS:
         effects.append(f"fewer than {FEW_UNITS} in all, models cannot be compared")
     blocks = BLOCKS if "block" in name else ()
-    enough = [block for block in blocks if count(block)[1] <= 1]
+    enough = [block for block in blocks if count(block)[0].min() >= MIN_UNITS]
     finer = f". Here, [evaluation] block = {enough[0]} gives enough" if enough else ""
     LOG.warning(
         f"few {name} in test: {units if number < total else total}. "

@@ -40,10 +40,8 @@ def choose_fraction(kind: str, units: Sequence[Any], classes: Sequence[Texts]) -
         if found[fraction][1] >= 1:
             break
     best = max(found, key=lambda fraction: found[fraction][1])
-    if best == FRACTION:
-        return FRACTION, ""
-    few, more = found[FRACTION][0], found[best][0]
-    return best, f"gives {more} {kind} of the rarest kind, not {few}; a motif needs {MIN_UNITS}"
+    more = f"gives {found[best][0]} {kind} of the rarest class, not {found[FRACTION][0]}"
+    return best, f"{more}; a motif needs {MIN_UNITS}" if best > FRACTION else ""
 
 
 def choose_chromosomes(chromosomes: Texts, classes: Sequence[Texts]) -> dict[str, list[str]]:
