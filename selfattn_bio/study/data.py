@@ -211,7 +211,7 @@ def _warn_of_few_units(task: RunFile, corpus: Corpus, path: Path, tested: pd.Dat
     number, total, effects = counts[rarest], counts["all", "records"], []
     units = f"{total}, and {number} have many records with {rarest[0]} {rarest[1]}"
     if number < MIN_UNITS:
-        effects.append(f"sites in fewer than {MIN_UNITS}, no motif can be supported")
+        effects.append(f"sites in fewer than {MIN_UNITS}, the effect of a motif is not measured")
     if total < LEAST_UNITS:
         effects = [f"fewer than {LEAST_UNITS}, tests are over records, with too narrow intervals"]
     elif total < FEW_UNITS:
