@@ -123,7 +123,8 @@ def _without_alignments(motifs: MotifSet, units: Units) -> MotifSet:
         if not kept[-1]:
             name = f"{motif.name} {motif.consensus} of {target}"
             LOG.info(f"{name} is left out: {motif.num_sites} sites are in {spreads[-1]}")
-    table = motifs.table.assign(site_units=np.array(spreads, dtype=object))[kept]
+    table = motifs.table.assign(site_units=np.array(spreads, dtype=object))
+    table = table[np.array(kept, dtype=bool)]
     return replace(motifs, motifs=tuple(compress(motifs, kept)), table=table.reset_index(drop=True))
 
 
