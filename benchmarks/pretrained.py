@@ -175,7 +175,7 @@ def gain_rows(study: Study) -> Iterator[Row]:
         split: objective.examples_of(targets[split], records.table(split))
         for split in EVALUATED_SPLITS
     }
-    simple = fit_baselines(objective, records, study.run, targets, {}, examples)
+    simple, _ = fit_baselines(objective, records, study.run, targets, {}, examples)
     scores = {
         name: [expit(load(each.files.model).logits(letters)) for each in members]
         for name, members in trained.items()

@@ -134,7 +134,7 @@ class Chains:
             split: objective.examples_of(targets[split], records.table(split))
             for split in EVALUATED_SPLITS
         }
-        fitted = fit_baselines(objective, records, study.run, targets, {}, examples)
+        fitted, _ = fit_baselines(objective, records, study.run, targets, {}, examples)
         scorers = [load(each.files.model) for each in study.members]
         each = [
             sampled_q3(scorer.token_outputs(letters["test"]), targets["test"]) for scorer in scorers

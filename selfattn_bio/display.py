@@ -49,11 +49,13 @@ def short_names(names: Sequence[str], most: int = LABEL) -> list[str]:
 def did_you_mean(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
     """Suggest the closest known name, as "did you mean 'split'?"; empty if none is close.
 
-    Names that contain `name` are closest if this has more than three characters.
+    Names that contain `name` are closest if this has more than three characters. Case is ignored,
+    so "location" is equal to "Location".
     """
-    within = [each for each in known if len(name) > 3 and name in each]
-    near = difflib.get_close_matches(name, within or known, n=1, cutoff=0 if within else cutoff)
-    return f"did you mean {near[0]!r}?" if near else ""
+    lower, lowered = name.lower(), {each.lower(): each for each in known}
+    within = [each for each in lowered if len(name) > 3 and lower in each]
+    near = difflib.get_close_matches(lower, within or lowered, n=1, cutoff=0 if within else cutoff)
+    return f"did you mean {lowered[near[0]]!r}?" if near else ""
 
 
 def counted(number: int, noun: str) -> str:

@@ -38,6 +38,8 @@ class AttentionMask:
         Number L of positions, with padding, and device of the tensors.
     padded
         `tokens`, or None if there is no padding.
+    keys
+        `padded` as the mask of the keys, (B, 1, 1, L).
 
     Raises
     ------
@@ -52,6 +54,7 @@ class AttentionMask:
         self.length = tokens.shape[1]
         self.device = tokens.device
         self.padded = None if is_complete(tokens) else tokens
+        self.keys = None if self.padded is None else tokens[:, None, None, :]
         self._found: dict[Hashable, Any] = {}
 
     @cached_property
@@ -108,11 +111,6 @@ class AttentionMask:
             return allowed if self.keys is None else allowed & self.keys
 
         return self.once(("dense", pattern), compute)
-
-    @property
-    def keys(self) -> Tensor | None:
-        """Return the mask of the keys, (B, 1, 1, L) bool, True = token; None without padding."""
-        return None if self.padded is None else self.padded[:, None, None, :]
 
 
 def as_mask(mask: AttentionMask | Tensor | None, x: Tensor) -> AttentionMask:

@@ -33,6 +33,7 @@ from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.data.corpus import PARTNER
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
+from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import check_replaceable, read_json, read_with, whole_folder
 from selfattn_bio.log import LOG
@@ -243,7 +244,9 @@ class Explanation:
                 patterns.append(replace(pattern, seqlets=pattern.seqlets.assign(record=record)))
             targets += [target] * len(found)
         motifs = build_motifs(patterns, self.records, known, targets, self.input, self.source)
-        return replace(motifs, notes=notes)
+        sequences = self._without_padding(self.letters)
+        keys = record_keys(sequences, alphabet, self.ids if self.input else ())
+        return replace(motifs, notes=notes, found_in=frozenset(keys))
 
     def _patterns(
         self, caller: Caller, signs: tuple[int, ...], name: str, most: int

@@ -156,6 +156,8 @@ class Baseline(ABC):
         Whether it suits few data sets, so that no message says that it is left out.
     states
         Declarations of its values and arrays.
+    both_strands
+        Whether outputs are means over both strands.
     mean_profile
         Logits of the mean profile of the training records, (bases, tracks), if these are profiles.
     """
@@ -170,6 +172,7 @@ class Baseline(ABC):
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+        self.both_strands = "strands" in self.reads and setup.strands == "both"
         self.calibration = Calibration()
         self.mean_profile: Array | None = None
         self.records = 0
@@ -355,11 +358,6 @@ class Baseline(ABC):
             fields: Any = {"mean_profile": (Annotated[NDArray[np.float64], rule], ...)}
             declared = create_model("MeanProfile", __base__=State, **fields)
             self.mean_profile = check(declared).mean_profile
-
-    @property
-    def both_strands(self) -> bool:
-        """Return whether logits are averaged over both strands."""
-        return "strands" in self.reads and self.setup.strands == "both"
 
     def fitted_as(self, setup: Setup) -> bool:
         """Return whether a fit with `setup` to the same records gives this baseline."""

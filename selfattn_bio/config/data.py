@@ -281,11 +281,6 @@ class Partner(Section):
     k: int = Field(3, ge=1, le=8)
     stride: int = Field(1, ge=1)
 
-    @property
-    def inputs(self) -> list[str]:
-        """Return the files that are read in addition to those of [data]."""
-        return list(self.files or ())
-
     def problems(self) -> Iterator[str]:
         if bool(self.files) == bool(self.column):
             yield f"needs files or column{', not both' if self.files else ''}"

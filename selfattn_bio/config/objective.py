@@ -16,11 +16,8 @@ class BinaryObjective(ObjectiveSection):
     """Separate positives from negatives, with cross-entropy."""
 
     has_classes = allows_edits = True
+    output_names: ClassVar[tuple[str, ...]] = ("positive",)
     kind: Literal["binary"] = "binary"
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        return ("positive",)
 
 
 class MulticlassObjective(ObjectiveSection):
@@ -246,16 +243,13 @@ class BinsObjective(ObjectiveSection):
     """
 
     outputs_per = "position"
+    output_names: ClassVar[tuple[str, ...]] = ("+", "-")
     block = 100_000
     allows_privacy = False
     kind: Literal["bins"] = "bins"
     points: str = Field(min_length=1)
     bin: Positive = 200
     points_sha256: str = ""
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        return ("+", "-")
 
     @property
     def hashes(self) -> dict[str, str]:

@@ -18,17 +18,7 @@ MOST_TEST = 0.5  # largest test_fraction that is proposed; train must learn from
 SMALLER_BLOCK = ". If loci are closer than a block, a smaller [evaluation] block gives more units"
 
 
-class EnlargeableSplit(Section):
-    """A split whose test set can be enlarged in the way that `enlarge` describes."""
-
-    enlarge: ClassVar[str]
-
-    def enlarge_by(self, factor: float) -> str:
-        """Return the way to a test split that is `factor` times as large."""
-        return self.enlarge
-
-
-class ChromosomeSplit(EnlargeableSplit):
+class ChromosomeSplit(Section):
     """Split by chromosome: `chrom` of a header, table, id or BED; all not listed are train.
 
     Attributes
@@ -49,7 +39,7 @@ class ChromosomeSplit(EnlargeableSplit):
             yield f"valid and test both contain {', '.join(both)}; list a chromosome in one split"
 
 
-class FractionSplit(EnlargeableSplit):
+class FractionSplit(Section):
     """Common settings of random splits.
 
     Attributes
@@ -64,11 +54,6 @@ class FractionSplit(EnlargeableSplit):
     valid_fraction: Fraction = Field(0.15, gt=0)
     test_fraction: Fraction = Field(0.15, gt=0)
     seed: Seed = 0
-
-    def enlarge_by(self, factor: float) -> str:
-        if (fraction := factor * self.test_fraction) > MOST_TEST:
-            return f"add records: even test_fraction = {MOST_TEST} in [split] may be too little"
-        return f"increase test_fraction in [split] to about {fraction:.2f}, or add records"
 
     def problems(self) -> Iterator[str]:
         if (total := self.valid_fraction + self.test_fraction) >= 1:
@@ -141,7 +126,7 @@ class ClusterSplit(FractionSplit):
             )
 
 
-class RegionSplit(EnlargeableSplit):
+class RegionSplit(Section):
     """Split by regions `CHROM:START-END` (0-based half-open).
 
     Records that touch no region are train. Records that are only partly in a region are dropped.
@@ -198,7 +183,7 @@ class SplitValues(Section):
         return [(value.lower(), split) for split, values in self for value in values or ()]
 
 
-class GivenSplit(EnlargeableSplit):
+class GivenSplit(Section):
     """A split that came with the data.
 
     Copies of test records are removed from train and valid; test is never reduced.
@@ -275,6 +260,15 @@ AnySplit = Annotated[
     | FilesSplit,
     Field(discriminator="kind"),
 ]
+
+
+def enlarge_by(split: AnySplit, factor: float) -> str:
+    """Return the way to a test split that is `factor` times as large, with a number if possible."""
+    if not isinstance(split, FractionSplit):
+        return split.enlarge
+    fraction = min(factor * split.test_fraction, MOST_TEST)
+    others = "or" if fraction < MOST_TEST else "and"
+    return f"increase test_fraction in [split] to about {fraction:.2f}, {others} add records"
 
 
 class Audit(Section):

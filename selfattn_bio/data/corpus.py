@@ -49,6 +49,8 @@ class Corpus:
     fingerprint
         SHA-256 of ids, labels, coordinates, letters, targets, masks and partners; equal for equal
         content.
+    targets_place
+        File of the targets for messages; the corpus if its summary names none.
     partner
         For records with two inputs, the corpus of the second inputs. It has the same ids, possibly
         in another order. Otherwise None.
@@ -64,6 +66,7 @@ class Corpus:
         self.alphabet = get_alphabet(summary["alphabet"])
         self.assembly: str = summary["assembly"]
         self.fingerprint: str = summary["fingerprint"]
+        self.targets_place = str((summary.get("targets") or {}).get("path", path))
         self._file = os.open(path / LETTERS, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
         self._map = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
@@ -153,11 +156,6 @@ class Corpus:
     def _let_go(self) -> None:
         """Release the memory of mapped letters; the system maps them again on access."""
         self._map.madvise(mmap.MADV_DONTNEED)
-
-    @property
-    def targets_place(self) -> str:
-        """Return the file of the targets for messages; the corpus if its summary names none."""
-        return str((self.summary.get("targets") or {}).get("path", self.path))
 
     def targets(self, columns: Sequence[str], place: str = "") -> pd.DataFrame:
         """Return columns of the targets, one row per record in order.

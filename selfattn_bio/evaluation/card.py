@@ -94,6 +94,7 @@ def model_card(
     valid: Mapping[str, float],
     test: Mapping[str, Mapping[str, float]] | None = None,
     others: Sequence[Path] = (),
+    left_out: str = "",
 ) -> str:
     """Return the card of a model folder, or of the mean of several models, as Markdown.
 
@@ -108,6 +109,8 @@ def model_card(
         evaluated.
     others
         The other model folders, if the metrics belong to the mean of several models.
+    left_out
+        Which baselines were not compared with the model, from `left_out_sentence`.
     """
     run, provenance = read_run_file(folder / RUN), read_provenance(folder)
     sections = [
@@ -117,14 +120,21 @@ def model_card(
         *([_members(folder, others)] if others else []),
         _training(run, provenance),
         _figures(run, provenance, valid, test),
+        left_out,
         *_privacy(provenance),
         _use(run),
         _origin(run, provenance),
     ]
-    text = "\n\n".join(sections) + "\n"
+    text = "\n\n".join(filter(None, sections)) + "\n"
     # titles and names of the user are no HTML; code is shown as it is
     code = r"(?<!`)((`+)(?!`)[^\n]*?(?<!`)\2(?!`))"
     return re.sub(f"{code}|<", lambda found: found[1] or "&lt;", text)
+
+
+def left_out_sentence(names_by_reason: Mapping[str, Sequence[str]]) -> str:
+    """Name the baselines that were left out, with the reasons; empty without any."""
+    each = [f"{' and '.join(of)}, because {reason}" for reason, of in names_by_reason.items()]
+    return f"Left out of the comparison: {'; '.join(each)}." if each else ""
 
 
 def used_files(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
@@ -183,12 +193,7 @@ def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
     """Name the simple models that are combined with the network."""
     if (stack := read_stack_weights(folder)) is None:
         return []
-    words = (
-        f"Its score combines the outputs of the network and of simple models: {stack.formula()}."
-        if stack.parts
-        else f"The simple models {', '.join(run.stack.parts)} were left out, because their "
-        "weights were negligible."
-    )
+    words = stack.sentences(run.stack.parts)
     words += " Weights and calibration were fitted on the validation set."
     words += (
         " The validation metrics below use cross-validated weights."

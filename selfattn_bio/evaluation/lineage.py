@@ -127,14 +127,18 @@ def seen_table(
     return pd.concat([own, parent.seen.assign(by_parent=True)], ignore_index=True)
 
 
-def keys_of_seen(folder: Path) -> set[str]:
+def keys_of_seen(folder: Path | None) -> set[str]:
     """Return the keys of all records that a model and its parents were trained or selected on.
+
+    Empty for a model without a folder, or without a list in its folder.
 
     Raises
     ------
     ModelFolderError
         If the list of the model folder cannot be read.
     """
+    if folder is None or not (folder / TRAINING_RECORDS).is_file():
+        return set()
     return set(_read(folder)["key"])
 
 

@@ -109,11 +109,8 @@ def count_units(keys: ArrayLike, classes: pd.DataFrame) -> pd.Series:
     """
     counts = {}
     for column, of in classes.items():
-        table = pd.DataFrame({"unit": np.asarray(keys), "class": of.to_numpy()})
-        records = table.groupby(["unit", "class"]).size()
+        records = pd.DataFrame({"unit": keys, "class": of.to_numpy()}).value_counts()
         fractions = records / records.groupby("unit").transform("sum")
-        overall = records.index.get_level_values("class").map(
-            of.value_counts(normalize=True).to_dict()
-        )
+        overall = records.groupby("class").transform("sum") / records.sum()
         counts[column] = (fractions >= TYPICAL * overall).groupby("class").sum()
     return pd.concat(counts)

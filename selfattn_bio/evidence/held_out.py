@@ -30,7 +30,6 @@ from selfattn_bio.evidence.marginals import Backgrounds, neutral_letters, positi
 from selfattn_bio.evidence.records import HeldOut, Scored, ScoreMembers, held_out_records
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
-from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.motifs.matching import best_p, default_hit_p, find_hits, used_hits
 from selfattn_bio.motifs.patterns import one_per_site
 from selfattn_bio.objectives.outputs import Output, find_output
@@ -144,11 +143,11 @@ def _target_table(scorer: Scorer, given: pd.DataFrame, targets: Targets | None) 
     return table
 
 
-def check_not_trained_on(scorer: Scorer, ids: pd.Series, inputs: Sequence[Any]) -> None:
-    """Refuse sequences, or pairs, that the model or a parent of it was trained or selected on.
+def check_held_out(scorer: Scorer, motifs: MotifSet, ids: list[str], inputs: Sequence[Any]) -> None:
+    """Refuse sequences, or pairs, used to train or select the model or to find its motifs.
 
-    They are found by equal sequences, on either strand, in the list of the model folder. A model in
-    memory has none.
+    They are found by equal sequences, on either strand, in the list of the model folder, which also
+    has those of its parents, and in `MotifSet.found_in`. A model in memory has no list.
 
     Raises
     ------
@@ -157,21 +156,25 @@ def check_not_trained_on(scorer: Scorer, ids: pd.Series, inputs: Sequence[Any]) 
     ModelFolderError
         If the list is damaged.
     """
-    if scorer.folder is None or not (scorer.folder / TRAINING_RECORDS).is_file():
-        return
-    keys_of_model = keys_of_seen(scorer.folder)
     if isinstance(scorer, PairedScorer):
         partners = [sha256(pair.partner.tobytes()).hexdigest() for pair in inputs]
         keys = record_keys([pair.first for pair in inputs], scorer.alphabet, partners)
+        letters = [getattr(pair, motifs.input) for pair in inputs]
+        of_motifs = record_keys(letters, _alphabet_of(scorer, motifs.input), ids)
     else:
-        keys = record_keys(inputs, scorer.alphabet)
-    seen = [key in keys_of_model for key in keys]
-    if any(seen):
-        raise ArgumentError(
-            f"the model was trained or selected on {sum(seen)} of the {len(seen)} sequences, such "
-            f"as {ids.iloc[seen.index(True)]!r}",
-            hint="Weigh the evidence on sequences that it has not seen, such as test records",
-        )
+        keys = of_motifs = record_keys(inputs, scorer.alphabet)
+    for use, each, known in (
+        ("the model was trained or selected on", keys, keys_of_seen(scorer.folder)),
+        ("the motifs were found in", of_motifs, motifs.found_in),
+    ):
+        seen = [key in known for key in each]
+        if any(seen):
+            raise ArgumentError(
+                f"{use} {sum(seen)} of the {len(seen)} sequences, such as "
+                f"{ids[seen.index(True)]!r}",
+                hint="Explain training or validation records to find motifs, and weigh the "
+                "evidence on others, such as test records",
+            )
 
 
 def calibrated_scores(scorer: Scorer, output: Output, held_out: HeldOut) -> ScoreMembers:
@@ -246,10 +249,10 @@ def add_evidence(
     Raises
     ------
     ArgumentError, ModelFolderError
-        As for `check_not_trained_on`; ArgumentError also if no target of an output is known, or not
+        As for `check_held_out`; ArgumentError also if no target of an output is known, or not
         one unit is passed per record.
     """
-    check_not_trained_on(scorer, records["id"], inputs)
+    check_held_out(scorer, motifs, records["id"].tolist(), inputs)
     if len(units.numbers) != len(inputs):
         message = (
             f"pass one group for each of the {len(inputs)} sequences, not {len(units.numbers)}"

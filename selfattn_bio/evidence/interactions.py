@@ -65,8 +65,8 @@ NEEDS = (
     f"the model relies on a site of each, at most {MAX_GAP} positions apart"
 )
 NO_PAIR = (
-    f"no pair of motifs was tested. {NEEDS}. For support, {MIN_PAIRS} pairs (four motifs) of an "
-    "output have to be tested"
+    f"no pair of motifs was tested. {NEEDS}. For support, {MIN_PAIRS} pairs of an output (all of "
+    "four motifs) have to be tested"
 )
 # of a pair with a palindromic motif
 NO_ORIENTATION: dict[Hashable, object] = {
@@ -150,7 +150,12 @@ def untested_pairs(motifs: Mapping[Any, int], pairs: pd.DataFrame) -> str:
     """
     tested = Counter(pairs["target"])
     left = {target: comb(number, 2) - tested[target] for target, number in motifs.items()}
-    each = [f"{counted(n, 'pair')} of {target}" for target, n in left.items() if n > 0]
+    each = [
+        f"{counted(n, 'pair')} of {target}"
+        + ("" if tested[target] == MAX_PAIRS else " (too few records)")
+        for target, n in left.items()
+        if n > 0
+    ]
     rule = f"{NEEDS}, and at most {MAX_PAIRS} pairs of an output are tested"
     return f"not tested: {', '.join(each)}. {rule}" if each and len(pairs) else ""
 
@@ -238,8 +243,11 @@ def evaluate_interactions(
     for kind in ("", "spacing_", "orientation_"):
         table[f"{kind}q"] = q_values(table[f"{kind}p"].to_numpy(dtype=float))
     table["min_effect"] = least
-    for name, of_row in (("verdict", verdict), ("lacks", shortfall)):
-        table[name] = [of_row(row, least, significance) for row in table.to_dict("records")]
+    number = int(table["specific"].notna().sum())
+    table["verdict"] = [verdict(row, least, significance) for row in table.to_dict("records")]
+    table["lacks"] = [
+        shortfall(row, least, significance, number) for row in table.to_dict("records")
+    ]
     return table[COLUMNS].sort_values("epistasis", ascending=False, ignore_index=True)
 
 
@@ -312,17 +320,22 @@ def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
     return "redundant" if row["q"] < significance and max(effects) <= -least else UNCLEAR
 
 
-def shortfall(row: Mapping[Any, Any], least: float, significance: float) -> str:
-    """Return what an inconclusive pair lacks for another verdict; empty for other verdicts."""
+def shortfall(row: Mapping[Any, Any], least: float, significance: float, number: int) -> str:
+    """Return what an inconclusive pair lacks for another verdict; empty for other verdicts.
+
+    `number` counts the pairs that were compared with a curve.
+    """
     if row["verdict"] in CLEAR:
         return ""
+    few_records = f"no q value, because fewer than {MIN_RECORDS} records have random positions"
+    if np.isnan(row["specific"]):  # too few records for either comparison
+        return few_records
+    few_pairs = f"no q value, because only {number} of the {MIN_PAIRS} needed pairs were tested"
     reasons = [
-        f"no q value, because fewer than {few}"
-        if np.isnan(row[p])
-        else f"no difference from {others} shown"
+        few if np.isnan(row[p]) else f"no difference from {others} shown"
         for p, few, others in (
-            ("sites_p", f"{MIN_RECORDS} records have random positions", "random positions"),
-            ("pairs_p", f"{MIN_PAIRS} pairs (four motifs) were tested", "a curve over all motifs"),
+            ("sites_p", few_records, "random positions"),
+            ("pairs_p", few_pairs, "a curve over all motifs"),
         )
         if not row[p] < significance
     ]

@@ -17,12 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from selfattn_bio.arrays import Floats, Integers
+from selfattn_bio.display import short_name
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.epistasis import ORIENTATIONS
@@ -41,6 +43,7 @@ PAIR_CURVES = [
 ]
 DISTANCES = (0, 5, 10, 15, 20, 30, 40, 50)  # positions between the sites of a pair
 PERMUTATIONS = 1000
+LABEL_WIDTH = 22  # characters of a line that fit next to the plot of a pair in the report
 
 
 def compared(name: str) -> tuple[str, str, str, str]:
@@ -370,7 +373,8 @@ def draw_curves(curves: pd.DataFrame, ax: Axes) -> None:
     if {*curves[line]} - {"+", ""}:
         # above the axes, so that it covers no curve
         ax.legend(title=line, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    ax.set(xlabel=label, ylabel=f"{y} ({curves['unit'].iloc[0]})")
+    unit = short_name(curves["unit"].iloc[0])
+    ax.set(xlabel=label, ylabel=fill(f"{y} ({unit})", LABEL_WIDTH))
 
 
 def _estimates(name: str, effects: Floats, rng: np.random.Generator) -> dict[str, Floats]:

@@ -293,9 +293,9 @@ def annotate_variants(
         f"{counted(lines, 'line')}, {differs if wrong else 'every REF agrees with the genome'}"
     )
     counts = Counter[str]()
-    with open_writer(output, source, _name(model), scorer.units) as writer:
+    with open_writer(output, source, _name(model), scorer.units) as write:
         for batch in scorer.batches(source):
-            writer.write(batch.variants, _with_changes(batch, ppms, own.alphabet))
+            write(batch.variants, _with_changes(batch, ppms, own.alphabet))
             counts.update(batch.table["status"])
         _check_scored(counts, scorer, batch.variants[-1].name, str(vcf))
     log_lines(_status_lines(counts))

@@ -311,7 +311,9 @@ def why_alone(row: Mapping[Any, Any]) -> str:
     """Explain why the effect of a motif that `acts_alone` may not be shown.
 
     Shuffling keeps the letters of a site, so a motif of a certain composition has a small effect.
-    If shuffling the sites does change the score, the control sites nearby cancel the effect.
+    If the intervals of effect and sufficiency, both compared with shuffled sites, show that less
+    than half of the effect alone is due to the order, this is stated. If shuffling the sites does
+    change the score, the control sites nearby cancel the effect.
     """
     direction, least = direction_of(row), row["min_effect"]
     of_control = direction * (row["necessity"] - row["effect"])
@@ -319,6 +321,13 @@ def why_alone(row: Mapping[Any, Any]) -> str:
         return (
             "Shuffling its sites changes the score, but so does shuffling sites nearby (the "
             "control). They may overlap other motifs, or the model may read the whole region."
+        )
+    tests = ("effect", "sufficiency", "marginal")
+    *of_order, low, high = (abs(row[end]) for name in tests for end in estimated(name)[1:])
+    if np.max(of_order) < min(low, high) / 2:  # false if one is missing
+        return (
+            "The model reacts mainly to the composition of the motif, not to its order: shuffled "
+            "sites act almost like intact ones, so effects compared with them are small."
         )
     return "Shuffling keeps the composition of a site, so the effect may be too small to show."
 

@@ -136,6 +136,16 @@ class StackWeights(Stored):
         """Return the names of the simple models in use."""
         return list(self.weights)[1:]
 
+    def sentences(self, parts: Sequence[str]) -> str:
+        """Describe how the score combines the network with `parts`, and which the fit left out."""
+        shown = []
+        if self.parts:
+            shown.append(f"The score combines the network with simple models: {self.formula()}.")
+        if left_out := [name for name in parts if name not in self.parts]:
+            names = ", ".join(left_out)
+            shown.append(f"Simple models that the fit left out as negligible: {names}.")
+        return " ".join(shown)
+
     def formula(self) -> str:
         """Return the weighted sum as text, such as "0.08 x network + 1.27 x composition - 0.40".
 

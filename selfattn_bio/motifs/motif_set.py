@@ -110,6 +110,10 @@ class MotifSet:
     notes
         Numbers of motifs, seqlets and sequences of each explained output, by its name, and why it
         has no motif. Empty if unknown.
+    found_in
+        Keys of the sequences in which the motifs were found (`evaluation.leakage.record_keys`); for
+        models with two inputs, keys of the input that ends with the id of the record. Empty if
+        unknown, as after `load`.
     """
 
     motifs: tuple[Motif, ...]
@@ -119,6 +123,7 @@ class MotifSet:
     curves: pd.DataFrame | None = None
     source: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    found_in: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         if not len(self):
@@ -247,7 +252,7 @@ class MotifSet:
             If there is no sequence, or not one target per sequence, or no target for the output of
             a motif; if the model has another alphabet, no score of a record, or is an ensemble; if
             a partner is missing; if the model or its parent was trained or selected on one of the
-            sequences (seen.parquet of its folder).
+            sequences (seen.parquet of its folder), or the motifs were found in one (`found_in`).
         """
         from selfattn_bio.evidence import held_out  # imports torch, which scanning does not need
 

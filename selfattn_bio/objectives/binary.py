@@ -20,7 +20,7 @@ from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import Answer, Array, Examples, Objective, SectionT
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, without_unknown
-from selfattn_bio.objectives.outputs import ClassOutput, Output, Track, joined_names, spreads
+from selfattn_bio.objectives.outputs import ClassOutput, Track, joined_names, spreads
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
 
@@ -61,19 +61,10 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
     is_labelled = True
     has_calls = True
     has_log_odds = True
-
-    @property
-    def coverage_names(self) -> tuple[str, ...]:
-        return ("0", "1")
-
-    @property
-    def outputs(self) -> tuple[Output, ...]:
-        (name,) = self.section.output_names
-        return (ClassOutput(name, 0, truth=without_unknown, value=itemgetter((..., 0))),)
-
-    @property
-    def tracks(self) -> tuple[Track, ...]:
-        return (Track("", self.outputs[0].value),)
+    coverage_names = ("0", "1")
+    logit = ClassOutput("positive", 0, truth=without_unknown, value=itemgetter((..., 0)))
+    outputs = (logit,)
+    tracks = (Track("", logit.value),)
 
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
         """Return the labels, int (n,), UNKNOWN if missing."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scipy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,16 +16,14 @@ from torch import Tensor
 from selfattn_bio import config
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import (
-    Answer,
-    Array,
-    Measurer,
-    Objective,
-    OutputMeasurer,
-    Predictions,
-)
+from selfattn_bio.objectives.base import Answer, Array, Measurer, OutputMeasurer, Predictions
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, ClassLoss, without_unknown
-from selfattn_bio.objectives.multiclass import class_metrics, confusion, confusion_metrics
+from selfattn_bio.objectives.multiclass import (
+    ClassObjective,
+    class_metrics,
+    confusion,
+    confusion_metrics,
+)
 from selfattn_bio.objectives.outputs import NumberOutput, Output, Track, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -37,12 +34,11 @@ if TYPE_CHECKING:
 PERCENT_SCALE = 10.0
 
 
-class Labels(Objective[config.LabelsObjective], kind="labels"):
+class Labels(ClassObjective[config.LabelsObjective], kind="labels"):
     """One class per position."""
 
     main_metric = "accuracy"
     predicts = "predicts a label for each position"
-    exported = (partial(torch.softmax, dim=-1), "probability")
     no_strand_mean = (
         "rc cannot be used with one label per position, because labels of the two strands "
         "cannot be averaged"
@@ -112,13 +108,6 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
     def read(self, scorer: Scorer, inputs: Sequence[Any]) -> list[Array]:
         """Return the outputs (L, C) of each sequence."""
         return scorer.token_outputs(inputs)
-
-    def predictions(self, outputs: Array) -> Array:
-        return scipy.special.softmax(outputs, axis=-1)
-
-    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute accuracy, macro_f1 and mcc of n positions, with class indices (n,)."""
-        return confusion_metrics(confusion(predictions, targets))
 
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to the metrics of all positions of these records."""

@@ -16,14 +16,38 @@ from selfattn_bio import config
 from selfattn_bio.arrays import Integers
 from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Answer, Array, OutputMeasurer, Predictions
+from selfattn_bio.objectives.base import (
+    Answer,
+    Array,
+    Objective,
+    OutputMeasurer,
+    Predictions,
+    SectionT,
+)
 from selfattn_bio.objectives.binary import PredictionSets
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, ClassLoss, without_unknown
 from selfattn_bio.objectives.outputs import ClassOutput, Output, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
-class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
+class ClassObjective(Objective[SectionT]):
+    """Base class of objectives with one class per record or position."""
+
+    exported = (partial(torch.softmax, dim=-1), "probability")
+
+    def predictions(self, outputs: Array) -> Array:
+        return scipy.special.softmax(outputs, axis=-1)
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        """Compute accuracy, macro_f1 and mcc of n records or positions, with class indices (n,)."""
+        return confusion_metrics(confusion(predictions, targets))
+
+
+class Multiclass(
+    ClassObjective[config.MulticlassObjective],
+    PredictionSets[config.MulticlassObjective],
+    kind="multiclass",
+):
     """One of several classes per sequence."""
 
     main_metric = "mcc"
@@ -33,7 +57,6 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
         "belongs to none. For such sequences, train with a class of others, such as shuffled ones.",
         "It was tested only on held-out records of the same source.",
     )
-    exported = (partial(torch.softmax, dim=-1), "probability")
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -84,13 +107,6 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
         self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray
     ) -> MulticlassLoss:
         return MulticlassLoss(self, run.training, targets)
-
-    def predictions(self, outputs: Array) -> Array:
-        return scipy.special.softmax(outputs, axis=-1)
-
-    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        """Compute accuracy, macro_f1 and mcc."""
-        return confusion_metrics(confusion(predictions, targets))
 
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         return lambda rows: class_metrics(

@@ -94,7 +94,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "findings": (found := findings(row, results.task, results.corpus["alphabet"]))[0],
             "untested": found[1],
             "alone_note": figures.alone_note(row, results.task),
-            "by_position": results.marginals is not None and figures.depends(row, "position"),
+            "by_position": "" if results.marginals is None else figures.dependence(row, "position"),
             "shortfall": shortfall(row, results.task.interpret.significance),
         }
         for row in rows

@@ -15,7 +15,7 @@ from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import plots, target_plots, words
 from selfattn_bio.report.tested import MAX_CURVES, Drawing, Tested
-from selfattn_bio.report.words import GROUPS, estimate, figure, percent, ranked
+from selfattn_bio.report.words import GROUPS, deviation, estimate, figure, percent, ranked
 
 FALSE_POSITIVES, RECALL = 0.05, 0.5  # where the curves are read
 SPANS = ("gc", "length")  # groups that are ranges
@@ -42,7 +42,8 @@ def binary_figures(objective: Binary, tested: Tested) -> list[Drawing]:
         _precision_recall(tested, curves, "Precision is lower where positives are rarer."),
     ]
     if "model_calibrated" in test:
-        ece = tested.results.metrics["test"]["model"]["calibrated"]["ece"]
+        calibrated = tested.results.metrics["test"]["model"]["calibrated"]
+        ece, slope = calibrated["ece"], calibrated["calibration_slope"]
         drawings.append(
             tested.show(
                 "calibration",
@@ -53,7 +54,8 @@ def binary_figures(objective: Binary, tested: Tested) -> list[Drawing]:
                 "proportion of positives changes.",
                 partial(plots.draw_calibration, labels, test["model"], test["model_calibrated"]),
                 finding="After scaling, probabilities and observed fractions differ by "
-                f"{figure(ece['value'])} on average; {figure(ece['floor'])} would be chance.",
+                f"{figure(ece['value'])} on average; {figure(ece['floor'])} would be chance."
+                + deviation("Probabilities", slope, 1, "too extreme", "not extreme enough"),
             )
         )
     return drawings

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
-from selfattn_bio.display import counted, position_range
+from selfattn_bio.display import counted, position_range, short_names
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_curves
@@ -22,11 +22,16 @@ from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import Results, site_positions
-from selfattn_bio.report.tested import SIZE, Drawing, Tested, draw
+from selfattn_bio.report.tested import MAX_CURVES, SIZE, Drawing, Tested, draw
 from selfattn_bio.report.words import percent
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 LOW = (3.6, 2.0)  # inches; of curves
+EVERYWHERE = {  # `dependence` of an effect that is nowhere less than half of its strongest
+    "position": "is present at all positions, but larger at some",
+    "strand": "is present on both strands, but larger on one",
+    "distance": "is present at all distances, but larger at some",
+}
 
 
 def interpretation(tested: Tested) -> list[Drawing]:
@@ -35,8 +40,17 @@ def interpretation(tested: Tested) -> list[Drawing]:
     drawings = _effects(tested, f"{alphabet.letter}s")
     if (explained := results.explained) is not None:
         attribution, lengths = importance(explained.hypothetical), explained.records["length"]
-        side, finding = _peak(attribution, lengths)
-        curves, attended = {"attribution": plots.by_position(attribution, lengths, side)}, ""
+        groups = {
+            str(name): (attribution[rows], lengths.iloc[rows])
+            for name, rows in explained.records.groupby("target", sort=False).indices.items()
+        }
+        is_several = len(groups) > 1
+        peaks = {name: _peak(*of, f" for {name}" * is_several) for name, of in groups.items()}
+        shown = sorted(peaks, key=lambda name: -peaks[name][0])[:MAX_CURVES]
+        (_, side, _), attended = peaks[shown[0]], ""
+        means = [plots.by_position(*groups[name], side) for name in shown]
+        labels = short_names(shown) if is_several else ["attribution"]
+        curves = dict(zip(labels, means, strict=True))
         if explained.attention.any():  # models without attention weights have zeros
             curves["raw attention"] = plots.by_position(explained.attention, lengths, side)
             network = " in the network, without the simple models" * bool(results.task.stack.parts)
@@ -50,12 +64,13 @@ def interpretation(tested: Tested) -> list[Drawing]:
                 "attention",
                 "Attribution by position",
                 f"Attribution: how much the score depends on a position.{attended} Values are "
-                "multiples of the mean of each record, averaged over the explained records. "
-                f"Positions count from the {side} of the records. Those that fewer than "
-                f"{percent(plots.MIN_REACHED)} of the records have are left out.",
+                "multiples of the mean of each record, averaged over the records explained for an "
+                f"output. There is a curve for each output, or for the {MAX_CURVES} with the "
+                f"highest peaks. Positions count from the {side} of the records. Those that fewer "
+                f"than {percent(plots.MIN_REACHED)} of the records have are left out.",
                 "Motifs whose position varies between records are not visible in this mean.",
                 partial(plots.draw_along, curves, label=f"from the {side} ({alphabet.unit})"),
-                finding=finding,
+                finding=" ".join(peaks[name][2] for name in shown if peaks[name][0]),
             )
         )
     return drawings
@@ -96,29 +111,25 @@ def _changes(measured: pd.DataFrame) -> str:
     )
 
 
-def _peak(attribution: NDArray[np.floating[Any]], lengths: pd.Series) -> tuple[str, str]:
+def _peak(attribution: Scores, lengths: pd.Series, output: str = "") -> tuple[float, str, str]:
     """Find the twentieth of the positions with the highest attribution in a sliding window.
 
     Returns
     -------
-    The side from which these positions count, and a sentence: "end" if records differ in length and
-    have a higher peak there, otherwise "start". The sentence is empty without attribution, as for
-    methods based on attention.
+    Their mean as a multiple of that of the record, the side from which these positions count, and a
+    sentence with the words `output`, such as " for liver". The side is "end" if records differ in
+    length and have a higher peak there, otherwise "start".
     """
-    if not attribution.any():
-        return "start", ""
     found = []
     for side in ("start", "end")[: lengths.nunique()]:
         means = plots.by_position(attribution, lengths, side)
         width = max(1, round(len(means) / 20))
         windows = means.rolling(width).mean().round(9)
         last: Any = windows.idxmax()
-        found.append((windows[last], last - width + 1, last))
-    level, first, last = max(found)  # of equal ones, that from the start
-    return "end" if first < 0 else "start", (
-        f"Attribution is highest at {position_range(first, last)}: {words.figure(level, 2)} times "
-        "the mean of the record."
-    )
+        found.append((windows[last], side, position_range(last - width + 1, last)))
+    level, side, positions = max(found)  # of equal ones, that from the start
+    sentence = f"Attribution{output} is highest at {positions}: {level:.2f} times the mean."
+    return level, side, sentence
 
 
 def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
@@ -165,7 +176,7 @@ def _shown_alone(results: Results) -> list[dict[Any, Any]]:
     """Return the motifs of the section, largest effect alone first.
 
     These are all measured ones if none is supported. Otherwise, they are the supported ones, those
-    that lack only enrichment, and those that `acts_alone`.
+    that lack only enrichment or the measurement of the effect, and those that `acts_alone`.
     """
     if results.motifs is None or results.marginals is None:
         return []
@@ -176,7 +187,7 @@ def _shown_alone(results: Results) -> list[dict[Any, Any]]:
         for row in measured.sort_values("marginal", ascending=False).to_dict("records")
         if not is_any_supported
         or row["verdict"] == "supported"
-        or row["lacks"] in NOT_ENRICHED
+        or row["lacks"] in (*NOT_ENRICHED, "effect not measured")
         or acts_alone(row, level)
     ]
 
@@ -190,8 +201,9 @@ def _position_figures(tested: Tested) -> Iterator[Drawing]:
         own = curves[curves["name"] == row["name"]]
         name, title = f"marginal_{row['name']}", f"{row['name']} {match_label(row)}".strip()
         title += f" of {row['target']}" * (len({*motifs["target"]}) > 1)
-        paint, finding = partial(draw_curves, own), f"Mean effect {marginal_mean(row)}."
-        yield tested.show(name, title, position_peak(row), "", paint, size=LOW, finding=finding)
+        paint, means = partial(draw_curves, own), position_peak(row, own["end"].max())
+        finding = f"Mean effect {marginal_mean(row)}."
+        yield tested.show(name, title, means, "", paint, size=LOW, finding=finding)
 
 
 def _distance_figures(tested: Tested, *verdicts: str) -> Iterator[Drawing]:
@@ -234,7 +246,7 @@ def position_counts(results: Results) -> dict[str, Any] | None:
     }
 
 
-def _background_lengths(curves: pd.DataFrame, ppms: Mapping[str, NDArray[Any]]) -> set[int]:
+def _background_lengths(curves: pd.DataFrame, ppms: Mapping[str, Floats]) -> set[int]:
     """Return the lengths of the backgrounds; those of several outputs may differ.
 
     The last start of a site, and its width, reach their end.
@@ -243,23 +255,30 @@ def _background_lengths(curves: pd.DataFrame, ppms: Mapping[str, NDArray[Any]]) 
     return {end + len(ppms[str(name)]) - 1 for name, end in ends.items()}
 
 
-def depends(row: Mapping[Any, Any], test: str) -> bool:
-    """Return whether an effect alone depends on the position, strand or distance (`test`).
+def dependence(row: Mapping[Any, Any], test: str) -> str:
+    """Return how an effect alone depends on the position, strand or distance (`test`).
 
     Any word acts a little more at some positions of a network than at others, so a significant test
     is not enough. The strongest effect, and its difference to the weakest, must be at least the
-    smallest effect that counts. The weakest must be less than half of the strongest.
+    smallest effect that counts; otherwise the result is empty. The effect "depends on" the test if
+    the weakest is less than half of the strongest, and is present `EVERYWHERE` if not.
     """
     strongest = row[f"marginal_{test}_strongest"]
     span = abs(strongest - row[f"marginal_{test}_weakest"])
     is_clear = row[f"marginal_{test}_q"] < words.SIGNIFICANCE
-    return is_clear and min(span, abs(strongest)) >= row["min_effect"] and span > abs(strongest) / 2
+    if not is_clear or min(span, abs(strongest)) < row["min_effect"]:
+        return ""
+    return f"depends on the {test}" if span > abs(strongest) / 2 else EVERYWHERE[test]
 
 
 def _dependent(rows: Sequence[Mapping[Any, Any]], test: str, label: str) -> str:
-    """Count and name the motifs or pairs whose effect alone `depends`, with its range."""
-    found = [f"{label.format_map(row)} ({_range(row, test)})" for row in rows if depends(row, test)]
-    return f"{len(found)}: {', '.join(found)}" if found else "none"
+    """Count and name the motifs or pairs with each `dependence` of their effect, with its range."""
+    named: dict[str, list[str]] = {f"depends on the {test}": [], EVERYWHERE[test]: []}
+    for row in rows:
+        if how := dependence(row, test):
+            named[how].append(f"{label.format_map(row)} ({_range(row, test)})")
+    strong, weak = (f"{len(of)}: {', '.join(of)}." if of else "none." for of in named.values())
+    return f"{strong} It {EVERYWHERE[test]}, for {weak}" if weak != "none." else strong
 
 
 def _range(row: Mapping[Any, Any], test: str) -> str:
@@ -268,18 +287,21 @@ def _range(row: Mapping[Any, Any], test: str) -> str:
 
 
 def _dependence(row: Mapping[Any, Any], test: str, peak: str) -> str:
-    """Describe whether an effect alone `depends`, and if so, where its `peak` is."""
-    found = f"on the {test}: {_range(row, test)} (q = {words.p_value(row[f'marginal_{test}_q'])})"
-    if depends(row, test):
-        return f"Depends {found}. Largest {peak}."
-    return f"Depends little or not at all {found}."
+    """Describe the `dependence` of an effect alone, and if there is one, where its `peak` is."""
+    found = f"{_range(row, test)} (q = {words.p_value(row[f'marginal_{test}_q'])})"
+    if how := dependence(row, test).removeprefix("is "):
+        return f"{how.capitalize()}: {found}. Largest {peak}."
+    return f"Depends little or not at all on the {test}: {found}."
 
 
-def position_peak(row: Mapping[Any, Any]) -> str:
-    """Describe where a motif has its largest effect, from its row of motifs.tsv."""
-    first, last = f"{row['marginal_start'] + 1:.0f}", f"{row['marginal_end']:.0f}"
-    peak = f"if the site starts at {first}{f' to {last}' if last != first else ''}"
-    by_position = _dependence(row, "position", peak)
+def position_peak(row: Mapping[Any, Any], end: float = np.nan) -> str:
+    """Describe where a motif has its largest effect, from its row of motifs.tsv.
+
+    `end` is that of its last interval of start positions in marginals.tsv.
+    """
+    at_end = ", at the end of the sequence" if row["marginal_end"] == end else ""
+    starts = position_range(row["marginal_start"] + 1, row["marginal_end"])
+    by_position = _dependence(row, "position", f"if the site starts at {starts}{at_end}")
     if pd.isna(row["marginal_strand_q"]):
         return by_position
     by_strand = _dependence(row, "strand", f"on the {row['marginal_strand']} strand")
@@ -294,12 +316,12 @@ def alone_note(row: Mapping[Any, Any], task: RunFile) -> str:
     """
     if acts_alone(row, task.interpret.significance):
         reason = why_alone(row)
-    elif row["lacks"] in NOT_ENRICHED and depends(row, "position"):
+    elif row["lacks"] in NOT_ENRICHED and dependence(row, "position") == "depends on the position":
         reason = "Sites where its effect is small weaken the test of enrichment."
     else:
         return ""
-    change = f"Inserted alone it changes {row['unit']} by {marginal_mean(row)}."
-    return f"{reason} {change} {position_peak(row)}"
+    change = f"Inserted alone it changes {row['unit']} by {marginal_mean(row)}"
+    return f"{reason} {change}, compared with no site. {position_peak(row)}"
 
 
 def pair_sentence(pairs: pd.DataFrame | None) -> str:

@@ -140,25 +140,28 @@ def network_sentences(metrics: Metrics, objective: Objective[Any]) -> list[str]:
 
 
 def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
-    """Say that the network alone is better on test records than with simple models.
+    """Say that the simple models did not help, because the network alone is at least as good.
 
-    Empty unless the interval of the paired difference on the test records excludes 0.
+    This is so on validation records, or its lead on test records is clear: the interval of the
+    paired difference excludes 0. Empty otherwise.
     """
-    main = objective.main_metric
+    main, sign = objective.main_metric, 1 if objective.higher_is_better else -1
     lead = metrics["differences"]["baselines"].get(NETWORK, {}).get(main, {"low": None})
-    if lead["low"] is None or (
-        lead["high"] >= 0 if objective.higher_is_better else lead["low"] <= 0
-    ):
+    if lead["low"] is None:
         return ""
     valid, test = (
-        f"{words.figure(metrics[split]['baselines'][NETWORK][main]['value'])} instead of "
-        f"{words.figure(metrics[split]['model'][main]['value'])}"
-        for split in ("valid", "test")
+        [of[main]["value"] for of in (split["baselines"][NETWORK], split["model"])]
+        for split in (metrics["valid"], metrics["test"])
     )
+    is_equal = None not in valid and sign * (valid[0] - valid[1]) >= 0
+    if not is_equal and max(sign * lead["low"], sign * lead["high"]) >= 0:
+        return ""
+    of_valid, of_test = (" instead of ".join(map(words.figure, of)) for of in (valid, test))
     return (
-        f"On test records the network alone has a better {title_of(main)} than with the simple "
-        f"models: {test} (validation: {valid}). If validation records show it as well, remove "
-        "[stack] from the run file and train again."
+        f"The simple models did not help on {'validation' if is_equal else 'test'} records: the "
+        f"{title_of(main)} of the network alone is {of_valid} on validation and {of_test} on test "
+        "records. If validation records of other seeds show it as well, remove [stack] from the "
+        "run file and train again."
     )
 
 
@@ -181,6 +184,25 @@ def motif_lines(table: pd.DataFrame, significance: float, split: AnySplit) -> It
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
     if unmeasured := words.unmeasured_sentence(table, split):
         yield unmeasured
+
+
+def null_sentence(motifs: pd.DataFrame | None) -> str:
+    """State how many permuted motifs pass the tests; empty if there are none.
+
+    Parameters
+    ----------
+    motifs
+        motifs.tsv, or None if there was no search.
+    """
+    if motifs is None or not (tested := int(motifs["null_motifs"].sum())):
+        return ""
+    passing = int(motifs["null_passing"].sum())
+    return (
+        f"Control: of {tested} motifs that have the columns of these motifs in random order, "
+        f"{passing} ({words.percent(passing / tested, 1)}) pass the tests of enrichment and "
+        "effect. They may resemble a motif, so a supported motif must also change the predictions "
+        "more than those made from it."
+    )
 
 
 def alone_sentence(motifs: pd.DataFrame | None, significance: float) -> str:

@@ -18,10 +18,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from selfattn_bio.config import NO_DATABASE, RunFile
+from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.config.writing import toml_text
 from selfattn_bio.display import dotted
-from selfattn_bio.evaluation.card import used_files
+from selfattn_bio.evaluation.card import left_out_sentence, used_files
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evidence.interactions import NO_PAIR, untested_pairs
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
@@ -82,12 +82,13 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         best=metrics["differences"]["best_baseline"],
         comparison=words.baseline_sentence(metrics, objective),
         networks=lines.network_sentences(metrics, objective),
-        stack_sentence=stack_sentence(task, stack),
+        stack_sentence=words.stack_sentence(task, stack),
         mean_of=lines.mean_of(objective),
         known_counts=lines.known_counts(metrics),
         stack_table=tables.stack_table(stack, outputs),
         without_network=_without_network(stack, outputs),
         performance_table=tables.performance_table(metrics, objective),
+        left_out=left_out_sentence(metrics.get("left_out", {})),  # of an earlier version
         differences=tables.difference_table(metrics),
         performance=draw_performance(objective, tested),
         group_figures=group_figures(tested),
@@ -145,7 +146,7 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         "by_kind": partial(by_kind, units),
         "motif_sentence": words.motif_sentence(of_inputs, task.split, outputs),
         "alone_sentence": lines.alone_sentence(of_inputs, task.interpret.significance),
-        "null_sentence": words.null_sentence(motifs),
+        "null_sentence": lines.null_sentence(motifs),
         "agreement_sentence": words.agreement_sentence(
             results.explained.member_correlation if results.explained else None,
             results.seed_correlations,
@@ -260,17 +261,3 @@ def attention_sentence(has_attention: bool) -> str:
         "There are no maps: they are drawn only for softmax attention of this package, in models "
         "with one input."
     )
-
-
-def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
-    """Describe how the score combines the network with simple models; empty without a stack."""
-    if stack is None:
-        return ""
-    if not stack.parts:
-        return (
-            f"The score does not include the simple models ({', '.join(task.stack.parts)}), "
-            "because their weights were negligible."
-        )
-    formula = stack.formula().replace(" - ", f" {words.MINUS} ")
-    first = " The weights are those of the first training." if task.training.seeds > 1 else ""
-    return f"The score combines the network with simple models: {formula}.{first}"

@@ -32,7 +32,9 @@ DOTS: Any = {"marker": "o", "markersize": 3.5, "linewidth": 1.4}  # with interva
 # legend above the axes; a wide one has space above the names at their left
 ABOVE: Any = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0)}
 VERDICTS = {"supported": "#0072B2", "inconclusive": "#999999", "contradicted": "#D55E00"}
-MIN_REACHED = 0.1  # of the records, for a position whose mean is drawn
+# Fraction of the records for a position whose mean is drawn. Positions that only long records have
+# show the ends of these: a signal at the end of all records would have a peak there.
+MIN_REACHED = 0.5
 PALETTE = (MODEL, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # the model is first
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -327,7 +329,7 @@ def by_position(values: ArrayLike, lengths: ArrayLike, side: str = "start") -> p
 
     Returns
     -------
-    Value by position, for those that at least a tenth of the records have. Positions are 1-based;
+    Value by position, for those that at least half of the records have. Positions are 1-based;
     the last one is -1 if they count from the end.
     """
     values, lengths = np.asarray(values, dtype=np.float64), np.asarray(lengths)[:, None]
@@ -355,8 +357,7 @@ def draw_along(curves: Mapping[str, pd.Series], ax: Axes, label: str = "position
         ax.plot(curve.index, curve, color=colour, label=name, linewidth=1.2)
     ax.axhline(1, color=MUTED, **DOTTED)
     ax.margins(x=0)
-    ax.set_ylim(bottom=0)
-    ax.set(xlabel=label, ylabel="multiple of the mean")
+    ax.set(xlabel=label, ylabel="multiple of the mean", ylim=(0, None))
     ax.legend(**ABOVE, ncols=2)
 
 
@@ -376,6 +377,5 @@ def draw_attention_map(attention: AttentionMap, ax: Axes) -> None:
     )
     ax.set_aspect("equal")
     ax.grid(False)
-    bar = ax.figure.colorbar(cells, ax=ax, shrink=0.8)
+    bar = ax.figure.colorbar(cells, ax=ax, shrink=0.8, label="fraction of the row's attention")
     bar.outline.set_visible(False)
-    bar.set_label("fraction of the row's attention")

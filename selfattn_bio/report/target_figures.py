@@ -33,7 +33,7 @@ from selfattn_bio.objectives.multiclass import Multiclass, confusion
 from selfattn_bio.objectives.numbers import Multilabel
 from selfattn_bio.report import target_plots as plots
 from selfattn_bio.report.tested import MAX_CURVES, SIZE, Drawing, Tested
-from selfattn_bio.report.words import RHO, estimate, figure, percent
+from selfattn_bio.report.words import RHO, deviation, estimate, figure, percent
 
 MAX_CLASSES = 20  # classes of a confusion matrix; the others are merged
 MAX_ROWS = 30  # classes or columns of a figure with one row for each
@@ -344,6 +344,7 @@ def _coverage(tested: Tested, column: str, ending: str, pairs: Pairs) -> list[Dr
         return [tested.skip(name, title, why)]
     inside = (low <= observed) & (observed <= high)
     found = plots.proportion(inside)
+    verdict_on_width = deviation("They", found, COVERAGE, "too narrow", "wider than needed")
     return [
         tested.show(
             name,
@@ -356,7 +357,7 @@ def _coverage(tested: Tested, column: str, ending: str, pairs: Pairs) -> list[Dr
             lambda ax: plots.draw_coverage(predicted, inside, ax, short_name(column)),
             finding=f"{width} intervals, {np.median(high - low):.3g} wide, contain "
             f"{percent(found['value'])} of the observed values ({percent(found['low'])} to "
-            f"{percent(found['high'])}).",
+            f"{percent(found['high'])}).{verdict_on_width}",
         )
     ]
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from selfattn_bio.arrays import Floats
 from selfattn_bio.baselines import BASELINES
-from selfattn_bio.config import AnySplit
+from selfattn_bio.config import AnySplit, RunFile, enlarge_by
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
 from selfattn_bio.display import counted, decimals
 from selfattn_bio.evaluation.metrics import title_of
@@ -19,6 +19,7 @@ from selfattn_bio.evaluation.units import MIN_UNITS, growth
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.evidence.verdicts import NOT_ENRICHED
+from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.objectives import Objective
@@ -101,6 +102,13 @@ def gap(found: Mapping[str, float]) -> str:
         return f"no gap beyond chance (p = {p_value(found['p'])})"
     shrunk = f"{figure(found['shrunk'])} after shrinkage"
     return f"gap {figure(found['value'])} ({shrunk}, p = {p_value(found['p'])})"
+
+
+def deviation(what: str, of: Mapping[str, Any], expected: float, below: str, above: str) -> str:
+    """State that something is `below` or `above`, if its interval excludes the expected value."""
+    if of["low"] is None or of["low"] <= expected <= of["high"]:
+        return ""
+    return f" {what} are {below if of['high'] < expected else above}."
 
 
 def percent(fraction: float, digits: int = 0) -> str:
@@ -304,6 +312,15 @@ def supported(motifs: pd.DataFrame, outputs: Sequence[str] = ()) -> str:
     return "; ".join(shown)
 
 
+def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
+    """Describe how the score combines the network with simple models; empty without a stack."""
+    if stack is None:
+        return ""
+    sentences = stack.sentences(task.stack.parts).replace(" - ", f" {MINUS} ")
+    first = " The weights are those of the first training." if task.training.seeds > 1 else ""
+    return sentences + first
+
+
 def motif_sentence(
     motifs: pd.DataFrame | None, split: AnySplit, outputs: Sequence[str] = ()
 ) -> str:
@@ -338,45 +355,25 @@ def unmeasured_sentence(motifs: pd.DataFrame, split: AnySplit) -> str:
     Motifs with fewer than `LEAST_RECORDS`, or without enrichment, are not counted.
     """
     rows = motifs[motifs["effect"].isna() & (motifs["effect_records"] >= LEAST_RECORDS)]
-    if len(rows):
-        rows = rows[~rows["lacks"].str.startswith(NOT_ENRICHED)]
+    rows = rows[~rows["lacks"].str.startswith(NOT_ENRICHED)]
     if rows.empty:
         return ""
-    records, units = rows["effect_records"], rows["effect_units"].map(units_with_site)
-    needed = []
-    if records.min() < MIN_RECORDS:
-        needed = [f"{MIN_RECORDS} records with a known target, a site and space for a control site"]
-    if units.min() < MIN_UNITS:
-        needed.append(f"sites in {MIN_UNITS} independent units")
-    larger = max(MIN_RECORDS / records.min(), growth(units.min(), MIN_UNITS))
+    units = rows["effect_units"].map(_units_with_site).min()
+    of_records = f"{MIN_RECORDS} records with a known target, a site and space for a control site"
+    factors = {
+        of_records: MIN_RECORDS / rows["effect_records"].min(),
+        f"sites in {MIN_UNITS} independent units": growth(units, MIN_UNITS),
+    }
+    needed = " and ".join(text for text, factor in factors.items() if factor > 1)
     return (
         f"The test split is too small to measure the effect of {counted(len(rows), 'motif')}: "
-        f"{' and '.join(needed)} are needed. To enlarge it, {split.enlarge_by(larger)}."
+        f"{needed} are needed. To enlarge it, {enlarge_by(split, max(factors.values()))}."
     )
 
 
-def units_with_site(effect_units: str) -> int:
+def _units_with_site(effect_units: str) -> int:
     """Return how many units have a record with a site: 7 of `7 of 12 clusters`."""
     return int(effect_units.split()[0])
-
-
-def null_sentence(motifs: pd.DataFrame | None) -> str:
-    """State how many permuted motifs pass the tests; empty if there are none.
-
-    Parameters
-    ----------
-    motifs
-        motifs.tsv, or None if there was no search.
-    """
-    if motifs is None or not (tested := int(motifs["null_motifs"].sum())):
-        return ""
-    passing = int(motifs["null_passing"].sum())
-    return (
-        f"Control: of {tested} motifs that have the columns of these motifs in random order, "
-        f"{passing} ({percent(passing / tested, 1)}) pass the tests of enrichment and effect. They "
-        "may resemble a motif, so a supported motif must also change the predictions more than "
-        "those made from it."
-    )
 
 
 def agreement_sentence(member_correlation: float | None, seed_correlations: Floats) -> str:
@@ -421,7 +418,7 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
         return reason
     enough = f"about {records * MIN_RECORDS / found:,.0f} {known}"
     reason = f"{reason}, that is, {enough}"
-    if units_with_site(row["effect_units"]) < MIN_UNITS:
+    if _units_with_site(row["effect_units"]) < MIN_UNITS:
         reason = f"{reason}, and {MIN_UNITS} independent units with a site"
     matches = pd.Series(dict(row), dtype=object).filter(like="_with_consensus").sum()
     if matches < MIN_RECORDS:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 import pandas as pd
 import pysam
@@ -61,31 +60,14 @@ def info_fields(units: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return fields | ({TEXT: ("largest_effect", text)} if len(units) > 1 else {})
 
 
-class VariantWriter:
-    """Write effects as a table and as an annotated VCF; `open_writer` opens both files."""
-
-    def __init__(self, table: TextIO, vcf: pysam.BGZFile, columns: Mapping[str, str]) -> None:
-        self._table, self._vcf, self._columns = table, vcf, columns
-
-    def write(self, variants: Sequence[VcfVariant], table: pd.DataFrame) -> None:
-        """Write the rows of these variants, one per alternative allele, and their VCF lines."""
-        append_rows(self._table, table)
-        lines, row = [], 0
-        for variant in variants:
-            fields = list(variant.fields)
-            fields[INFO] = _info(fields[INFO], table[row : row + len(variant.alts)], self._columns)
-            lines.append("\t".join(fields))
-            row += len(variant.alts)
-        _write_lines(self._vcf, lines)
-
-
 @contextmanager
 def open_writer(
     prefix: str | Path, source: VcfFile, model: str, units: Mapping[str, str]
-) -> Iterator[VariantWriter]:
+) -> Iterator[Callable[[Sequence[VcfVariant], pd.DataFrame], None]]:
     """Open PREFIX.effects.tsv and PREFIX.annotated.vcf.gz (bgzip), and write the VCF header.
 
-    The files appear under their names only when they are complete.
+    Yields a function that writes the rows of variants, one per alternative allele, and their VCF
+    lines. The files appear under their names only when they are complete.
 
     Parameters
     ----------
@@ -126,7 +108,19 @@ def open_writer(
         pysam.BGZFile(str(vcf_path), "wb", None) as vcf,
     ):
         _write_lines(vcf, [*source.header[:-1], *described, source.header[-1]])
-        yield VariantWriter(table, vcf, {field: name for field, (name, _) in fields.items()})
+        columns = {field: name for field, (name, _) in fields.items()}
+
+        def write(variants: Sequence[VcfVariant], rows: pd.DataFrame) -> None:
+            append_rows(table, rows)
+            lines, row = [], 0
+            for variant in variants:
+                own = list(variant.fields)
+                own[INFO] = _info(own[INFO], rows[row : row + len(variant.alts)], columns)
+                lines.append("\t".join(own))
+                row += len(variant.alts)
+            _write_lines(vcf, lines)
+
+        yield write
 
 
 def _write_lines(file: pysam.BGZFile, lines: Sequence[str]) -> None:

@@ -118,7 +118,7 @@ def fit_baselines(
     targets: Mapping[str, NDArray],
     parts: Mapping[str, Baseline],
     examples: Mapping[str, Examples],
-) -> dict[str, Fitted]:
+) -> tuple[dict[str, Fitted], dict[str, list[str]]]:
     """Fit the baselines of an objective, and predict the validation and test splits.
 
     They are fitted to the training split, and the validation split chooses their settings. Those of
@@ -134,16 +134,22 @@ def fit_baselines(
         Baselines of the model's stack, which were fitted to the same records.
     examples
         What metrics count in the validation and test splits.
+
+    Returns
+    -------
+    The baselines by name, and the names of those that cannot be fitted by the reason, which ends a
+    sentence.
     """
+    found: dict[str, Fitted] = {}
+    left_out: dict[str, list[str]] = {}
     if isinstance(objective, LanguageModel):
         start, valid = time.monotonic(), examples["valid"].targets
         name, predictions = language_predictions(objective, tokenizer_of(task), records.letters)
         LOG.info(f"baselines fitted in {time.monotonic() - start:.1f} s")
-        return {name: Fitted(Classifier.of_predictions(objective, "baseline", predictions, valid))}
-    found: dict[str, Fitted] = {}
-    if not objective.answers(targets["train"]):
-        return found
-    for prefix, alphabet, letters in _inputs(records):
+        found[name] = Fitted(Classifier.of_predictions(objective, "baseline", predictions, valid))
+    # the others learn the answers, which a language model does not have
+    inputs = _inputs(records) if objective.answers(targets["train"]) else ()
+    for prefix, alphabet, letters in inputs:
         policy = replace(policy_of(task.data), alphabet=alphabet)
         setup = baseline_setup(task, policy, objective.section, threads=0)
         for kind, obstacle in suitable(setup, letters["train"]):
@@ -151,13 +157,15 @@ def fit_baselines(
             if obstacle:
                 if not kind.is_special:
                     LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
+                    left_out.setdefault(obstacle, []).append(name)
                 continue
-            baseline = parts.get(name)
+            baseline, origin = parts.get(name), "reused from the stack of the model"
             if baseline is None or not baseline.fitted_as(setup):
                 baseline = fit_part(setup, kind.name, letters, targets)
+                origin = f"fitted in {time.monotonic() - start:.1f} s"
             found[name] = _predicted(objective, baseline, letters, examples)
-            LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
-    return found
+            LOG.info(f"{name} (baseline, {kind.title}) {origin}")
+    return found, left_out
 
 
 def _inputs(records: EvaluationRecords) -> Iterator[tuple[str, Alphabet, Split]]:

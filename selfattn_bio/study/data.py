@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile, check_files, place_of
+from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile, check_files, enlarge_by, place_of
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError
-from selfattn_bio.evaluation.units import FEW_UNITS, LEAST_UNITS, MIN_UNITS, count_units, growth
+from selfattn_bio.evaluation.units import FEW_UNITS, MIN_UNITS, count_units, growth
 from selfattn_bio.files import check_output_file, listed
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG, log_lines
@@ -42,7 +42,7 @@ def ingest(study: Study) -> Corpus:
     from selfattn_bio.data.sources import sources_of
 
     task = study.task
-    inputs = [*task.data.inputs, *(task.partner.inputs if task.partner else ())]
+    inputs = [*task.data.inputs, *((task.partner and task.partner.files) or ())]
     check_files(task.path, inputs)
     for name in vars(Layout):
         if isinstance(path := getattr(study.root, name), Path) and path.is_file():
@@ -204,22 +204,18 @@ def _warn_of_few_units(task: RunFile, corpus: Corpus, path: Path, tested: pd.Dat
         return count_units(keys[tested.index], tested), name
 
     counts, name = count()
-    larger = max(growth(counts.min(), MIN_UNITS), growth(counts["all", "records"], FEW_UNITS))
-    if larger <= 1:
+    rarest: Any = counts.idxmin()
+    total = counts["all", "records"]
+    factor = max(growth(counts[rarest], MIN_UNITS), growth(total, FEW_UNITS))
+    if factor <= 1:
         return
-    rarest: Any = counts[::-1].idxmin()  # all records if no class has fewer units
-    number, total, effects = counts[rarest], counts["all", "records"], []
-    units = f"{total}, and {number} have many records with {rarest[0]} {rarest[1]}"
-    if number < MIN_UNITS:
-        effects.append(f"sites in fewer than {MIN_UNITS}, the effect of a motif is not measured")
-    if total < LEAST_UNITS:
-        effects = [f"fewer than {LEAST_UNITS}, tests are over records, with too narrow intervals"]
-    elif total < FEW_UNITS:
-        effects.append(f"fewer than {FEW_UNITS} in all, models cannot be compared")
     blocks = BLOCKS if "block" in name else ()
     enough = [block for block in blocks if count(block)[0].min() >= MIN_UNITS]
     finer = f". Here, [evaluation] block = {enough[0]} gives enough" if enough else ""
+    of_class = f", {counts[rarest]} of {rarest[0]} {rarest[1]}" if rarest[0] != "all" else ""
     LOG.warning(
-        f"few {name} in test: {units if number < total else total}. "
-        f"With {', and with '.join(effects)}. For more, {task.split.enlarge_by(larger)}{finer}"
+        f"few {name} in test: {total} in all{of_class}. With fewer than {MIN_UNITS} of a class, "
+        "the effects of its motifs may not be measured. With fewer than "
+        f"{FEW_UNITS} in all, intervals are too narrow. "
+        f"For more, {enlarge_by(task.split, factor)}{finer}"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from selfattn_bio.baselines import Baseline, is_baseline
 from selfattn_bio.config import RunFile
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, OutputError
-from selfattn_bio.evaluation.card import model_card
+from selfattn_bio.evaluation.card import left_out_sentence, model_card
 from selfattn_bio.evaluation.groups import MOST, group_metrics, groups_of
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, Classifier, summarise
 from selfattn_bio.evaluation.units import Units
@@ -72,12 +71,12 @@ class Evaluation(TableResult):
 
     def __repr__(self) -> str:
         test = self.metrics["test"]
-        known = {
-            metric: found["value"]
+        known = [
+            f"{metric} {found['value']:.3f}"
             for metric, found in _values(test["model"])
             if found["value"] is not None
-        }
-        shown = ", ".join(f"{metric} {value:.3f}" for metric, value in islice(known.items(), 3))
+        ]
+        shown = ", ".join(known[:3])
         others = ", ".join(name for key in ROLES for name in test.get(key, {}))
         unit = OBJECTIVES[self.metrics["objective"]].examples
         return f"Evaluation on {test['n']:,} test {unit}: {shown}; compared with {others}"
@@ -97,9 +96,8 @@ class Evaluation(TableResult):
             for metric, found in _values(entry)
         ]
         columns = ["split", "name", "role", "metric", "value", "low", "high"]
-        return pd.DataFrame(rows, columns=columns).astype(
-            dict.fromkeys(("value", "low", "high"), float)
-        )
+        numbers = dict.fromkeys(("value", "low", "high"), float)
+        return pd.DataFrame(rows, columns=columns).astype(numbers)
 
     def plot(self, metric: str = "") -> DisplayedFigure:
         """Draw a test metric of each classifier with its interval.
@@ -161,6 +159,8 @@ def evaluate(study: Study) -> Evaluation:
     objective = objective_of(evaluated.runs()[0].objective)
     costs = {name: candidate.cost() for name, candidate in candidates.items()}
     metrics, tables, baselines = _compare(objective, candidates, records, task)
+    if untrained := [name for name in study.variants if name not in candidates]:
+        metrics["left_out"]["there is no trained model"] = untrained
     metrics |= {"costs": costs, **records.origin(path)}
     metrics["weights"] = {
         folder.relative_to(study.root.folder).as_posix(): read_provenance(folder)["weights_sha256"]
@@ -209,13 +209,14 @@ def _compare(
         )
     # the parts of a control were fitted to shuffled labels
     reused = {} if run.is_control() else parts
-    fitted = fit_baselines(objective, records, task, targets, reused, examples)
+    fitted, left_out = fit_baselines(objective, records, task, targets, reused, examples)
     classifiers |= {name: of.classifier for name, of in fitted.items()}
     truth = {split: of.targets for split, of in examples.items()}
     sizes = {name: candidate.size() for name, candidate in candidates.items()}
     resampled = f"{task.evaluation.bootstraps:,} resamples of the {units['test'].name}"
     LOG.info(f"computing metrics of {counted(len(classifiers), 'model')} with {resampled}")
     metrics = summarise(objective, classifiers, truth, task.evaluation, units, sizes)
+    metrics["left_out"] = left_out
     best = metrics["differences"]["best_baseline"]
     if few := objective.shown(classifiers["model"].predictions["test"], examples["test"]):
         metrics["shown"] = few
@@ -280,8 +281,9 @@ def _candidates(study: Study) -> dict[str, Candidate]:
     found = {"model": Candidate([each.existing(each.files, "model") for each in study.members])}
     for name, variant in study.variants.items():
         if any(variant.files.model.glob("*")):  # Snakemake makes the folder before a training
-            members = [each.existing(each.files, "model") for each in variant.members]
-            found[name] = Candidate(members)
+            found[name] = Candidate(
+                [each.existing(each.files, "model") for each in variant.members]
+            )
         else:
             LOG.warning(f"variant {name} is left out, because it was not trained")
     return found
@@ -315,7 +317,8 @@ def _card(metrics: Mapping[str, Any], folders: list[Path]) -> str:
     """Return the card of the model with these member folders; undefined metrics are left out."""
     values = _values(metrics["valid"]["model"])
     valid = {name: of["value"] for name, of in values if of.get("low") is not None}
-    return model_card(folders[0], valid, metrics["test"]["model"], folders[1:])
+    left_out = left_out_sentence(metrics["left_out"])
+    return model_card(folders[0], valid, metrics["test"]["model"], folders[1:], left_out)
 
 
 def _entries(of_split: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

@@ -8,24 +8,24 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from selfattn_bio.arrays import Floats, Integers
-from selfattn_bio.attribution.explanation import AGAIN, PARTNER, SOURCE, Explanation
+from selfattn_bio.attribution.explanation import PARTNER, SOURCE, Explanation
 from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.display import counted
-from selfattn_bio.errors import ArgumentError, CorpusError, ResultsError
+from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.evaluation.units import TOO_NARROW, Units
 from selfattn_bio.evidence.epistasis import ORDERS, mean_of_strands
 from selfattn_bio.evidence.held_out import (
     RECORD_COLUMNS,
     add_evidence,
     calibrated_scores,
+    check_held_out,
     importance_of,
     neutral_backgrounds,
 )
@@ -69,12 +69,11 @@ def find_motifs(study: Study, input: str) -> MotifSet:
     explained, place = Explanation.load(folder), str(folder)
     test = trained.test_records(trained.outputs(explained.targets, place))
     study.check_source(study.files, "attribution", explained.source)
-    _check_held_out(explained, test, place)
     settings, inputs = study.task.interpret, inputs_of(trained.scorer.run, trained.corpus)
     given = [inputs.of(row) for row in test.index]
     units, motifs = _units(study, trained, test.index.to_numpy()), _discover(explained, settings)
-    rows = pd.Index(trained.corpus.records["id"]).get_indexer(explained.ids)
-    motifs = _without_alignments(motifs, _units(study, trained, rows))
+    rows = pd.Series(np.arange(len(trained.corpus)), trained.corpus.records["id"])[explained.ids]
+    motifs = without_alignments(motifs, _units(study, trained, rows.to_numpy()))
     LOG.info(
         f"found {counted(len(motifs), 'motif')} in {time.monotonic() - start:.0f} s; testing the "
         f"evidence on {counted(len(test), 'test record')}"
@@ -106,40 +105,36 @@ def _units(study: Study, trained: TrainedModel, rows: Integers) -> Units:
     return Units.of(keys[rows], name)
 
 
-def _without_alignments(motifs: MotifSet, units: Units) -> MotifSet:
+def without_alignments(motifs: MotifSet, units: Units) -> MotifSet:
     """Add the column site_units, and leave out motifs that may be alignments of relatives.
 
-    More than `ONE_UNIT` of their sites are in one unit of the explained records, which has less
-    than half of that fraction of the records of their output.
+    More than `ONE_UNIT` of their sites are in one unit, which has less than half of that fraction
+    of the explained records of their output. Nothing changes if each record is a unit.
+
+    Parameters
+    ----------
+    motifs
+        Motifs of an explanation.
+    units
+        Units of its records.
     """
-    spreads, kept, unit = [], [], units.name.split(" (")[0]
+    number = units.numbers.max(initial=-1) + 1
+    if number >= motifs.records["id"].nunique():
+        return motifs
+    spreads = {}
     for motif, target in zip(motifs, motifs.table["target"], strict=True):
-        counts = np.bincount(units.numbers[motif.seqlets["record"].to_numpy(int)])
-        fraction = counts.max() / motif.num_sites
-        records = units.numbers[motifs.records["target"] == target]
-        is_common = np.mean(records == counts.argmax()) >= fraction / 2
-        kept.append(is_common or fraction <= ONE_UNIT)
-        spreads.append(f"{np.count_nonzero(counts)} {unit}, {counts.max()} in one")
-        if not kept[-1]:
-            name = f"{motif.name} {motif.consensus} of {target}"
-            LOG.info(f"{name} is left out: {motif.num_sites} sites are in {spreads[-1]}")
-    table = motifs.table.assign(site_units=np.array(spreads, dtype=object))
-    table = table[np.array(kept, dtype=bool)]
-    return replace(motifs, motifs=tuple(compress(motifs, kept)), table=table.reset_index(drop=True))
-
-
-def _check_held_out(explanation: Explanation, test: pd.DataFrame, place: str) -> None:
-    """Refuse attributions of test records.
-
-    Motifs found in test records would be judged on the records they were found in.
-    """
-    held_out = set(test["id"])
-    if seen := [name for name in explanation.ids if name in held_out]:
-        message = (
-            f"test records in the attribution: {len(seen)}, such as {seen[0]!r}; they are reserved "
-            "for the evidence"
-        )
-        raise ResultsError(message, place=place, hint=AGAIN)
+        counts = np.bincount(units.numbers[motif.seqlets["record"]])
+        in_one = counts.max() / motif.num_sites
+        explained = units.numbers[motifs.records["target"] == target]
+        spread = f"{np.count_nonzero(counts)} of {number} {units.name}, {counts.max()} in one"
+        if in_one > ONE_UNIT and np.mean(explained == counts.argmax()) < in_one / 2:
+            LOG.info(f"left out, perhaps an alignment of relatives: {motif} in {spread}")
+        else:
+            spreads[motif.name] = spread
+    kept = tuple(motif for motif in motifs if motif.name in spreads)
+    table = motifs.table.assign(site_units=motifs.table["name"].map(spreads))
+    table = table.dropna(subset="site_units").reset_index(drop=True)
+    return replace(motifs, motifs=kept, table=table)
 
 
 def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
@@ -179,6 +174,8 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         ppms = [{} if isinstance(motifs, MotifSet) else read_meme(motifs)] * len(outputs)
     test = trained.test_records(outputs)
     letters = {row: trained.corpus.letters(row) for row in test.index}
+    if isinstance(motifs, MotifSet):
+        check_held_out(scorer, motifs, test["id"].tolist(), list(letters.values()))
     tables, curves = [], []
     for output, of_output in zip(outputs, ppms, strict=True):
         truth = trained.truth(output)[test.index].dropna()

@@ -58,7 +58,7 @@ def write_model(
         If a stop signal arrived in any process.
     """
     data, steps, best_step = trainer.data, trainer.steps, trainer.history.best_step
-    speed = trainer.meter.speed(trainer.history, trainer.meter.seconds)
+    speed = trainer.history.speed(trainer.seconds)
     trainer.average.load_state_dict(trainer.best_weights[best_step])
     # after the last step, they are usually those of the best weights
     outputs = trainer.last_outputs if best_step == trainer.history.step else None
@@ -84,7 +84,7 @@ def write_model(
         **provenance,
     }
     cost = {
-        "seconds": round(trainer.meter.seconds, 1),  # includes fitting a stack
+        "seconds": round(trainer.seconds, 1),  # includes fitting a stack
         "peak_memory_mb": round(peak_mb(), 1),
         **{name: float(f"{value:.4g}") for name, value in speed.items()},
         "steps": trainer.history.step,
@@ -171,13 +171,14 @@ def _fit_stack(
     answers = data.objective.answers(targets["valid"])
     stack, held_out = fit_stack(outputs, fitted, letters["valid"], answers)
     names = ["network", *(part.name for part in stack.parts)]
-    shown = ", ".join(
+    shown = [
         f"{name} {range_of(weights)}" for name, weights in zip(names, stack.weights, strict=True)
-    )
+    ]
+    shown += [f"{part.name} left out (negligible)" for part in stack.left_out]
     log(
-        f"stack: weights {shown}; validation {metric} {worth(held_out):.4f} (cross-validated "
-        f"weights), network alone {worth(outputs):.4f}; both are optimistic, because network and "
-        "parts were chosen on these records"
+        f"stack: weights {', '.join(shown)}; validation {metric} {worth(held_out):.4f} "
+        f"(cross-validated weights), network alone {worth(outputs):.4f}; both are optimistic, "
+        "because network and parts were chosen on these records"
     )
     return stack, held_out
 

@@ -1,4 +1,4 @@
-"""Measure a training: its steps and evaluations, and their time.
+"""Count the steps and evaluations of a training.
 
 A checkpoint contains these numbers.
 """
@@ -6,7 +6,6 @@ A checkpoint contains these numbers.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -89,30 +88,12 @@ class History:
         """Write the evaluations as a CSV file with one row each."""
         pd.DataFrame(self.rows).to_csv(path, index=False)
 
-
-class Meter:
-    """Measure the running time and speed of a training, over all its resumptions.
-
-    Parameters
-    ----------
-    seconds
-        Running time before the last resumption.
-    """
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self._started = time.monotonic() - seconds
-
-    @property
-    def seconds(self) -> float:
-        """Return the running time."""
-        return time.monotonic() - self._started
-
-    def speed(self, history: History, seconds: float) -> dict[str, float]:
+    def speed(self, seconds: float) -> dict[str, float]:
         """Return the mean speed over the first `seconds` of the run, evaluations included.
 
         Letters and tokens are those of all processes.
         """
         return {
-            "letters_per_second": history.letters / seconds,
-            "tokens_per_second": history.tokens / seconds,
+            "letters_per_second": self.letters / seconds,
+            "tokens_per_second": self.tokens / seconds,
         }

@@ -110,7 +110,7 @@ def _start_lines(trainer: Trainer) -> Iterator[str]:
 
 def _progress_line(trainer: Trainer) -> str:
     history, max_steps = trainer.history, trainer.data.run.training.max_steps
-    seconds, evaluated = trainer.meter.seconds, history.is_evaluated
+    seconds, evaluated = trainer.seconds, history.is_evaluated
     row = history.rows[-1] if evaluated else {}
     parts = [
         f"step {history.step}/{max_steps}",

@@ -45,6 +45,10 @@ class Steps:
     ----------
     stream
         The batches of each step.
+    main_metric
+        Name of the validation metric that chooses the best weights.
+    sign
+        1 if higher values of the main metric are better, otherwise -1.
     """
 
     # whether messages and model folder may describe training records and their loss
@@ -55,6 +59,8 @@ class Steps:
     ) -> None:
         self.fabric, self.data, self.network = fabric, data, network
         self.collate, self.loss = collate, loss
+        self.main_metric = data.objective.main_metric
+        self.sign = 1 if data.objective.higher_is_better else -1
         self._prepare()
         self.stream = self._build_stream()
 
@@ -118,16 +124,6 @@ class Steps:
         return float(norm)
 
     # ------------ evaluation
-    @property
-    def main_metric(self) -> str:
-        """Return the name of the validation metric that chooses the best weights."""
-        return self.data.objective.main_metric
-
-    @property
-    def sign(self) -> int:
-        """Return 1 if higher values of the main metric are better, otherwise -1."""
-        return 1 if self.data.objective.higher_is_better else -1
-
     def metrics(self, predictions: Any) -> dict[str, float]:
         """Return loss and metrics of the predictions of the validation split."""
         return self.loss.measure_outputs(predictions, self.data.valid.targets)
@@ -187,6 +183,7 @@ class BalancedSteps(Steps):
         data, section = self.data, self.data.run.training.balance
         assert section is not None
         self.section: config.AnyBalance = section
+        self.main_metric = "worst_auroc"
         rows = {"train": data.train.rows, "valid": data.valid.rows}
         found = groups_of(section.by, data.corpus, rows, section.bins)
         groups, numbers = np.unique(found["train"].astype(str), return_inverse=True)
@@ -208,10 +205,6 @@ class BalancedSteps(Steps):
             data.lengths(data.train), training.batch_size, training.seed, self.cells
         )
         return Stream(data.run, data.corpus, data.train, order)
-
-    @property
-    def main_metric(self) -> str:
-        return "worst_auroc"
 
     def metrics(self, predictions: Floats) -> dict[str, float]:
         """Return loss and metrics, with the AUROC of the worst group."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import signal
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -25,7 +26,6 @@ from selfattn_bio.files import whole_file, write_text
 from selfattn_bio.log import LOG
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import HISTORY, check_model_output
-from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.pretrained.network import PretrainedNetwork
 from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.scorer import Scorer
@@ -38,7 +38,7 @@ from selfattn_bio.training.hardware import (
     sum_of_all,
     with_precision,
 )
-from selfattn_bio.training.history import History, Meter
+from selfattn_bio.training.history import History
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.optimizer import (
     RunningMean,
@@ -152,7 +152,9 @@ class Trainer:
     data
         Completed run file, and the training and validation split.
     network
-        The network that is trained, as Fabric wraps it; `bare` is the network itself.
+        The network that is trained, as Fabric wraps it.
+    bare
+        The network itself.
     average
         Copy of the network with the running mean of its weights, which is evaluated and saved.
     mean
@@ -199,15 +201,17 @@ class Trainer:
         run, training = data.run, data.run.training
         if run.stack.parts:
             check_parts(run, data.letters(data.train), policy_of(run.data))
-        network = build_network(run)
+        self.bare = network = build_network(run)
+        self._num_layers: int = getattr(run.model, "num_layers", 0)
         if run.transfer:
             start_from(network, run, run.transfer, str(run.path or ""))
         if isinstance(network, PretrainedNetwork):
             network.read_weights()
+            self._num_layers = network.body.backbone.num_layers
         if run.adaptation:
             adapt(network, run.adaptation)
         self.average = copy.deepcopy(network).to(fabric.device).eval()
-        self.meter = Meter()
+        self._started = time.monotonic()
         self.network: Any = fabric.setup_module(network)
         self.mean = RunningMean(network, self.average)
         self.optimizer: Any = fabric.setup_optimizers(
@@ -225,14 +229,14 @@ class Trainer:
         self.network.train()
 
     @property
-    def bare(self) -> Network:
-        """Return the network that is trained, without Fabric's wrapper."""
-        return self.network.module
-
-    @property
     def best(self) -> float:
         """Return the main metric of the best evaluation."""
         return self.steps.sign * self.history.best_steps[0][0]
+
+    @property
+    def seconds(self) -> float:
+        """Return the running time of the training, over all its resumptions."""
+        return time.monotonic() - self._started
 
     def log(self, message: str) -> None:
         """Report one line with the name of the training, from the first process only."""
@@ -270,12 +274,6 @@ class Trainer:
         self.optimizer.zero_grad()
         history.add_step(totals)
         self.mean.move(history.step, training.ema_decay)
-
-    @property
-    def _num_layers(self) -> int:
-        if isinstance(self.bare, PretrainedNetwork):
-            return self.bare.body.backbone.num_layers
-        return getattr(self.data.run.model, "num_layers", 0)
 
     def _layer_of(self, name: str) -> int:
         """Return the layer number of a weight; 0 for all weights without [transfer]."""
@@ -347,7 +345,7 @@ class Trainer:
         measured = self.fabric.broadcast(self.measure_valid())
         if measured is None:
             return
-        seconds = self.meter.seconds
+        seconds = self.seconds
         loss = {"train_loss": history.loss_sum / history.loss_steps}
         row = {
             "step": history.step,
@@ -356,7 +354,7 @@ class Trainer:
             **{f"valid_{name}": value for name, value in measured.items()},
             "learning_rate": learning_rate(history.step - 1, training),
             "seconds": seconds,
-            **self.meter.speed(history, seconds),
+            **history.speed(seconds),
             "peak_memory_mb": peak_mb(),
         }
         value = self.steps.sign * measured[self.steps.main_metric]
@@ -399,7 +397,7 @@ class Trainer:
         }
         state = {
             "history": asdict(self.history),
-            "meter": {"seconds": self.meter.seconds},
+            "seconds": self.seconds,
             "scaler": self.fabric.strategy.precision.state_dict(),
             "steps": self.steps.state(),
         }
@@ -424,7 +422,7 @@ class Trainer:
         # there is no optimizer state if float16 has skipped all steps so far
         restore_optimizer(self.optimizer, parts.pop("optimizer", {}))
         self.history = History(**state["history"])
-        self.meter = Meter(**state["meter"])
+        self._started = time.monotonic() - state["seconds"]
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         self.steps.restore(state["steps"])
         self.best_weights = {

@@ -22,7 +22,6 @@ from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSIN
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile"]
 Texts = Sequence[str | None]
 
-SAME = "All values are the same"
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
 SPLIT_WORDS = dict(SplitValues().pairs())
 NO_SPLIT = "none"  # value of `split_column` that ignores all columns
@@ -30,13 +29,15 @@ NO_SPLIT = "none"  # value of `split_column` that ignores all columns
 NOT_LEARNT_NAMES = (
     *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source"),
     *("weight", "transcript", "parent", "patient", "donor", *SPLIT_COLUMNS),
+    *("chr", "chrom", "chromosome", "start", "end", "strand", "batch", "plate", "library"),
 )
-# names of numbers that are not learned next to others: counts, such as n_barcodes, properties of
-# the sequence itself, and replicates
+REPLICATE_NAME = re.compile(r"(?i)(?:^|[_ .-])rep(?:licate)?[_ .-]?\d+$|[_ .-]r\d+$|replicate$")
+# names of numbers that are not learned next to others: counts, such as n_barcodes and reads.T0,
+# properties of the sequence itself, and replicates
 AUXILIARY_NAMES = (
-    re.compile(r"^(?:n|num|number)[_ ]|(?:^|[_ ])(?:counts?|reads)$", re.IGNORECASE),
-    re.compile(r"(?:^|[_ ])(?:len|length|width|gc)[\W_]*(?:bp|nt|aa|content)?\W*$", re.IGNORECASE),
-    re.compile(r"(?:^|[_ .-])rep(?:licate)?[_ .-]?\d+$|[_ .-]r\d+$|replicate$", re.IGNORECASE),
+    re.compile(r"(?i)^(?:n|num|number)[_ ]|(?:^|[_ .])(?:counts?|reads)(?:[_ .]t?\d+)?$"),
+    re.compile(r"(?i)(?:^|[_ ])(?:len|length|width|gc)[\W_]*(?:bp|nt|aa|content)?\W*$"),
+    REPLICATE_NAME,
 )
 POSITIVE_WORDS = (*LABEL_WORDS, "positives", "+")
 NEGATIVE_WORDS = (
@@ -228,25 +229,41 @@ def choose_targets(
         usual = others if any(target.kind == "regression" for target in others) else usual
     if all(is_auxiliary(each.column, columns[each.column], lengths) for each in usual):
         # a damaged column of numbers is meant, rather than counts or lengths
-        causes = {name: cause_of(texts) for name, texts in columns.items()}
-        for name, cause in causes.items():
-            if cause and not (usual and cause == SAME):
-                raise _cannot_be_learned(name, columns[name], place)
+        for name, texts in columns.items():
+            if cause_of(texts):
+                raise _cannot_be_learned(name, texts, place)
     named = [target for target in usual if target.column.strip().lower() in LABEL_NAMES]
     if len(named) == 1:
         return tuple(named)
     if len(usual) == 1 or can_be_joined(usual):
         return _joined(usual, place)
     if usual:
-        message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
-        example = min(usual, key=lambda target: target.what.lower() not in LABELS).column
-        hint = (
-            "Choose one with `columns` NAME, or several of numbers or of labels (1 and 0, yes and "
-            f"no) with `columns` A B; for example `columns` {shlex.quote(example)}"
-        )
-        raise RunFileError(message, place=place, hint=hint)
+        replicates = [name for name in found if REPLICATE_NAME.search(name.strip())]
+        raise _several_fit(usual, replicates, place)
     hint = "Name it with `columns`, or give a table of targets with `targets`"
     RunFileError.fail(f"none of the columns can be learned: {', '.join(columns)}", place, hint)
+
+
+def _several_fit(usual: list[TargetColumn], replicates: list[str], place: str) -> RunFileError:
+    """Return the error for columns of several kinds; its example is the likeliest target."""
+    shown = [target.text for target in usual if target.column not in replicates]
+    if replicates:
+        how = "to learn side by side, or as their mean: docs/faq.md"
+        shown.append(f"replicates {', '.join(replicates)} ({how})")
+    likeliest = min(usual, key=_rank).column
+    example = replicates if likeliest in replicates else [likeliest]
+    hint = (
+        "Choose one with `columns` NAME, or several of numbers or of labels (1 and 0, yes and no) "
+        f"with `columns` A B; for example `columns` {shlex.join(example)}"
+    )
+    message = f"several columns could be learned: {', '.join(shown)}"
+    return RunFileError(message, place=place, hint=hint)
+
+
+def _rank(target: TargetColumn) -> tuple[bool, bool, bool]:
+    """Return the order of likely targets: 1 and 0, numbers, classes; counts and lengths last."""
+    is_property = any(pattern.search(target.column.strip()) for pattern in AUXILIARY_NAMES[:2])
+    return is_property, target.what.lower() not in LABELS, target.kind == "multiclass"
 
 
 def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:
@@ -255,7 +272,7 @@ def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:
     shown = ", ".join(repr(text) for text, _ in known.most_common(3)) or "missing"
     hint = (
         cause_of(texts)
-        or "Choose a column of numbers, of a few classes, or of one label per position"
+        or "Choose a column with different numbers, a few classes, or one label per position"
     )
     message = f"column {name!r} cannot be learned: its values are {shown}"
     return RunFileError(message, place=place, hint=hint)
@@ -264,8 +281,6 @@ def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:
 def cause_of(texts: Texts) -> str:
     """Return a hint for a column that cannot be learned; empty if there is none."""
     known = {text.strip() for text in texts if text and text.strip()}
-    if len(known) == 1:
-        return SAME
     if any(finite(text.replace(",", ".")) is not None for text in known if "," in text):
         return "Write numbers with a point, such as 0.5"
     if known & INFINITE:

@@ -28,6 +28,7 @@ from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.trained import MOST_OUTPUTS
 from selfattn_bio.wizard import sections
 from selfattn_bio.wizard.columns import (
+    REPLICATE_NAME,
     SHOWN,
     SPLIT_WORDS,
     SplitColumn,
@@ -113,6 +114,7 @@ def draft(
     text = "\n\n".join("\n".join(section) for section in written if section) + "\n"
     messages = [
         f"{request.place}: {_recognised(request, contents, targets)}",
+        *_warnings(request, contents, targets),
         f"split: {split_words}",
         *(f"column {each.column!r}: {each.counts}" for each in targets if each.counts),
         *(note for target in targets for note in target.notes),
@@ -126,7 +128,6 @@ def draft(
     is_number = objective == "regression"
     splits = _given_splits(request, contents, split)
     messages += _copies(contents, [] if is_number else answers, splits)
-    messages += _warnings(request, contents, targets)
     return text, messages, list(_replicates(contents, answers, known)) if is_number else []
 
 
@@ -260,11 +261,16 @@ def _unused(
         names = " ".join([*learned, *more])
         hint = f"; learn several columns with `columns` {names}" if more else ""
         yield f"not used: {', '.join(unused)}{hint}"
+    if any(REPLICATE_NAME.search(name.strip()) for name in (*learned, *unused)):
+        yield (
+            "replicates can be learned side by side or as their mean; docs/faq.md shows how, and "
+            "how to estimate the highest correlation that their noise allows"
+        )
     if auxiliary and not request.columns:
         what = "replicates, counts or properties of the sequence, by their names or values"
         yield f"{what}: {', '.join(auxiliary)}; learn them with `columns`"
     causes = {name: cause_of(columns[name]) for name in unused}
-    yield from (f"column {name!r}: {cause}" for name, cause in causes.items() if cause)
+    yield from (f"column {name!r} is not learned: {why}" for name, why in causes.items() if why)
 
 
 def _given_splits(request: Request, contents: Contents, split: SplitColumn | None) -> Sequence[str]:

@@ -207,7 +207,7 @@ def test_weights_of_a_control_are_not_fitted_again():
     np.testing.assert_allclose(found["model"].logits["valid"], 2 * own + 3 * labels + 0.5)
 
 
-def test_part_with_other_settings_is_fitted_again(task):
+def test_part_with_other_settings_is_fitted_again(task, caplog):
     run = read_run_file(task / "run.toml")
     rng = np.random.default_rng(0)
     bases, splits = np.frombuffer(b"ACGT", np.uint8), ("train", "valid", "test")
@@ -217,11 +217,14 @@ def test_part_with_other_settings_is_fitted_again(task):
     setups = (Setup(SequencePolicy(DNA), strands) for strands in ("given", "both"))
     given, both = (BASELINES["kmer6_logistic"](setup).fit(*fit_to) for setup in setups)
     records = SimpleNamespace(letters=letters, corpus=SimpleNamespace(alphabet=DNA, partner=None))
-    for part in (given, both):
+    caplog.set_level("INFO")
+    for part, origin in ((given, "reused from the stack of the model"), (both, r"fitted in \S+ s")):
+        caplog.clear()
         objective = objective_of(run.objective)
         examples = {split: Examples(None, labels[split]) for split in ("valid", "test")}
         parts = {"kmer6_logistic": part}
-        fitted = fit_baselines(objective, records, run, labels, parts, examples)
+        fitted, _ = fit_baselines(objective, records, run, labels, parts, examples)
+        assert re.search(rf"(?m)^kmer6_logistic \(.*\) {origin}$", "\n".join(caplog.messages))
         found = fitted["kmer6_logistic"].model
         assert found.setup.strands == "given"
         again, first = (each.logits(letters["test"]) for each in (found, given))
@@ -243,10 +246,13 @@ def test_second_member_reuses_parts_of_first(changed, monkeypatch, capsys):
 
     monkeypatch.setattr(finalize, "fit_stack", record)
     monkeypatch.setattr(finalize, "fit_part", None)  # a call would fail
+    monkeypatch.setattr("selfattn_bio.training.stacking.NEGLIGIBLE", 1)  # leaves out both parts
     folder = changed("training.seeds = 2\nevaluation.bootstraps = 30")
     assert train_second(folder) == 0
-    message = f"stack: reusing {BASELINES['exact_positions'].title} of another member"
-    assert message in capsys.readouterr().out
+    log = capsys.readouterr().out
+    assert f"stack: reusing {BASELINES['exact_positions'].title} of another member" in log
+    left_out = "kmer6_logistic left out (negligible), exact_positions left out (negligible); valid"
+    assert re.search(rf"stack: weights network \S+, {re.escape(left_out)}", log)
     models = [folder / "model", folder / "members/2/model"]
     first, second = map(fitted_parts, models)
     assert first.keys() == second.keys() == {"kmer6_logistic", "exact_positions"}

@@ -24,7 +24,7 @@ from selfattn_bio.arrays import compiled
 from selfattn_bio.baselines.blocks import _squared_changes
 from selfattn_bio.cli.main import COMMANDS
 from selfattn_bio.compression import decompressed, open_uncompressed
-from selfattn_bio.display import counted, duration, short_name, short_names
+from selfattn_bio.display import counted, did_you_mean, duration, short_name, short_names
 from selfattn_bio.errors import IntervalError, MissingPackageError, VariantFileError
 from selfattn_bio.evidence.marginalize import Ablation, Marginals, MarginalSpacing
 from selfattn_bio.extras import import_extra
@@ -242,3 +242,11 @@ def test_plot_is_shown_in_a_notebook(plot) -> None:
     image = Image.open(io.BytesIO(shown["image/png"]))
     assert 300 < image.width < 1600
     assert 150 < image.height < 1000
+
+
+def test_suggestions_ignore_case():
+    columns = ["Entry", "Location", "Subcellular location [CC]", "ID"]
+    for name, near in (("location", "Location"), ("LOCATION", "Location"), ("id", "ID")):
+        assert did_you_mean(name, columns) == f"did you mean {near!r}?"
+    assert did_you_mean("cellular", columns) == "did you mean 'Subcellular location [CC]'?"
+    assert did_you_mean("sex", columns) == ""

@@ -128,7 +128,7 @@ def with_global_rows(inputs: AttentionInputs, out: Tensor) -> Tensor:
         return out
     q, terms, allowed = inputs.q[:, :, :num], inputs.terms.of_queries(slice(num)), inputs.mask.keys
     if terms.queries is None and not inputs.dropout:
-        rows = global_rows(q, inputs.k, inputs.v, bias=terms.bias, allowed=allowed)
+        rows = _Rows.apply(q, inputs.k, inputs.v, terms.bias, allowed)
     else:
         rows = reference_attention(
             q, inputs.k, inputs.v, terms=terms, allowed=allowed, dropout=inputs.dropout
@@ -136,19 +136,17 @@ def with_global_rows(inputs: AttentionInputs, out: Tensor) -> Tensor:
     return torch.cat((rows, out[:, :, num:]), dim=2)
 
 
-def global_rows(
-    q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None = None, allowed: Tensor | None = None
-) -> Tensor:
+class _Rows(torch.autograd.Function):
     """Compute attention of the first g queries to all keys.
 
-    Parameters
-    ----------
+    Parameters of `apply`
+    ---------------------
     q
         (B, H, g, Dh), queries of the tokens 0..g-1.
     k, v
         (B, H, L, Dh).
     bias
-        (H, 2M + 1) over the distances -M..M; longer distances use the entry at the end.
+        (H, 2M + 1) over the distances -M..M, or None; longer distances use the entry at the end.
     allowed
         bool, broadcasts to (B, H, g, L); None: all pairs.
 
@@ -156,10 +154,7 @@ def global_rows(
     -------
     (B, H, g, Dh); 0 for a query without allowed keys.
     """
-    return _Rows.apply(q, k, v, bias, allowed)
 
-
-class _Rows(torch.autograd.Function):
     # Queries are processed in reverse order. Each row of the bias is then the row above shifted by
     # one, and a single strided view holds all rows.
     @staticmethod

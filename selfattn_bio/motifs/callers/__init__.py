@@ -18,26 +18,7 @@ from selfattn_bio.motifs.callers.modisco import Modisco
 from selfattn_bio.motifs.patterns import CallerResult
 from selfattn_bio.sequence.alphabet import Alphabet, Ascii, Letters
 
-
-class Caller(Protocol):
-    """Interface of the classes that find patterns in attributions."""
-
-    def call(self, letters: Ascii, hypothetical: Scores, alphabet: Alphabet) -> CallerResult:
-        """Find patterns.
-
-        Parameters
-        ----------
-        letters
-            (n, L) ASCII, padded with 0.
-        hypothetical
-            (n, L, A) scores.
-        alphabet
-            Alphabet of the sequences.
-
-        Returns
-        -------
-        The patterns; `record` of their seqlets is a row of `letters`.
-        """
+Caller = Modisco | Clusters
 
 
 def build_caller(

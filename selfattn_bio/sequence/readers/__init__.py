@@ -65,8 +65,11 @@ _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r")
 _SAVE_AS_CSV, _UNPACK = "Save the sheet as CSV UTF-8", "Compress it as gz or zstd, or unpack it"
 _OF_GENOME = (
     "Intervals need a genome: `score --bed FILE --genome FILE`, genome= in Python, or genome in "
-    "[data] of a run file. Elsewhere give their sequences, as `bedtools getfasta` writes them"
+    "[data] of a run file. Elsewhere give their sequences, as `bedtools getfasta` writes them. In "
+    "a table with a column of sequences, remove any # before the column names"
 )
+# a line with a cell of at least 8 bases or 20 residues; the head of a file may end in it
+_SEQUENCE_CELL = rb"([^\n]*\t)?([ACGTNacgtn]{8,}|[A-Za-z*]{20,})(\s|\Z)"
 _FOREIGN = (  # start of the file, what it is, hint
     (rb"PK\x03\x04", "zip archive or Excel sheet", _SAVE_AS_CSV),
     (rb"\xd0\xcf\x11\xe0", "Excel sheet", _SAVE_AS_CSV),
@@ -77,6 +80,7 @@ _FOREIGN = (  # start of the file, what it is, hint
     (rb"(?i)\s*<(!doctype|html|\?xml)", "web page or XML", "Download the file itself"),
     (rb"##fileformat=VCF", "VCF variants", ""),
     (
+        rb"(?!#[^#][^\n]*\n" + _SEQUENCE_CELL + rb")"  # a table whose header begins with #chrom
         rb"(#(?!#gff)[^\n]*\n|\s)*(##gff|track\s|browser\s|(?!LOCUS)[^>@\s]\S*[ \t]+\d+[ "
         rb"\t]+\d+(\s|\Z)|(\S+\t){3}\d+\t\d+\t)",
         "BED or GFF intervals",

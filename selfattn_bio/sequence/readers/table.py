@@ -239,7 +239,9 @@ def likely_columns(names: Sequence[str], known: Sequence[str]) -> list[str]:
     `likely_columns(["id", "Seq", "labels"], SEQUENCE_NAMES)` gives `["Seq"]`.
     """
     exact = [name for like in known for name in names if name.lower() == like.lower()]
-    close = difflib.get_close_matches(known[0].lower(), [name.lower() for name in names], n=1)
+    # `peak` is too short to be meant by `peak_seq`
+    long = [name.lower() for name in names if 3 * len(name) >= 2 * len(known[0])]
+    close = difflib.get_close_matches(known[0].lower(), long, n=1)
     return list(dict.fromkeys([*exact, *(name for name in names if name.lower() in close)]))
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.card import best_metrics, model_card, write_card
+from selfattn_bio.evaluation.card import best_metrics, left_out_sentence, model_card, write_card
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 
@@ -71,13 +71,14 @@ def test_card_names_stack_parts(folder):
 
     card = card_of(network=0.08, motif_scores=1.27)
     times = "\N{MULTIPLICATION SIGN}"
-    assert f": 0.08 {times} network + 1.27 {times} motif_scores - 0.40. Weights" in card
+    assert f": 0.08 {times} network + 1.27 {times} motif_scores - 0.40." in card
     assert "The validation metrics below are those of the network alone." in card
     judged = card_of({}, network=0.08)
     assert "of the network alone" not in judged
     assert "validation set. The validation metrics below use cross-validated weights." in judged
-    left_out = "The simple models kmer6_logistic, motif_scores were left out"
-    assert left_out in card_of(network=1)
+    left_out = "Simple models that the fit left out as negligible: kmer6_logistic"
+    assert f"- 0.40. {left_out}. Weights" in card
+    assert f"\n{left_out}, motif_scores. Weights" in card_of(network=1)
 
 
 def test_card_reports_privacy_budget(folder, monkeypatch):
@@ -143,7 +144,8 @@ def test_card_has_test_and_validation_metrics(folder):
         "mcc_at_half": {"value": 0.5, "low": 0.4, "high": 0.6},
         "threshold": 0.5,
     }
-    page = model_card(folder(), VALID, tested)
+    page = model_card(folder(), VALID, tested, left_out=left_out_sentence({"it is slow": ["gc"]}))
+    assert "\n\nLeft out of the comparison: gc, because it is slow.\n\n" in page
     assert "| AUROC | 0.858 | 0.8675 (0.85 to 0.88) |" in page
     assert "| MCC at 0.5 | | 0.5 (0.4 to 0.6) |" in page
     assert "threshold | |" not in page

@@ -12,6 +12,7 @@ from letters import BASES, ascii_of
 from listed_records import seen
 from planted_motifs import plant
 
+from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.config import BinaryObjective, BinsObjective, MultilabelObjective
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence import held_out
@@ -20,6 +21,7 @@ from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords
 from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.motifs import matching
+from selfattn_bio.motifs.callers import Clusters
 from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
@@ -259,6 +261,21 @@ def test_sequences_of_the_training_are_refused(sequences, tmp_path):
         motif_set().with_evidence(scorer, texts, labels, hit_p=1e-4)
     rest = [i for i in range(30) if i not in (3, 5)]
     motif_set().with_evidence(scorer, [texts[i] for i in rest], labels[rest], hit_p=1e-4)
+
+
+def test_sequences_with_the_motifs_are_refused(sequences):
+    """Motifs would be judged on the sequences they were found in, also on the other strand."""
+    texts, labels = sequences
+    one = DNA.reverse_complement(ascii_of(texts[3]))
+    records = pd.DataFrame({"id": ["a"], "target": "positive", "length": 30})
+    scores = np.zeros((1, 30, 4), np.float32)
+    explanation = Explanation(records, one[None], scores, scores[..., 0], "dna")
+    found_in = explanation.find_motifs(None, caller=Clusters()).found_in
+    motifs = replace(motif_set(), found_in=found_in)
+    message = r"the motifs were found in 1 of the 30 sequences, such as '3'\. Explain training or "
+    with pytest.raises(ArgumentError, match=message):
+        motifs.with_evidence(scorer_of(), texts, labels, hit_p=1e-4)
+    motifs.with_evidence(scorer_of(), [*texts[:3], *texts[4:]], np.delete(labels, 3), hit_p=1e-4)
 
 
 def test_wrong_labels_are_refused():

@@ -1,14 +1,18 @@
-"""Test what the report says about motifs that have an effect when inserted alone only."""
+"""Test what the report says about motifs inserted alone, windows and networks alone."""
 
 from dataclasses import replace
+from math import nan
 
+import numpy as np
 import pandas as pd
 from pages import page_of
 from small_results import TASK
 
+from selfattn_bio.objectives.binary import Binary
+from selfattn_bio.report import tables
 from selfattn_bio.report.cards import motif_rows
 from selfattn_bio.report.figures import alone_note
-from selfattn_bio.report.lines import alone_sentence
+from selfattn_bio.report.lines import alone_sentence, network_wins_sentence
 
 ALONE = {
     **{"marginal": 2.5, "marginal_low": 2.2, "marginal_high": 2.8},
@@ -24,13 +28,16 @@ def test_control_sites_that_change_the_score_are_the_reason(results):
     first = motif_rows(results)[0] | ALONE
     row = first | used
     assert alone_note(row, TASK).startswith(control)
+    composition = "The model reacts mainly to the composition of the motif, not to its order"
     for change in ({"effect": 0.9}, {"necessity_low": -0.1}, {"necessity": 0.05}, {"effect": 1.9}):
-        assert alone_note(row | change, TASK).startswith("Shuffling keeps")
+        assert alone_note(row | change, TASK).startswith(composition)
+        for unclear in ({"effect_high": 1.2}, {"sufficiency_low": -1.2}, {"sufficiency_low": nan}):
+            assert alone_note(row | change | unclear, TASK).startswith("Shuffling keeps")
     other = first | {"name": "motif_09"}
     sentence = alone_sentence(pd.DataFrame([row, other]), 0.05)
     assert sentence.count("Enriched and effective when inserted alone") == 2
     assert f"motif_01 of {row['target']}. {control}" in sentence
-    assert f"motif_09 of {row['target']}. Shuffling keeps" in sentence
+    assert f"motif_09 of {row['target']}. {composition}" in sentence
 
 
 def test_supported_motifs_of_some_positions_refer_to_their_curve(results):
@@ -38,3 +45,40 @@ def test_supported_motifs_of_some_positions_refer_to_their_curve(results):
     others = results.motifs.assign(marginal_position_weakest=0.9)
     for own, count in ((results, 1), (replace(results, motifs=others), 0)):
         assert page_of(own).count(note) == count
+
+
+def test_a_network_that_is_better_alone_is_named():
+    model, better = ({"auroc": {"value": value}} for value in (0.9, 0.95))
+    absent = {"auroc": {"value": None}}
+    equal = {"model": model, "baselines": {"network": {"auroc": {"value": 0.9004}}}}
+    worse = {"model": model, "baselines": {"network": better}}
+    lead = {"value": -0.05, "low": -0.08, "high": -0.02}
+    clear = {"differences": {"baselines": {"network": {"auroc": lead}}}}
+    unclear = {"differences": {"baselines": {"network": {"auroc": lead | {"high": 0.02}}}}}
+    sentence = network_wins_sentence({"valid": equal, "test": worse} | clear, Binary)
+    start = "The simple models did not help on {} records: the AUROC of the network alone is "
+    assert sentence.startswith(
+        f"{start.format('validation')}0.900 instead of 0.900 on validation and 0.950 instead of "
+        "0.900 on test records. If validation records of other seeds show it as well, remove "
+    )
+    stacked = {"model": better, "baselines": {"network": model}}
+    for valid in (stacked, {"model": absent, "baselines": {"network": absent}}):
+        sentence = network_wins_sentence({"valid": valid, "test": worse} | clear, Binary)
+        assert sentence.startswith(start.format("test"))
+        assert network_wins_sentence({"valid": valid, "test": worse} | unclear, Binary) == ""
+    of_validation = network_wins_sentence({"valid": worse, "test": stacked} | unclear, Binary)
+    assert of_validation.startswith(start.format("validation"))
+    absent = {"differences": {"baselines": {}}}
+    alone = {"model": model, "baselines": {}}
+    assert network_wins_sentence({"valid": equal, "test": alone} | absent, Binary) == ""
+
+
+def test_window_positions_count_from_1():
+    windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (-11, -1), (np.nan, np.nan)]
+    rows = [
+        {"window_start": start, "window_end": end, "consensus": "SKL"} for start, end in windows
+    ]
+    names = [tables.window_name(row) for row in rows]
+    positions = ["positions 1 to 10", "positions 100 to 109"]
+    ends = ["positions 31 to 26 from the end", "the last 31 positions", "the last 11 positions"]
+    assert names == [*positions, *ends, "one position"]

@@ -12,7 +12,7 @@ from small_results import TASK
 
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.evidence.verdicts import shortfall
-from selfattn_bio.report import cards, plots, tables
+from selfattn_bio.report import cards, plots
 from selfattn_bio.report.cards import NO, REVERSE, YES, findings, motif_rows
 from selfattn_bio.report.figures import alone_note
 from selfattn_bio.report.words import MINUS
@@ -181,11 +181,12 @@ ALONE = {  # evidence of a motif whose composition matters
 
 
 def test_motifs_that_act_only_alone_are_explained(rows):
-    row = rows[0] | ALONE
+    row = rows[0] | ALONE | {"effect_high": 1.2}
     assert alone_note(row, TASK).startswith(
         "Shuffling keeps the composition of a site, so the effect may be too small to show. "
-        "Inserted alone it changes log-odds by +2.50 (+2.20 to +2.80). Depends on the position: "
-        "+0.30 to +1.15 (q = 0.003). Largest if the site starts at 41 to 45."
+        "Inserted alone it changes log-odds by +2.50 (+2.20 to +2.80), compared with no site. "
+        "Depends on the position: "
+        "+0.30 to +1.15 (q = 0.003). Largest if the site starts at positions 41 to 45."
     )
     lowers = {"marginal": -0.62, "marginal_low": -0.8, "marginal_high": -0.44}
     assert alone_note(row | lowers, TASK) == ""
@@ -204,21 +205,11 @@ def test_motifs_of_some_positions_are_explained(rows):
     row = rows[0] | {"verdict": "inconclusive", "lacks": "enrichment not shown"}
     assert alone_note(row, TASK).startswith(
         "Sites where its effect is small weaken the test of enrichment. Inserted alone it changes "
-        "log-odds by +0.40 (+0.05 to +0.60). Depends on the position: +0.30 to +1.15"
+        "log-odds by +0.40 (+0.05 to +0.60), compared with no site. Depends on the position: +0.30 "
+        "to +1.15"
     )
     for change in ({"lacks": "effect not shown"}, {"marginal_position_weakest": 0.9}):
         assert alone_note(row | change, TASK) == ""
-
-
-def test_window_positions_count_from_1():
-    windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (-11, -1), (np.nan, np.nan)]
-    rows = [
-        {"window_start": start, "window_end": end, "consensus": "SKL"} for start, end in windows
-    ]
-    names = [tables.window_name(row) for row in rows]
-    positions = ["positions 1 to 10", "positions 100 to 109"]
-    ends = ["positions 31 to 26 from the end", "the last 31 positions", "the last 11 positions"]
-    assert names == [*positions, *ends, "one position"]
 
 
 def test_match_is_aligned_on_its_best_strand():
@@ -440,8 +431,8 @@ def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
     answer = page_text[: page_text.index('<section id="performance">')]
     assert (
         "The test split is too small to measure the effect of 1 motif: 30 records with a known "
-        "target, a site and space for a control site are needed, in 10 independent units. To "
-        "enlarge it, increase test_fraction in [split], or add records."
+        "target, a site and space for a control site and sites in 10 independent units are "
+        "needed. To enlarge it, increase test_fraction in [split] to about 0.50, and add records."
     ) in answer
     card = section_of(page_text, "motifs")
     assert (

@@ -10,6 +10,7 @@ from pages import page_of, section_of, without_files
 from small_results import table_of
 
 from selfattn_bio.attribution.readout import AttentionMap
+from selfattn_bio.evidence.marginals import draw_curves
 from selfattn_bio.report import figures, plots, target_plots, tested
 from selfattn_bio.report.class_figures import _above_chance
 from selfattn_bio.report.figures import _effects, _peak, interpretation
@@ -27,34 +28,63 @@ def test_peak_is_found_by_a_sliding_window():
     attribution = np.ones((2, 300))
     attribution[:, :30] = 3
     lengths = pd.Series([300, 300])
-    found = "Attribution is highest at positions 1 to 15: 2.50 times the mean of the record."
-    assert _peak(attribution, lengths) == ("start", found)
+    found = "Attribution is highest at positions 1 to 15: 2.50 times the mean."
+    assert _peak(attribution, lengths) == (2.5, "start", found)
     across = np.ones((1, 60))
     across[0, 28:31] = 9  # no multiple of a twentieth
-    assert " at positions 29 to 31: 6.43 times" in _peak(across, pd.Series([60]))[1]
+    assert " at positions 29 to 31: 6.43 times" in _peak(across, pd.Series([60]))[2]
     short = _peak(np.array([[1, 1, 5, 1]]), pd.Series([4]))
-    assert " at position 3: 2.50 times" in short[1]
-    for none in (np.zeros((2, 30)), np.zeros((2, 0))):
-        assert _peak(none, lengths) == ("start", "")
+    assert " at position 3: 2.50 times" in short[2]
+    assert _peak(np.zeros((2, 30)), pd.Series([30, 30]))[:2] == (0, "start")
 
 
 def test_peak_of_records_of_different_length():
     lengths = pd.Series([*range(100, 200), 400])
     attribution = (np.arange(400) < lengths.to_numpy()[:, None]).astype(float)
-    assert " at positions 1 to " in _peak(attribution, lengths)[1]
+    assert " at positions 1 to " in _peak(attribution, lengths)[2]
     attribution[:, 20:30] = 2
-    side, found = _peak(attribution, lengths)
+    _, side, found = _peak(attribution, lengths)
     assert (side, found.partition(":")[0]) == (
         "start",
-        "Attribution is highest at positions 21 to 30",
+        "Attribution is highest at positions 21 to 28",
     )
     for row, length in zip(attribution, lengths, strict=True):
         row[length - 10 : length] = 4
-    side, found = _peak(attribution, lengths)
+    _, side, found = _peak(attribution, lengths)
     assert (side, found.partition(":")[0]) == (
         "end",
-        "Attribution is highest at the last 10 positions",
+        "Attribution is highest at positions 10 to 3 from the end",
     )
+
+
+def test_peak_of_long_records_is_not_from_the_start():
+    lengths = pd.Series([*range(60, 120), *[130] * 15])
+    attribution = (np.arange(130) < lengths.to_numpy()[:, None]).astype(float)
+    for row, length in zip(attribution, lengths, strict=True):
+        row[length - 4 : length] = 12 if length == 130 else 4
+    level, side, found = _peak(attribution, lengths, " for liver")
+    assert (side, found) == (
+        "end",
+        f"Attribution for liver is highest at the last 5 positions: {level:.2f} times the mean.",
+    )
+
+
+def test_outputs_have_their_own_curve_and_peak(tmp_path, results):
+    explained = results.explained
+    half = len(explained.records) // 2
+    scores = np.zeros_like(explained.hypothetical)
+    scores[..., 0] = 1
+    scores[:half, 9, 0] = 20
+    for row, length in enumerate(explained.records["length"]):
+        scores[row, length:] = 0
+    targets = ["liver"] * half + ["heart"] * (len(scores) - half)
+    records = explained.records.assign(target=targets)
+    own = replace(explained, hypothetical=scores, records=records)
+    *_, drawing = interpretation(tested.Tested(replace(results, explained=own), tmp_path))
+    assert drawing.finding.startswith("Attribution for liver is highest at positions ")
+    assert "Attribution for heart is highest at " in drawing.finding
+    assert all(name in drawing.svg for name in ("liver", "heart", "raw attention"))
+    assert "attribution" not in drawing.svg
 
 
 def test_positions_that_few_records_have_are_left_out():
@@ -343,23 +373,28 @@ def test_losses_are_counted_next_to_the_baseline(ax):
     assert ax.get_lines()[0].get_xdata()[0] == 1.5
 
 
+LARGER = "is present at all positions, but larger at some"
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({}, True),
-        ({"q": 0.06}, False),
-        ({"weakest": 0.62}, False),  # more than half of the strongest
-        ({"weakest": -1.0, "strongest": -2.2}, True),
-        ({"weakest": -1.2, "strongest": -2.2}, False),
-        ({"weakest": -0.06, "strongest": 0.08}, False),  # less than the smallest effect that counts
-        ({"weakest": 0.05, "strongest": 0.12}, False),
-        ({"weakest": np.nan, "strongest": np.nan, "q": np.nan}, False),
+        ({}, "depends on the position"),
+        ({"q": 0.06}, ""),
+        ({"weakest": 0.62}, LARGER),  # more than half of the strongest
+        ({"weakest": 1.12}, ""),
+        ({"weakest": -1.0, "strongest": -2.2}, "depends on the position"),
+        ({"weakest": -1.2, "strongest": -2.2}, LARGER),
+        ({"weakest": -1.2, "strongest": -2.2, "q": 0.06}, ""),
+        ({"weakest": -0.06, "strongest": 0.08}, ""),  # less than the smallest effect that counts
+        ({"weakest": 0.05, "strongest": 0.12}, ""),
+        ({"weakest": np.nan, "strongest": np.nan, "q": np.nan}, ""),
     ],
 )
 def test_dependence_of_effects_alone(change, expected):
     values = {"weakest": 0.3, "strongest": 1.2, "q": 0.01} | change
     row = {f"marginal_position_{name}": value for name, value in values.items()}
-    assert figures.depends(row | {"min_effect": 0.1}, "position") == expected
+    assert figures.dependence(row | {"min_effect": 0.1}, "position") == expected
 
 
 def test_range_of_effects_begins_with_the_smaller():
@@ -368,6 +403,41 @@ def test_range_of_effects_begins_with_the_smaller():
     known = {"marginal_start": 0, "marginal_end": 9, "marginal_strand_q": np.nan, "min_effect": 0.1}
     expected = "Depends little or not at all on the position: +2.85 to +3.65 (q = 0.5)."
     assert figures.position_peak(row | known) == expected
+
+
+def test_effects_that_are_larger_at_some_positions_are_named(results):
+    weakest = {f"marginal_{test}_weakest": 0.7 for test in ("position", "strand")}
+    strongest = {f"marginal_{test}_strongest": 1.15 for test in ("position", "strand")}
+    motifs = results.motifs.assign(marginal_strand_q=0.01, **weakest, **strongest)
+    pairs = results.interactions.assign(marginal_distance_weakest=0.5)
+    page = page_of(replace(results, motifs=motifs, interactions=pairs))
+    shown = section_of(page, "marginals")
+    for text in (
+        "The effect depends on the position for none. It is present at all positions, but larger "
+        "at some, for 1: TATNC (+0.70 to +1.15). The effect depends on the strand for none. It is "
+        "present on both strands, but larger on one, for 1: TATNC (+0.70 to +1.15).",
+        "</b> Present at all positions, but larger at some: +0.70 to +1.15 (q = 0.003). Largest if "
+        "the site starts at 41 to 45. Present on both strands, but larger on one: +0.70 to +1.15 "
+        "(q = 0.01). Largest on the - strand.",
+        "distance between the sites for none. It is present at all distances, but larger at some, "
+        "for 1: motif_01 and motif_02 (+0.50 to +0.85).",
+        "</b> Present at all distances, but larger at some: +0.50 to +0.85 (q = 0.004). Largest at "
+        "10 positions.",
+    ):
+        assert text in shown
+    assert "Its effect alone is present at all positions, but larger at some: see <a" in page
+
+
+@pytest.mark.parametrize("curves", ["marginals", "distances"])
+def test_labels_of_low_plots_with_long_units_are_not_clipped(results, curves):
+    own = getattr(results, curves).assign(unit="half-life score (mean of replicates) " * 3)
+    with plots.style():
+        figure = Figure(figsize=figures.LOW, layout="constrained")
+        draw_curves(own, axes := figure.subplots())
+        figure.draw_without_rendering()
+        label = axes.yaxis.label.get_window_extent()
+    assert label.y0 >= 0
+    assert label.y1 <= figure.bbox.height
 
 
 def test_motifs_that_lack_only_enrichment_are_shown_alone(results):
@@ -380,5 +450,8 @@ def test_motifs_that_lack_only_enrichment_are_shown_alone(results):
     assert "<h3>motif_02" in shown
     assert "<h3>motif_03" not in shown
     assert "alone, in neutral backgrounds: 2 of 2;" in shown
+    unmeasured = motifs.assign(lacks=["", "enrichment not shown", "effect not measured"])
+    shown = section_of(page_of(replace(own, motifs=unmeasured)), "marginals")
+    assert "<h3>motif_03" in shown
     length = own.marginals["end"].max() + len(own.ppms["motif_01"]) - 1
     assert f"the median length of these records ({length} positions)" in shown

@@ -30,7 +30,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
     stored = {"weights": weights, "bias": -0.4, "weights_sha256": ""}
     (tmp_path / "model" / "stack").mkdir()
     (tmp_path / "model" / "stack" / "weights.json").write_text(json.dumps(stored))
-    stack = StackSection(parts=("exact_positions", "composition"))
+    stack = StackSection(parts=("exact_positions", "composition", "kmer6_linear"))
     of = read(tmp_path, TASK.model_copy(update={"stack": stack}))
     assert "[stack] changed after the training: run `selfattn-bio train " in caplog.text
     of.test["network"] = of.test["model"]
@@ -38,19 +38,27 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         of.metrics[split]["baselines"]["network"] = {"auroc": {"value": 0.999}}
     lead = {"value": -0.1, "low": -0.2, "high": -0.05, "p": 0.001}
     of.metrics["differences"]["baselines"]["network"] = {"auroc": lead}
+    slope = of.metrics["test"]["model"]["calibrated"]["calibration_slope"]
+    slope |= {"value": 0.7, "low": 0.6, "high": 0.8}
+    reason = "the task names no database of RNA motifs"
+    of.metrics["left_out"] = {reason: ["motif_scores"], "there is no trained model": ["cnn", "b"]}
     of.metrics["privacy"] = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500}
     changed = page_of(replace(of, history=of.history.drop(columns="train_loss")))
     for text in (
         "Differentially private training: epsilon 2.99 at delta 1e-05 after 1,500 steps.",
         "Private runs do not report the training loss.",
+        " would be chance. Probabilities are too extreme.",
+        f"Left out of the comparison: motif_scores, because {reason}; cnn and b, because there is "
+        "no trained model.",
         "These curves show the network only.",
         "fitted on it as well; the validation metrics use cross-validated weights.",
         "The score combines the network with simple models: 0.08 * network + 1.27 * "
-        f"exact_positions + 0.50 * composition {words.MINUS} 0.40.</p>",
-        "the network alone has a better AUROC than with the simple models: 0.999 instead of ",
+        f"exact_positions + 0.50 * composition {words.MINUS} 0.40. Simple models that the fit left "
+        "out as negligible: kmer6_linear.</p>",
+        "The simple models did not help on ",
     ):
         assert text.replace("*", "\N{MULTIPLICATION SIGN}") in changed
-    for text in ("simple models", "network only", "Differentially private"):
+    for text in ("simple models", "network only", "Differentially private", "Left out of"):
         assert text not in page_text
 
 
@@ -69,9 +77,9 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive ("),
         (
             "interactions",
-            "inconclusive (no q value, because fewer than 6 pairs (four motifs) were tested: 1).",
+            "inconclusive (no q value, because only 2 of the 6 needed pairs were tested: 1).",
         ),
-        ("interactions", "<p>Not tested: 1 pair of positive. A pair needs two motifs of the same "),
+        ("interactions", "<p>Not tested: 1 pair of positive (too few records). A pair needs two "),
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
@@ -225,11 +233,11 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
     shown = section_of(page_text, "marginals")
     for text in (
         "Motifs that raise the prediction alone, in neutral backgrounds: 1 of 1; that lower it: "
-        "0. The effect depends on the position for 1: TATNC (+0.30 to +1.15) and on the strand for "
-        "none.",
+        "0. The effect depends on the position for 1: TATNC (+0.30 to +1.15). The effect depends "
+        "on the strand for none.",
         "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Depends on the position: +0.30 to +1.15 (q = "
-        "0.003). Largest if the site starts at 41 to 45. Depends little or not at all on the "
-        "strand: +0.35 to +0.45 (q = 0.2).",
+        "0.003). Largest if the site starts at positions 41 to 45, at the end of the sequence. "
+        "Depends little or not at all on the strand: +0.35 to +0.45 (q = 0.2).",
         "depends on the distance between the sites for 1: motif_01 and motif_02 (+0.10 to +0.85).",
         "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Depends on the distance: +0.10 to +0.85 (q "
         "= 0.004). Largest at 10 positions.",
@@ -256,7 +264,7 @@ def test_motif_pairs_are_reported(page_text, results):
     rows, unclear = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert [list(rows), list(unclear)] == [names[:1], names[1:]]
-    lacks = "no q value, because fewer than 6 pairs (four motifs) were tested"
+    lacks = "no q value, because only 2 of the 6 needed pairs were tested"
     assert unclear[names[1]]["verdict"] == f"inconclusive {lacks}"
     assert rows[names[0]] == {
         **{"records tested": "62 of 62", "epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},

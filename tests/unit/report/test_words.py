@@ -29,7 +29,7 @@ from selfattn_bio.report.lines import (
     final_lines,
     known_counts,
     motif_lines,
-    network_wins_sentence,
+    null_sentence,
 )
 from selfattn_bio.report.page import database_name, favour_sentence
 from selfattn_bio.report.results import both_inputs
@@ -185,7 +185,7 @@ def test_supported_motifs_are_named_once_by_their_match():
         m3   GTGACC    positive 0.3    nan     0         supported
         m4   GAGAGA    positive 0.9    1e-4    0         inconclusive
     """)
-    table["effect_records"] = 30
+    table["effect_records"], table["lacks"] = 30, ""
     table["match"] = ["Dref (MA1456.2)", "Dref (MA1.1)", "", "Trl (MA0205.3)"]
     table["other_matches"] = ["BEAF-32 (MA0529.3); pnr (MA0536.2)", *[""] * 3]
     assert words.supported(table) == "Dref (2), GTGACC"
@@ -209,7 +209,7 @@ def test_supported_motifs_are_named_once_by_their_match():
 
 def test_motifs_without_support_are_counted_by_their_verdicts():
     verdicts = ["contradicted", "inconclusive", "inconclusive"]
-    found = pd.DataFrame({"verdict": verdicts, "effect": 1, "effect_records": 30})
+    found = pd.DataFrame({"verdict": verdicts, "effect": 1, "effect_records": 30, "lacks": ""})
     sentence = words.motif_sentence(found, SPLIT)
     assert sentence.startswith("0 of 3 motifs are supported by")
     assert sentence.endswith(": 2 inconclusive, 1 contradicted.")
@@ -232,10 +232,10 @@ def test_odds_have_two_digits_and_none_without_negatives():
 
 def test_permuted_motifs_that_pass_are_counted():
     found = pd.DataFrame({"null_motifs": [20, 19, np.nan], "null_passing": [0, 3, np.nan]})
-    sentence = words.null_sentence(found)
+    sentence = null_sentence(found)
     assert sentence.startswith("Control: of 39 motifs that have the columns of these motifs")
     assert ", 3 (7.7 %) pass the tests" in sentence
-    assert words.null_sentence(found[2:]) == words.null_sentence(None) == ""
+    assert null_sentence(found[2:]) == null_sentence(None) == ""
 
 
 def test_classifiers_and_databases_have_readable_names():
@@ -267,6 +267,15 @@ def test_calibration_is_shown_with_its_floor():
     )
     undefined = words.calibration(entry | {"calibration_slope": UNKNOWN})
     assert undefined.endswith("slope undefined, because scores separate the classes")
+
+
+def test_deviation_needs_an_interval_without_the_expected_value():
+    def sentence(low, high):
+        return words.deviation("They", {"low": low, "high": high}, 0.9, "too narrow", "too wide")
+
+    assert sentence(0.78, 0.88) == " They are too narrow."
+    assert sentence(0.91, 0.95) == " They are too wide."
+    assert sentence(0.88, 0.92) == sentence(None, None) == ""
 
 
 @pytest.mark.parametrize(
@@ -435,26 +444,8 @@ def test_known_targets_of_each_output_are_counted(make):
     assert known_counts(numbers).endswith("c8 75, c9 75 and 2 more")
 
 
-def test_a_network_that_is_better_alone_is_named():
-    model, better = ({"auroc": {"value": value}} for value in (0.9, 0.95))
-    equal = {"model": model, "baselines": {"network": {"auroc": {"value": 0.9004}}}}
-    worse = {"model": model, "baselines": {"network": better}}
-    lead = {"value": -0.05, "low": -0.08, "high": -0.02}
-    clear = {"differences": {"baselines": {"network": {"auroc": lead}}}}
-    unclear = {"differences": {"baselines": {"network": {"auroc": lead | {"high": 0.02}}}}}
-    sentence = network_wins_sentence({"valid": equal, "test": worse} | clear, Binary)
-    start = "On test records the network alone has a better AUROC than with the simple models: "
-    assert sentence.startswith(
-        f"{start}0.950 instead of 0.900 (validation: 0.900 instead of 0.900)"
-    )
-    assert "If validation records show it as well, remove [stack]" in sentence
-    assert network_wins_sentence({"valid": worse, "test": worse} | unclear, Binary) == ""
-    absent = {"differences": {"baselines": {}}}
-    alone = {"model": model, "baselines": {}}
-    assert network_wins_sentence({"valid": equal, "test": alone} | absent, Binary) == ""
-
-
 def test_printed_odds_ratios_are_readable():
     row = MOTIFS.to_dict("records")[0] | {"odds_ratio": 1487.4, "negatives_with_hit": 1}
+    row["lacks"] = ""
     line, *_ = motif_lines(pd.DataFrame([row]), 0.05, SPLIT)
     assert ", odds ratio 1,500 (q " in line

@@ -80,7 +80,19 @@ sequence,chr\nACGT,1\n => 1: no column 'chromosome' in the table (columns: 'sequ
 "",id,sequence,chrom,start,end,strand\n1,a,ACGT,c,3,6,*\n == {'a': {'': '1', 'chrom': 'c'}}
 [tsv]
 id\tsequence\na\tACGT\n == {'a': 'ACGT'}
+#chrom\tstart\tend\tid\tsequence\nchr1\t2\t10\ta\tACGTacgt\n == {'a': 'ACGTACGT'}
+#chrom\tstart\tend\tsequence\tid\nchr1\t2\t10\tMKVLAAGIVGLLMKVLAAGI\ta\n => 2: invalid <...>
+#chrom\tstart\tend\tpeak_seq\nchr1\t2\t10\tACGTacgt\n => 1: no column 'sequence' in the table
+    (columns: '#chrom', <...>
+[peaks]
+#chrom\tstart\tend\tid\tpeak_seq\nchr1\t2\t10\ta\tACGTacgt\n == {'a': 'ACGTACGT'}
+peak\tplanted\na\tb\n => 1: no column 'peak_seq' in the table (columns: 'peak', 'planted'). Rename
+    the column, or set <...>
 [any]
+#chrom\tstart\tend\tname\tscore\nchr1\t2\t10\tENHANCER\t5\n => unsupported file type: BED or GFF
+    intervals (<...> remove any # before the column names
+##gff-version 3\nchr1\t.\tgene\t1\t20\t.\t+\t.\tACGTACGT\n => unsupported file type: BED or GFF
+    intervals <...>
 id,sequence\na,ACGT\n == {'a': 'ACGT'}
 text,label,Seq\nACGT,1,AC\n => 1: no column 'sequence' in the table (columns: 'text', 'label',
     'Seq'). Did you mean 'Seq' or 'text'? Rename the column, or set columns = { sequence = "Seq" }
@@ -104,6 +116,7 @@ SECTIONS = {
     "no start": (partial(annotations, fields=Fields(columns={"start": "", "end": ""})), "odd.csv"),
     "chromosome": (partial(read, fields=Fields(columns={"chrom": "chromosome"})), "odd.csv"),
     "tsv": (read, "odd.tsv"),
+    "peaks": (partial(read, fields=Fields(columns={"sequence": "peak_seq"})), "odd.tsv"),
     "any": (read, "odd.txt"),
     "parquet": (read, "odd.parquet"),
 }

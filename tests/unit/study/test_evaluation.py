@@ -103,6 +103,11 @@ def test_two_classes_are_evaluated_saved_and_loaded(untrained, caplog) -> None:
     compared = set(found.metrics["test"]["baselines"])
     assert {"cnn", "gc", "kmer6_logistic"} <= compared
     assert "more" not in compared
+    left_out = {"the task names no database of DNA motifs": ["motif_scores"]}
+    left_out |= {"there is no trained model": ["more"]}
+    assert found.metrics["left_out"] == left_out
+    assert "cnn" in compared
+    assert "motif_scores, because the task names no database of DNA motifs; more" in found.card
     values = found.table.set_index(["split", "name", "metric"])["value"]
     of_gc = found.metrics["test"]["baselines"]["gc"]["auroc"]
     assert values["test", "gc", "auroc"] == of_gc["value"]

@@ -16,7 +16,13 @@ import selfattn_bio as sb
 from selfattn_bio import config
 from selfattn_bio.config import BinaryObjective, Interpret
 from selfattn_bio.data.inputs import Alone
-from selfattn_bio.errors import CorpusError, ModelFolderError, ResultsError, RunFileError
+from selfattn_bio.errors import (
+    ArgumentError,
+    CorpusError,
+    ModelFolderError,
+    ResultsError,
+    RunFileError,
+)
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evidence import interactions
 from selfattn_bio.evidence.epistasis import mean_of_strands
@@ -113,10 +119,11 @@ def test_motifs_refuse_other_attributions(study):
     own = study.explain()
     study.find_motifs()
     assert study.motifs.source == own.source
-    records = own.records.copy()
-    records.loc[3, "id"] = "p2"  # on c3
-    dataclasses.replace(own, records=records).save("attribution")
-    with pytest.raises(ResultsError, match="test records in the attribution: 1, such as 'p2'"):
+    letters, row = own.letters.copy(), study.corpus.records["id"].tolist().index("p2")  # on c3
+    letters[3] = study.corpus.letters(row)
+    dataclasses.replace(own, letters=letters).save("attribution")
+    message = "motifs were found in 1 of the 20 sequences, such as 'p2'. Explain training"
+    with pytest.raises(ArgumentError, match=message):
         study.find_motifs()
     dataclasses.replace(own, source={**own.source, "split_sha256": "0"}).save("attribution")
     message = "this is the result of another {}. Run `selfattn-bio {} .` again"
@@ -290,8 +297,8 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     )
     assert ", orientation" not in caplog.text  # ACGT is its own reverse complement
     missing = (
-        "no difference from random positions shown; no q value, because fewer than 6 pairs (four "
-        "motifs) were tested"
+        "no difference from random positions shown; no q value, because only 1 of the 6 needed "
+        "pairs were tested"
     )
     assert f": inconclusive ({missing})" in caplog.text
     assert repr(pairs) == "Interactions of 1 pair of motifs, 0 supported"
@@ -312,10 +319,13 @@ def test_pairs_that_are_not_tested_are_counted():
     pairs = pd.DataFrame({"target": ["heart", "heart"]})
     text = interactions.untested_pairs({"heart": 3, "liver": 4, "lung": 1}, pairs)
     assert text.startswith(
-        "not tested: 1 pair of heart, 6 pairs of liver. A pair needs two motifs of the same "
-        "output, and at least 20 test records in which the model relies on a site of each, "
+        "not tested: 1 pair of heart (too few records), 6 pairs of liver (too few records). A pair "
+        "needs two motifs of the same output, and at least 20 test records in which the "
+        "model relies on a site of each, "
     )
     assert text.endswith(", and at most 20 pairs of an output are tested")
+    many = pd.DataFrame({"target": ["heart"] * interactions.MAX_PAIRS})
+    assert "not tested: 1 pair of heart. A pair" in interactions.untested_pairs({"heart": 7}, many)
     assert interactions.untested_pairs({"heart": 2}, pairs[:1]) == ""
     assert interactions.untested_pairs({"heart": 2}, pairs[:0]) == ""  # `NO_PAIR` says it
 
@@ -326,7 +336,7 @@ def test_pair_with_few_records_is_counted_in_the_log(study, monkeypatch, caplog)
     caplog.set_level("INFO", "selfattn_bio")
     meme = write_motifs("my.meme", one="ACGT", two="CCA", rare="TTTTTTTTTT")
     assert len(with_interpret(study, hit_p=0.2).find_interactions(meme)) == 1
-    assert "not tested: 2 pairs of positive. A pair needs two motifs" in caplog.text
+    assert "not tested: 2 pairs of positive (too few records). A pair needs" in caplog.text
 
 
 def test_fewer_than_two_motifs_have_no_pairs(study, caplog):

@@ -24,7 +24,7 @@ from selfattn_bio.training.hardware import (
     keep_precision,
     with_precision,
 )
-from selfattn_bio.training.history import History, Meter, StepTotals
+from selfattn_bio.training.history import History, StepTotals
 from selfattn_bio.training.memory import is_out_of_memory, words_of
 from selfattn_bio.training.private import PrivateSteps
 from selfattn_bio.training.resume import StopSignals
@@ -157,10 +157,8 @@ def test_evaluation_starts_a_new_mean_loss():
     assert history.is_evaluated
 
 
-def test_meter_resumes_time():
-    meter = Meter(seconds=100.0)
-    assert 100 <= meter.seconds < 110
-    speed = meter.speed(History(letters=600, tokens=200), 200.0)
+def test_speed_is_a_mean_over_the_running_time():
+    speed = History(letters=600, tokens=200).speed(200.0)
     assert speed == {"letters_per_second": 3.0, "tokens_per_second": 1.0}
 
 

@@ -447,4 +447,4 @@ def test_unused_columns_that_are_almost_numbers_are_named(here, capsys):
     assert made(table(**numbers)).objective.columns == ("half life (h)",)
     made(table(y=lambda i, _: "failed" if i == 3 else i / 7, **numbers))
     cause = "Most values are numbers, but 'failed' of record 4 is not: correct it or leave it empty"
-    assert f"init: not used: y\ninit: column 'y': {cause}\n" in capsys.readouterr().out
+    assert f": y\ninit: column 'y' is not learned: {cause}\n" in capsys.readouterr().out

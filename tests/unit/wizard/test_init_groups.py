@@ -23,7 +23,9 @@ def test_records_of_a_gene_stay_together(here, capsys):
     out = capsys.readouterr().out
     assert (split.kind, split.column) == ("group", "gene_id")
     assert "init: split: by column 'gene_id' (30 groups, whose records may be similar); " in out
-    assert "valid and test have about 14 records each\n" in out  # 90 of 120 have a value
+    # 90 of 120 have a value
+    assert "valid has about 14 records, test 2 times as many, as there are only 30 groups\n" in out
+    assert split.test_fraction == 0.3
     assert "init: not used: batch\n" in out
     capsys.readouterr()
     sizes = ingested()[1]
@@ -153,6 +155,7 @@ def test_replicates_and_counts_are_not_learned(here, capsys):
     line = "by their names or values: hl_rep1, hl_rep2, n_barcodes, GC%, utr_len; learn them with "
     out = capsys.readouterr().out
     assert line in out
+    assert "init: replicates can be learned side by side or as their mean; docs/faq.md" in out
     assert "learn several" not in out
     chosen = made(f"{options} --column hl_rep1 n_barcodes").objective.columns
     assert chosen == ("hl_rep1", "n_barcodes")
@@ -160,8 +163,8 @@ def test_replicates_and_counts_are_not_learned(here, capsys):
     del columns["other"], columns["log2_half_life"]
     assert made(table(**columns)).objective.columns == names[:2]
     wanted = ["a_r1", "rep2", "x.rep-3", "Replicate_1", "read_count", "num_reads", "counts"]
-    wanted += ["utr_len", "seq_length_nt", "width"]
-    others = ("r2", "report", "ncRNA", "account", "lengthening")
+    wanted += ["utr_len", "seq_length_nt", "width", "reads.T0", "Counts_2"]
+    others = ("reads_ratio", "r2", "report", "ncRNA", "account", "lengthening")
     assert [name for name in (*wanted, *others) if is_auxiliary(name, ["1"], [9])] == wanted
 
 

@@ -3,13 +3,14 @@
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.wizard.columns import choose_targets, find_split, target_of
 from selfattn_bio.wizard.request import split_of_file
-from selfattn_bio.wizard.sizes import choose_chromosomes
+from selfattn_bio.wizard.sections import choose_chromosomes
 from selfattn_bio.wizard.tables import find_sequence_column
 
 NUMBER, LENGTH = 60, 30
@@ -181,7 +182,8 @@ def test_unusable_split_is_refused(name, values, message):
 def test_chromosomes_of_valid_and_test(sizes, valid, test):
     chromosomes = [name for name, size in sizes.items() for _ in range(size)]
     expected = {"valid": list(valid), "test": list(test)} if valid else {}
-    assert choose_chromosomes(chromosomes, [("records",)] * len(chromosomes)) == expected
+    classes = pd.DataFrame({"label": "records"}, index=range(len(chromosomes)))
+    assert choose_chromosomes(chromosomes, classes) == expected
 
 
 @pytest.mark.parametrize(("every", "test"), [(2, "bce"), (7, "bceg"), (30, "bcegh")])
@@ -191,7 +193,7 @@ def test_test_split_grows_until_rare_labels_have_enough_records(every, test):
     classes = [
         (("yes", "no")[i % 2], "yes" if i % every == 0 else "no") for i in range(len(chromosomes))
     ]
-    chosen = choose_chromosomes(chromosomes, classes)
+    chosen = choose_chromosomes(chromosomes, pd.DataFrame(classes))
     assert chosen["test"] == list(test)
 
 
@@ -250,6 +252,15 @@ def test_counts_do_not_replace_a_damaged_column(damaged):
     assert chosen(counts | {"half_life": damaged, "score": FLOATS}) == [("score", "regression")]
 
 
+def test_replicates_next_to_metadata_are_learned():
+    counts = {"Chr": cycle("chr1", "chr2", "chr3"), "batch": BINARY, "reads.T0": FLOATS}
+    replicates = [(name, "regression") for name in REPLICATES]
+    assert chosen(counts | REPLICATES) == replicates
+    assert chosen(counts | REPLICATES | {"mean": FLOATS}) == [("mean", "regression")]
+    assert chosen(counts, "Chr") == [("Chr", "multiclass")]
+
+
+REPLICATES = {"y_rep1": FLOATS, "y_rep2": FLOATS[::-1]}
 SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
 
 
@@ -267,6 +278,23 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
             {"in b": FLOATS, "a": FLOATS, "c?": BINARY},
             "",
             r"several columns could be learned: .* for example `columns` 'c\?'$",
+        ),
+        (
+            REPLICATES | {"tissue": cycle("liver", "brain", "heart")},
+            "",
+            r"several columns could be learned: tissue \(3 classes\), replicates y_rep1, y_rep2 "
+            r"\(to learn side by side, or as their mean: docs/faq.md\). Choose one .* for example "
+            r"`columns` y_rep1 y_rep2$",
+        ),
+        (
+            REPLICATES | {"tissue": cycle("liver", "brain", "heart"), "dose": FLOATS},
+            "",
+            r".*, dose \(numbers\), replicates .*; for example `columns` dose$",
+        ),
+        (
+            {"n_reads": FLOATS, "tissue": cycle("liver", "brain", "heart")},
+            "",
+            r".*: n_reads \(numbers\), tissue \(3 classes\)\. .* for example `columns` tissue$",
         ),
         (SEVERAL, "a,b", r"found no column 'a,b' \(`columns`; separate names with spaces, not"),
         (
@@ -288,7 +316,7 @@ SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
         (
             {"a": cycle("1.5", None, None, "NA")},
             "a",
-            r"column 'a' cannot be learned: its values are '1.5'",
+            r"column 'a' cannot be learned: its values are '1.5'. Choose a column with different",
         ),
         ({"name": GENES}, "", "none of the columns can be learned: name. Name it with"),
     ],
@@ -341,7 +369,6 @@ def test_skewed_numbers_are_recognised():
 @pytest.mark.parametrize(
     ("values", "hint"),
     [
-        (["2.5"] * NUMBER, "All values are the same"),
         ([f"{i},5" for i in range(NUMBER)], "Write numbers with a point, such as 0.5"),
         (["inf", *FLOATS[1:]], "Leave infinite values empty"),
         (["inf", *["0.5", "1.5", "2.5"] * NUMBER][:NUMBER], "Leave infinite values empty"),
