@@ -321,9 +321,7 @@ def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
     return sentences + first
 
 
-def motif_sentence(
-    motifs: pd.DataFrame | None, split: AnySplit, outputs: Sequence[str] = ()
-) -> str:
+def motif_sentence(motifs: pd.DataFrame | None, split: AnySplit, outputs: Sequence[str]) -> str:
     """Describe how many motifs were found and how many are supported, with names.
 
     Parameters

@@ -133,8 +133,7 @@ def without_alignments(motifs: MotifSet, units: Units) -> MotifSet:
             spreads[motif.name] = spread
     kept = tuple(motif for motif in motifs if motif.name in spreads)
     table = motifs.table.assign(site_units=motifs.table["name"].map(spreads))
-    table = table.dropna(subset="site_units").reset_index(drop=True)
-    return replace(motifs, motifs=kept, table=table)
+    return replace(motifs, motifs=kept, table=table.dropna(subset="site_units", ignore_index=True))
 
 
 def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:

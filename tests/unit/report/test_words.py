@@ -189,20 +189,20 @@ def test_supported_motifs_are_named_once_by_their_match():
     table["match"] = ["Dref (MA1456.2)", "Dref (MA1.1)", "", "Trl (MA0205.3)"]
     table["other_matches"] = ["BEAF-32 (MA0529.3); pnr (MA0536.2)", *[""] * 3]
     assert words.supported(table) == "Dref (2), GTGACC"
-    assert words.motif_sentence(table, SPLIT).startswith("3 of 4 motifs are supported")
-    assert words.motif_sentence(table[:1], SPLIT).startswith("1 of 1 motif is supported by")
+    assert words.motif_sentence(table, SPLIT, ()).startswith("3 of 4 motifs are supported")
+    assert words.motif_sentence(table[:1], SPLIT, ()).startswith("1 of 1 motif is supported by")
     assert words.supported(table.assign(near_ties=[1, 0, 0, 0])) == "Dref or BEAF-32, GTGACC, Dref"
     # Matches that are not significant are not used as names
     weak = table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])
     assert words.supported(weak) == "Dref, GTGACC, TCGATA"
     numbers = table.assign(target=["liver", "heart", "liver", "liver"], effect=[-0.5, 0.2, 0.3, 0])
     assert words.supported(numbers) == "for liver Dref, GTGACC; for heart Dref"
-    assert words.motif_sentence(both_inputs(table, table), SPLIT).startswith("6 of 8 motifs")
+    assert words.motif_sentence(both_inputs(table, table), SPLIT, ()).startswith("6 of 8 motifs")
     every = ["liver", "brain", "heart"]
     assert words.supported(numbers[:1], every) == "for liver Dref; none for brain, heart"
     assert words.supported(numbers[:1], list("abcdef")).endswith("; none for 6 other outputs")
     assert both_inputs(None, None) is None
-    assert words.motif_sentence(numbers, SPLIT).endswith(
+    assert words.motif_sentence(numbers, SPLIT, ()).endswith(
         ": for liver Dref, GTGACC; for heart Dref."
     )
 
@@ -210,10 +210,10 @@ def test_supported_motifs_are_named_once_by_their_match():
 def test_motifs_without_support_are_counted_by_their_verdicts():
     verdicts = ["contradicted", "inconclusive", "inconclusive"]
     found = pd.DataFrame({"verdict": verdicts, "effect": 1, "effect_records": 30, "lacks": ""})
-    sentence = words.motif_sentence(found, SPLIT)
+    sentence = words.motif_sentence(found, SPLIT, ())
     assert sentence.startswith("0 of 3 motifs are supported by")
     assert sentence.endswith(": 2 inconclusive, 1 contradicted.")
-    assert words.motif_sentence(found[:1], SPLIT).endswith(": 1 contradicted.")
+    assert words.motif_sentence(found[:1], SPLIT, ()).endswith(": 1 contradicted.")
 
 
 def test_odds_have_two_digits_and_none_without_negatives():
@@ -449,3 +449,12 @@ def test_printed_odds_ratios_are_readable():
     row["lacks"] = ""
     line, *_ = motif_lines(pd.DataFrame([row]), 0.05, SPLIT)
     assert ", odds ratio 1,500 (q " in line
+
+
+def test_printed_sites_name_their_units():
+    row = MOTIFS.to_dict("records")[0] | {"lacks": ""}
+    line, *_ = motif_lines(pd.DataFrame([row]), 0.05, SPLIT)
+    assert "120 sites, " in line
+    row["site_units"] = "5 of 78 clusters, 55 in one"
+    line, *_ = motif_lines(pd.DataFrame([row]), 0.05, SPLIT)
+    assert "120 sites in 5 of 78 clusters, 55 in one, " in line

@@ -37,6 +37,21 @@ def test_records_of_a_gene_stay_together(here, capsys):
     assert Study("my_task").leakage.summary["groups"] == ["gene_id"]
 
 
+@pytest.mark.parametrize(
+    ("groups", "fraction", "words"),
+    [
+        (80, 0.25, "test 1.7 times as many, as there are only 80 groups, 40 of the rarest class\n"),
+        (300, 0.15, "; valid and test have about 90 records each\n"),
+    ],
+)
+def test_few_groups_of_a_class_give_a_larger_test(here, capsys, groups, fraction, words):
+    kind = lambda i, _: ("a", "b")[i % groups % 2]  # noqa: E731
+    genes = table(number=600, kind=kind, gene_id=lambda i, _: f"g{i % groups}")
+    split = made(f"{genes} --column kind").split
+    assert words in capsys.readouterr().out
+    assert split.test_fraction == fraction
+
+
 def test_proteins_of_a_gene_and_of_a_cluster_stay_together(here, capsys):
     rng, rows = np.random.default_rng(0), []
     for family in range(40):  # each of a cluster, of four genes, one of which is missing
