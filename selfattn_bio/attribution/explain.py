@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.attribution.capture import has_attention, read_letters
-from selfattn_bio.attribution.explanation import INTERVAL, Explanation
+from selfattn_bio.attribution.explanation import INTERVAL, OF_RECORDS, Explanation
 from selfattn_bio.attribution.methods import (
     AttnLRPCopies,
     AttributionMethod,
@@ -212,7 +212,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
     partners = [part.partner for part in parts if part.partner]
     length = max(part.letters.shape[1] for part in parts)
 
-    def padded(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    def padded(arrays: Iterable[NDArray[Any]]) -> Any:
         return np.concatenate(
             [
                 np.pad(each, [(0, 0), (0, length - each.shape[1])] + [(0, 0)] * (each.ndim - 2))
@@ -223,11 +223,9 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
     return replace(
         parts[0],
         records=pd.concat([part.records for part in parts], ignore_index=True),
-        letters=padded(part.letters for part in parts),
-        hypothetical=padded(part.hypothetical for part in parts),
-        attention=padded(part.attention for part in parts),
         numbers=tuple(dict.fromkeys(name for part in parts for name in part.numbers)),
         partner=joined(partners) if partners else None,
+        **{name: padded(getattr(part, name) for part in parts) for name in OF_RECORDS},
     )
 
 

@@ -177,10 +177,8 @@ class Explanation:
         return replace(
             self,
             records=self.records.iloc[rows].reset_index(drop=True),
-            letters=self.letters[rows],
-            hypothetical=self.hypothetical[rows],
-            attention=self.attention[rows],
             partner=self.partner and self.partner._rows(rows),
+            **{name: getattr(self, name)[rows] for name in OF_RECORDS},
         )
 
     def find_motifs(

@@ -118,16 +118,13 @@ class AttentionReading:
         """
         most = max((len(each) for each in spans), default=0)
         member = np.zeros((len(spans), most, len(self.spans)), dtype=np.float32)
+        starts, ends = self.spans.T
         for row, of_row in enumerate(spans):
-            shared = (self.spans[None, :, 0] < of_row[:, None, 1]) & (
-                self.spans[None, :, 1] > of_row[:, None, 0]
-            )
-            member[row, : len(of_row)] = shared & (self.spans[:, 0] >= 0)
+            shared = (starts < of_row[:, 1:]) & (ends > of_row[:, :1])
+            member[row, : len(of_row)] = shared & (starts >= 0)
         positions = torch.from_numpy(member).to(self.layers[0][0].q.device)
-        # (B, S, S)
-        given = torch.stack(
-            [between(layer, positions).mean(1) for layers in self.layers for layer in layers]
-        ).mean(0)
+        by_layer = [between(each, positions).mean(1) for layers in self.layers for each in layers]
+        given = torch.stack(by_layer).mean(0)  # (B, S, S)
         fractions = (given / positions.sum(2, keepdim=True).clamp(min=1)).float().cpu().numpy()
         return [
             fraction[: len(each), : len(each)]

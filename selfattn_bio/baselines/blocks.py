@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from selfattn_bio.arrays import Floats, Integers, compiled
-from selfattn_bio.baselines.base import Setup, State
-from selfattn_bio.baselines.features import Array, Candidates, Features, FeatureSet
+from selfattn_bio.baselines.base import Array, Setup, State
+from selfattn_bio.baselines.features import Candidates, Features, FeatureSet
 from selfattn_bio.sequence.alphabet import Alphabet, Letters
 from selfattn_bio.sequence.kmers import KmerTokenizer, kmer_windows, root_of_squares
 from selfattn_bio.stored import Positive, Stored
@@ -131,14 +131,11 @@ class KmerSlots:
         others_known = (~known).sum(axis=1, keepdims=True) - ~known == 0
         there = (slots >= 0)[:, None]
         is_feature = known.all(axis=1, keepdims=True) & there
-        feature = slots[:, None] * self.num_kmers + worth.sum(axis=1, keepdims=True)
+        first = slots[:, None] * self.num_kmers  # the first feature of the slot
+        feature = first + worth.sum(axis=1, keepdims=True)
         old = np.where(is_feature, feature, -1)
         rest = worth.sum(axis=1, keepdims=True) - worth  # (N, k)
-        new = (
-            slots[:, None, None] * self.num_kmers
-            + rest[..., None]
-            + np.arange(size) * powers[:, None]
-        )  # (N, k, A)
+        new = (first + rest)[..., None] + np.arange(size) * powers[:, None]  # (N, k, A)
         new = np.where((others_known & there)[..., None], new, -1)
         removed = np.full((len(codes), self.k), -1)
         added = np.full((len(codes), self.k, size), -1)
@@ -285,9 +282,8 @@ class KmerFeatures(Features):
         counts = np.bincount(features[features >= 0], minlength=block.size).astype(np.float64)
         before, squares = weights @ counts, counts @ counts
         after = np.sqrt(np.maximum(squares + substitutions.squares(counts), 0))
-        return (before + linear) / np.maximum(after, TINY) - before / np.maximum(
-            np.sqrt(squares), TINY
-        )
+        root = np.maximum(np.sqrt(squares), TINY)
+        return (before + linear) / np.maximum(after, TINY) - before / root
 
     def chosen(self) -> dict[str, Any]:
         first, last = self.blocks[0], self.blocks[-1]

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from selfattn_bio.arrays import Scores
-from selfattn_bio.baselines.base import Setup, State
+from selfattn_bio.baselines.base import Array, Setup, State
 from selfattn_bio.motifs import database_of, open_database
 from selfattn_bio.motifs.scores import HIGHEST, LOWEST, ScoreMatrices
 from selfattn_bio.sequence.alphabet import PROTEIN, Alphabet, Letters
 from selfattn_bio.sequence.kmers import gc_content
 from selfattn_bio.stored import ArrayOf
 
-Array = NDArray[np.float64]
 Matrix = Any  # of scipy or numpy, one row per record or per position
 
 WORK = 10_000_000_000  # maximum bp x motifs scored for training, which takes minutes on one core

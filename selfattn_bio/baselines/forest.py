@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import compiled
-
-Floats = NDArray[np.float64]
-Numbers = NDArray[np.int64]
+from selfattn_bio.arrays import Floats, Integers, compiled
 
 LEAF = -1  # in place of the feature of a split
 TILE = 64  # records that pass through a tree together
@@ -49,7 +46,7 @@ class Forest:
     """
 
     num_features: int
-    features: Numbers
+    features: Integers
     values: Floats
 
     def __post_init__(self) -> None:
@@ -74,12 +71,12 @@ class Forest:
         return forests
 
     @property
-    def roots(self) -> Numbers:
+    def roots(self) -> Integers:
         """Return the first node of each tree, (T,)."""
         return self._links[0]
 
     @property
-    def right(self) -> Numbers:
+    def right(self) -> Integers:
         """Return the first node of the right branch of each split, (N,)."""
         return self._links[1]
 
@@ -89,7 +86,7 @@ class Forest:
         return len(self.roots)
 
     @cached_property
-    def _links(self) -> tuple[Numbers, Numbers]:
+    def _links(self) -> tuple[Integers, Integers]:
         """Return `roots` and `right`."""
         roots, right = [], np.full(len(self.features), LEAF)
         waiting: list[int] = []  # splits whose right branch has not begun
@@ -223,9 +220,9 @@ def _add_leaves(
 def _sum_changes(
     original: NDArray[Any],
     changed: NDArray[Any],
-    roots: Numbers,
-    feature: Numbers,
-    right: Numbers,
+    roots: Integers,
+    feature: Integers,
+    right: Integers,
     value: Floats,
 ) -> Floats:
     """Return `Forest.changes`; `changed` has one row per record, (R, F).

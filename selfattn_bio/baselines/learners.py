@@ -19,13 +19,11 @@ import scipy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from selfattn_bio.baselines.base import State
+from selfattn_bio.baselines.base import Array, State
 from selfattn_bio.baselines.features import Features, Matrix
 from selfattn_bio.objectives.base import Answer
 from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.stored import ArrayOf, Finite, NotNegative
-
-Array = NDArray[np.float64]
 
 RARE = 1e-6  # lowest probability and rate of a constant prediction, so that its logarithm is finite
 # maximum number of gapped k-mers of all training records, per strand; each takes up to 12 bytes

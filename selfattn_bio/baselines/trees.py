@@ -12,10 +12,10 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from selfattn_bio.baselines.base import State
+from selfattn_bio.baselines.base import Array, State
 from selfattn_bio.baselines.features import Features, Matrix
 from selfattn_bio.baselines.forest import LEAF, Forest
-from selfattn_bio.baselines.learners import Array, prior, worth
+from selfattn_bio.baselines.learners import prior, worth
 from selfattn_bio.objectives.base import Answer
 from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.stored import ArrayOf

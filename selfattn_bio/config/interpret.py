@@ -6,14 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from selfattn_bio.config.section import (
-    Different,
-    Fraction,
-    Listed,
-    Positive,
-    Section,
-    Seed,
-)
+from selfattn_bio.config.section import Different, Fraction, Listed, Positive, Section, Seed
 from selfattn_bio.display import did_you_mean
 
 # Included in the package.
@@ -177,9 +170,7 @@ class Interpret(Section):
     @field_validator("window")
     @classmethod
     def _window_is_one(cls, window: tuple[int, int] | None) -> tuple[int, int] | None:
-        if window is not None and not (
-            window[0] < window[1] and (window[0] >= 0 or window[1] <= 0)
-        ):
+        if window is not None and (window[0] >= window[1] or window[0] < 0 < window[1]):
             raise ValueError(
                 f"window {list(window)} is empty or combines both ends of a record; use [start, "
                 "end) with start < end, both from the record's start or both from its end"

@@ -19,7 +19,6 @@ from selfattn_bio.config.model import (
     CnnModel,
     DilatedModel,
     ModuleModel,
-    NoStemSection,
     PairedModel,
     TowerStemSection,
 )
@@ -55,20 +54,18 @@ def numbered_ids_join_nothing(run: RunFile) -> Iterator[str]:
 def labels_fit_the_objective(run: RunFile) -> Iterator[str]:
     """Require labels for two classes, and refuse them for other objectives."""
     kind, data = run.objective.kind, run.data
-    if (kind == "binary") != bool(data.unlabelled and not data.label):
-        return
-    if kind == "binary":
+    if kind == "binary" and data.unlabelled and not data.label:
         yield (
             "[data] sequences have no labels for objective 'binary'; add label, or choose "
             "another [objective] kind"
         )
-        return
-    unused, fix = (
-        ("label", "remove it")
-        if data.label
-        else ("positives and negatives", "use sequences instead")
-    )
-    yield f"[data] {unused} cannot be used with objective {kind!r}; {fix}"
+    if kind != "binary" and data.label:
+        yield f"[data] label cannot be used with objective {kind!r}; remove it"
+    elif kind != "binary" and not data.unlabelled:
+        yield (
+            f"[data] positives and negatives cannot be used with objective {kind!r}; use sequences "
+            "instead"
+        )
 
 
 def targets_fit_the_objective(run: RunFile) -> Iterator[str]:
@@ -305,10 +302,7 @@ def run_can_be_private(run: RunFile) -> Iterator[str]:
             f"model.kind {model.kind!r} cannot be used with [privacy], because its batch norms "
             "mix the records of a batch; use 'attention'"
         )
-    elif (
-        not isinstance(model.stem, NoStemSection)
-        and getattr(model.stem, "norm", "batch") == "batch"
-    ):
+    elif isinstance(model.stem, TowerStemSection) or getattr(model.stem, "norm", "") == "batch":
         yield (
             f"model.stem kind {model.stem.kind!r} cannot be used with [privacy], because its "
             f"batch norm mixes the records of a batch. {PRIVATE_STEM}"

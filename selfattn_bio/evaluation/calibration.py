@@ -23,7 +23,6 @@ from selfattn_bio.stored import LEAST_SLOPE
 
 BINS = 10  # of the comparison of probabilities with observed fractions
 TINY = 1e-12  # probabilities are clipped to [TINY, 1 - TINY], so that log-odds are finite
-Array = NDArray[np.float64]
 KEPT = 999  # scores per class; enough to meet the coverage to 0.001
 
 
@@ -53,12 +52,10 @@ class Calibration:
 
         Arguments and errors are those of `fit_platt`.
         """
-        slope, intercept = fit_platt(logits, labels)
-        line = cls(slope, intercept)
+        line = cls(*fit_platt(logits, labels))
         threshold = choose_threshold(line.probabilities(np.asarray(logits)), labels)
-        return replace(
-            line, threshold=threshold, positive_fraction=float(np.asarray(labels).mean())
-        )
+        positive_fraction = float(np.asarray(labels).mean())
+        return replace(line, threshold=threshold, positive_fraction=positive_fraction)
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Calibration:
@@ -225,7 +222,7 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike) -> pd.DataFrame:
     return bins.mean().assign(count=bins.size())
 
 
-def bins_of(p: Array, bins: int) -> Integers:
+def bins_of(p: Floats, bins: int) -> Integers:
     """Return the bin of [0, 1] of each probability; the last one includes 1."""
     return np.minimum((p * bins).astype(int), bins - 1)
 
@@ -259,9 +256,8 @@ def logistic_line(
     def loss(line: Floats) -> tuple[float, Floats]:
         fitted = line[0] * x + line[1]
         error = scipy.special.expit(fitted) - target
-        return float(np.mean(np.logaddexp(0, fitted) - target * fitted)), np.array(
-            [np.mean(error * x), np.mean(error)]
-        )
+        gradient = np.array([np.mean(error * x), np.mean(error)])
+        return float(np.mean(np.logaddexp(0, fitted) - target * fitted)), gradient
 
     slope, intercept = scipy.optimize.minimize(
         loss, [0.0, 0.0], jac=True, bounds=[(least, None), (None, None)], method="L-BFGS-B"
@@ -274,7 +270,9 @@ def log_odds(p: Floats) -> Floats:
     return scipy.special.logit(np.clip(p, TINY, 1 - TINY))
 
 
-def fit_conformal(objective: Objective[Any], outputs: Array, targets: NDArray) -> dict[str, Array]:
+def fit_conformal(
+    objective: Objective[Any], outputs: Floats, targets: NDArray
+) -> dict[str, Floats]:
     """Return the sorted nonconformity scores of the validation records, by class or column.
 
     The score of a record for its class is high if the model gives that class a low output. For
@@ -307,7 +305,7 @@ def fit_conformal(objective: Objective[Any], outputs: Array, targets: NDArray) -
     return found
 
 
-def quantiles_of(fitted: Mapping[str, Array], names: Sequence[str], coverage: float) -> Array:
+def quantiles_of(fitted: Mapping[str, Floats], names: Sequence[str], coverage: float) -> Floats:
     """Return scores that a new record exceeds with a probability of at most 1 - `coverage`.
 
     Parameters
@@ -326,7 +324,7 @@ def quantiles_of(fitted: Mapping[str, Array], names: Sequence[str], coverage: fl
     return np.array([_quantile(fitted.get(name, np.empty(0)), coverage) for name in names])
 
 
-def _quantile(scores: Array, coverage: float) -> float:
+def _quantile(scores: Floats, coverage: float) -> float:
     """Return the smallest calibration score with at least this coverage; infinite if too few."""
     rank = math.ceil((len(scores) + 1) * coverage)
     return float(scores[rank - 1]) if rank <= len(scores) else math.inf

@@ -204,9 +204,7 @@ def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], pd.Series]
         has_others |= len(known) > 0
         for chrom, intervals in known.groupby(known["chrom"].map(canonical_name)):
             intervals = intervals.sort_values("start")
-            starts, ends = (
-                intervals[column].to_numpy(dtype=np.int64) for column in ("start", "end")
-            )
+            starts, ends = intervals[["start", "end"]].to_numpy(dtype=np.int64).T
             last_ends = np.maximum.accumulate(ends)
             for row in np.flatnonzero(placed & (chroms == chrom).to_numpy(bool)):
                 start, end = (int(test.records[column].iloc[row]) for column in ("start", "end"))

@@ -243,9 +243,8 @@ def strata_of(sequences: Letters, alphabet: Alphabet) -> Integers:
 
 def quantile_groups(values: Floats, number: int) -> Integers:
     """Return the group of each value, from 0, for at most `number` groups of about equal size."""
-    return np.searchsorted(
-        np.unique(np.quantile(values, np.arange(1, number) / number)), values, side="right"
-    )
+    edges = np.unique(np.quantile(values, np.arange(1, number) / number))
+    return np.searchsorted(edges, values, side="right")
 
 
 def label_table(outputs: Sequence[Output], targets: NDArray) -> pd.DataFrame:

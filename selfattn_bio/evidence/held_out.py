@@ -254,10 +254,9 @@ def add_evidence(
     """
     check_held_out(scorer, motifs, records["id"].tolist(), inputs)
     if len(units.numbers) != len(inputs):
-        message = (
+        raise ArgumentError(
             f"pass one group for each of the {len(inputs)} sequences, not {len(units.numbers)}"
         )
-        raise ArgumentError(message)
     outputs, found = scorer.objective.outputs, []
     for target in motifs.table["target"].unique() if len(motifs) else [outputs[0].name]:
         output = find_output(outputs, target)
@@ -303,12 +302,7 @@ def add_evidence(
 
 
 def _of_output(
-    output: Output,
-    scorer: Scorer,
-    input: str,
-    inputs: Sequence[Any],
-    values: NDArray,
-    units: Units,
+    output: Output, scorer: Scorer, input: str, inputs: Sequence[Any], values: NDArray, units: Units
 ) -> tuple[Integers, HeldOut]:
     """Return the rows whose target for an output is known, and their records."""
     truth = output.truth(values)

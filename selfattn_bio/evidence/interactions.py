@@ -220,9 +220,8 @@ def evaluate_interactions(
     nearest = pairs.drop_duplicates(PAIR)
     nearest = nearest[nearest.groupby(NAMES)["record"].transform("size") >= MIN_RECORDS]
     nearest = _selected(nearest, attention)
-    sampled = (
-        nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
-    )
+    shuffled = nearest.iloc[rng.permutation(len(nearest))]
+    sampled = shuffled.groupby(NAMES).head(MAX_RECORDS).sort_index()
     sampled = sampled.join(epistasis(sampled, sites, sequences, log_odds, rng))
     lengths = np.array([len(row) for row in sequences])
     rows: list[dict[Any, Any]] = []
@@ -404,21 +403,18 @@ def attention_between(scorer: Scorer, sequences: Letters) -> Attention:
         if not has_attention(scorer):
             return found
         rows_of = pairs.groupby("record").indices
+        sites = pairs[SITES].to_numpy(dtype=np.int64)
         # by length, so that a batch needs little padding
         records: list[Any] = sorted(rows_of, key=lambda record: len(sequences[record]))
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
-            reading = read_letters(
-                scorer, pad_letters([sequences[record] for record in batch]), [""] * len(batch)
-            )
+            letters = pad_letters([sequences[record] for record in batch])
+            reading = read_letters(scorer, letters, [""] * len(batch))
             # both sites of the first pair, then both of the second, and so on
-            spans = [
-                pairs[SITES].to_numpy(dtype=np.int64)[rows_of[record]].reshape(-1, 2)
-                for record in batch
-            ]
+            spans = [sites[rows_of[record]].reshape(-1, 2) for record in batch]
             for record, fractions in zip(batch, reading.between(spans), strict=True):
-                a, b = np.arange(0, len(fractions), 2), np.arange(1, len(fractions), 2)
-                found[rows_of[record]] = (fractions[a, b] + fractions[b, a]) / 2
+                both_ways = fractions[::2, 1::2] + fractions[1::2, ::2]
+                found[rows_of[record]] = both_ways.diagonal() / 2
         return found
 
     return attention

@@ -351,9 +351,7 @@ def _agreeing(effects: Floats, least: float) -> float:
     """Return the fraction of members (M,) with a clear effect of the common sign; nan for one."""
     if len(effects) == 1:
         return float("nan")
-    return float(
-        np.mean((np.abs(effects) >= least) & (np.sign(effects) == np.sign(effects.mean())))
-    )
+    return float(np.mean(np.sign(effects.mean()) * effects >= least))
 
 
 def mean_effect(

@@ -37,7 +37,7 @@ MAX_SCORE = 1000  # of BED
 # keeps U, which alphabets of DNA read as T
 _EITHER = replace(DNA, ambiguous=DNA.ambiguous + "U", synonyms=(), complements="")
 HEAD = 100  # records that are searched for U
-PLACE = ["chrom", "start", "end", "strand"]
+RECORD_COLUMNS = ["id", "chrom", "start", "end", "strand"]
 
 
 def hits(
@@ -227,8 +227,7 @@ def _of(
     found = found[~is_inside].reset_index(drop=True)
     score = (-10 * np.log10(found["p_value"].clip(lower=10 ** (-MAX_SCORE / 10)))).round()
     table = pd.DataFrame(
-        {"id": [record.id for record in chunk]}
-        | {name: [getattr(record, name) for record in chunk] for name in PLACE}
+        {name: [getattr(record, name) for record in chunk] for name in RECORD_COLUMNS}
     )
     return on_chromosome(
         found.assign(score=score), table.astype({"start": "Int64", "end": "Int64"})

@@ -63,7 +63,6 @@ from selfattn_bio.evidence.records import (
 from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.motifs.patterns import one_per_site
 from selfattn_bio.motifs.residues import consensus_of
-from selfattn_bio.sequence.intervals import counts_before
 
 TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window", "strand")
 # all have to be significant for a motif to be supported
@@ -159,9 +158,7 @@ def weigh_evidence(
         elsewhere = described_elsewhere(nulls, held_out, hit_p)
         if pd.concat(elsewhere)["record"].nunique() < described["record"].nunique():
             of_more = np.random.default_rng((seed, number, MANY_NULLS))
-            more = null_hits(
-                ppm, num_sites[name], mine, held_out, hit_p, of_more, number=MANY_NULLS
-            )
+            more = null_hits(ppm, num_sites[name], mine, held_out, hit_p, of_more, MANY_NULLS)
             elsewhere = described_elsewhere(more, held_out, hit_p)
         row = {
             "name": name,
@@ -403,12 +400,11 @@ def null_hits(
     sites = dict.fromkeys(nulls, num_sites)
     found = find_hits(nulls, sites, held_out.sequences, max(hit_p, loose_p), alphabet)
     first = np.concatenate(([0], ends[:-1]))
-    change = np.zeros(ends[-1] + 1, dtype=np.int64)
-    np.add.at(change, first[own["record"]] + own["start"].to_numpy(), 1)
-    np.add.at(change, first[own["record"]] + own["end"].to_numpy(), -1)
-    covered = counts_before(np.cumsum(change) > 0)
+    # all hits have the same width, so they overlap if their starts differ by less
+    own_starts = np.sort(first[own["record"]] + own["start"].to_numpy())
     start = first[found["record"]] + found["start"].to_numpy()
-    found = found.assign(apart=covered[start + len(ppm)] == covered[start])
+    before = np.searchsorted(own_starts, start - len(ppm), "right")
+    found = found.assign(apart=np.searchsorted(own_starts, start + len(ppm)) == before)
     by_name = dict(iter(found.groupby("name")))
     return [_best(by_name.get(name, found[:0]), hit_p) for name in nulls]
 

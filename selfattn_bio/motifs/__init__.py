@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.compression import open_uncompressed
@@ -91,9 +90,8 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]
         If the file is missing, malformed, in another format, or has no motif.
     """
     path = Path(path)
-    first = next(
-        (line for line in database_lines(path, "MEME, JASPAR or TRANSFAC") if line.strip()), ""
-    )
+    lines = database_lines(path, "MEME, JASPAR or TRANSFAC")
+    first = next(filter(str.strip, lines), "")
     if first.startswith("MEME version"):
         motifs = read_meme(path, alphabet)
     elif first.startswith(">") and alphabet.is_nucleic:
@@ -280,7 +278,7 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]:
     """
     path = Path(path)
     lines = database_lines(path, "MEME")
-    if not next((line for line in lines if line.strip()), "").startswith("MEME version"):
+    if not next(filter(str.strip, lines), "").startswith("MEME version"):
         _fail("not a MEME file: it does not start with 'MEME version'", f"{path}:1")
     motifs: dict[str, Floats] = {}
     label, at = "", 0
@@ -394,11 +392,11 @@ def read_counts(path: str | Path, format_name: Literal["JASPAR", "TRANSFAC"]) ->
     begins = ">" if format_name == "JASPAR" else ("P0", "PO")
     if (begun := sum(line.startswith(begins) for line in lines)) != len(found):
         needed = "4 lines of counts" if format_name == "JASPAR" else "a line P0 and counts"
-        raise DatabaseError(
+        _fail(
             f"{begun - len(found)} of {begun} motifs "
             f"{'is' if begun - len(found) == 1 else 'are'} incomplete: {format_name} needs "
             f"{needed} per motif",
-            place=str(path),
+            path,
         )
     motifs: Matrices = {}
     for motif, table in zip(found, tables, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -434,10 +434,9 @@ def build_motifs(
     )
     if input:
         table.insert(1, "input", input)
-    alphabet = motifs[0].alphabet if motifs else DNA
-    matches = match_motifs({motif.name: motif.ppm for motif in motifs}, database, alphabet)
-    table = pd.concat([table, matches.drop(columns="name")], axis=1)
-    return MotifSet(motifs, table, records, source=source or {})
+    found = MotifSet(motifs, table, records, source=source or {})
+    matches = match_motifs(found.ppms, database, found.alphabet)
+    return replace(found, table=pd.concat([table, matches.drop(columns="name")], axis=1))
 
 
 def num_supported(motifs: pd.DataFrame) -> int:

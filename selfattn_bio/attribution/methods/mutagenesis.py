@@ -13,11 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from selfattn_bio.arrays import Integers, Scores
-from selfattn_bio.attribution.methods.base import (
-    AttributionMethod,
-    ascii_letters,
-    known_positions,
-)
+from selfattn_bio.attribution.methods.base import AttributionMethod, ascii_letters, known_positions
 from selfattn_bio.attribution.methods.gradients import AttnLRP
 from selfattn_bio.attribution.rules import centred, importance
 from selfattn_bio.attribution.targets import Target

@@ -6,17 +6,10 @@ alphabet.
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-
 from selfattn_bio import config
-from selfattn_bio.arrays import Scores
 from selfattn_bio.motifs.callers.clusters import Clusters
 from selfattn_bio.motifs.callers.modisco import Modisco
-from selfattn_bio.motifs.patterns import CallerResult
-from selfattn_bio.sequence.alphabet import Alphabet, Ascii, Letters
+from selfattn_bio.sequence.alphabet import Alphabet
 
 Caller = Modisco | Clusters
 

@@ -214,15 +214,13 @@ def call_seqlets(attribution: Sequence[Scores]) -> pd.DataFrame:
     rows = np.zeros((len(attribution), max(lengths.max(initial=0), MAX_LENGTH)))
     for row, values in zip(rows, attribution, strict=True):
         row[: len(values)] = values
-    inside = np.arange(rows.shape[1]) < lengths[:, None]
-    low, high = (
-        (float(rows[inside].min()), float(rows[inside].max())) if inside.any() else (0.0, 0.0)
-    )
-    if low == high:  # constant attributions have no seqlets
+    known = rows[np.arange(rows.shape[1]) < lengths[:, None]]
+    if not len(known) or known.min() == known.max():  # constant attributions have no seqlets
         return _table([])
-    width = (high - low) / (BINS - 1)
-    bins = ((rows[inside] - low) / width).astype(np.int64)
-    tails = _tails(np.bincount(bins, minlength=BINS) / inside.sum())
+    low = float(known.min())
+    width = (float(known.max()) - low) / (BINS - 1)
+    bins = ((known - low) / width).astype(np.int64)
+    tails = _tails(np.bincount(bins, minlength=BINS) / len(known))
     found = []
     for first in range(0, len(rows), CHUNK):
         part = slice(first, first + CHUNK)

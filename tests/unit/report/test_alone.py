@@ -5,8 +5,8 @@ from math import nan
 
 import numpy as np
 import pandas as pd
-from pages import page_of
-from small_results import TASK
+from pages import page_of, section_of
+from small_results import MOTIFS, PAIRS, TASK
 
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import tables
@@ -82,3 +82,49 @@ def test_window_positions_count_from_1():
     positions = ["positions 1 to 10", "positions 100 to 109"]
     ends = ["positions 31 to 26 from the end", "the last 31 positions", "the last 11 positions"]
     assert names == [*positions, *ends, "one position"]
+
+
+def test_effects_that_are_larger_at_some_positions_are_named(results):
+    weakest = {f"marginal_{test}_weakest": 0.7 for test in ("position", "strand")}
+    strongest = {f"marginal_{test}_strongest": 1.15 for test in ("position", "strand")}
+    motifs = results.motifs.assign(marginal_strand_q=0.01, **weakest, **strongest)
+    pairs = results.interactions.assign(marginal_distance_weakest=0.5)
+    page = page_of(replace(results, motifs=motifs, interactions=pairs))
+    shown = section_of(page, "marginals")
+    for text in (
+        "The effect depends on the position for none. It is present at all positions, but larger "
+        "at some, for 1: TATNC (+0.70 to +1.15). The effect depends on the strand for none. It is "
+        "present on both strands, but larger on one, for 1: TATNC (+0.70 to +1.15).",
+        "</b> Present at all positions, but larger at some: +0.70 to +1.15 (q = 0.003). Largest if "
+        "the site starts at positions 41 to 45, at the end of the sequence. Present on both "
+        "strands, but larger on one: +0.70 to +1.15 (q = 0.01). Largest on the - strand.",
+        "distance between the sites for none. It is present at all distances, but larger at some, "
+        "for 1: motif_01 and motif_02 (+0.50 to +0.85).",
+        "</b> Present at all distances, but larger at some: +0.50 to +0.85 (q = 0.004). Largest at "
+        "10 positions.",
+    ):
+        assert text in shown
+    assert "Its effect alone is present at all positions, but larger at some: see <a" in page
+
+
+def test_effects_of_motifs_alone_are_reported(page_text, results):
+    shown = section_of(page_text, "marginals")
+    for text in (
+        "Motifs that raise the prediction alone, in neutral backgrounds: 1 of 1; that lower it: "
+        "0. The effect depends on the position for 1: TATNC (+0.30 to +1.15). The effect depends "
+        "on the strand for none.",
+        "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Depends on the position: +0.30 to +1.15 (q = "
+        "0.003). Largest if the site starts at positions 41 to 45, at the end of the sequence. "
+        "Depends little or not at all on the strand: +0.35 to +0.45 (q = 0.2).",
+        "depends on the distance between the sites for 1: motif_01 and motif_02 (+0.10 to +0.85).",
+        "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Depends on the distance: +0.10 to +0.85 (q "
+        "= 0.004). Largest at 10 positions.",
+    ):
+        assert text in shown
+    assert shown.count("<figure") == 2
+    assert "<details><summary>Inconclusive pairs" not in shown  # the pair is supported
+    closed = page_of(replace(results, interactions=PAIRS.assign(verdict="inconclusive")))
+    summary = "<details><summary>Inconclusive pairs (1)</summary> <div"
+    assert summary in section_of(closed, "marginals")
+    bare = MOTIFS.drop(columns=[name for name in MOTIFS if "marginal" in name])
+    assert 'id="marginals"' not in page_of(replace(results, motifs=bare, marginals=None))

@@ -405,29 +405,6 @@ def test_range_of_effects_begins_with_the_smaller():
     assert figures.position_peak(row | known) == expected
 
 
-def test_effects_that_are_larger_at_some_positions_are_named(results):
-    weakest = {f"marginal_{test}_weakest": 0.7 for test in ("position", "strand")}
-    strongest = {f"marginal_{test}_strongest": 1.15 for test in ("position", "strand")}
-    motifs = results.motifs.assign(marginal_strand_q=0.01, **weakest, **strongest)
-    pairs = results.interactions.assign(marginal_distance_weakest=0.5)
-    page = page_of(replace(results, motifs=motifs, interactions=pairs))
-    shown = section_of(page, "marginals")
-    for text in (
-        "The effect depends on the position for none. It is present at all positions, but larger "
-        "at some, for 1: TATNC (+0.70 to +1.15). The effect depends on the strand for none. It is "
-        "present on both strands, but larger on one, for 1: TATNC (+0.70 to +1.15).",
-        "</b> Present at all positions, but larger at some: +0.70 to +1.15 (q = 0.003). Largest if "
-        "the site starts at 41 to 45. Present on both strands, but larger on one: +0.70 to +1.15 "
-        "(q = 0.01). Largest on the - strand.",
-        "distance between the sites for none. It is present at all distances, but larger at some, "
-        "for 1: motif_01 and motif_02 (+0.50 to +0.85).",
-        "</b> Present at all distances, but larger at some: +0.50 to +0.85 (q = 0.004). Largest at "
-        "10 positions.",
-    ):
-        assert text in shown
-    assert "Its effect alone is present at all positions, but larger at some: see <a" in page
-
-
 @pytest.mark.parametrize("curves", ["marginals", "distances"])
 def test_labels_of_low_plots_with_long_units_are_not_clipped(results, curves):
     own = getattr(results, curves).assign(unit="half-life score (mean of replicates) " * 3)

@@ -229,29 +229,6 @@ def test_supported_motifs_are_cards_and_others_rows(page_text):
     assert found[0][1:] == ("motif_01", "Dref (MA1456.2)")
 
 
-def test_effects_of_motifs_alone_are_reported(page_text, results):
-    shown = section_of(page_text, "marginals")
-    for text in (
-        "Motifs that raise the prediction alone, in neutral backgrounds: 1 of 1; that lower it: "
-        "0. The effect depends on the position for 1: TATNC (+0.30 to +1.15). The effect depends "
-        "on the strand for none.",
-        "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Depends on the position: +0.30 to +1.15 (q = "
-        "0.003). Largest if the site starts at positions 41 to 45, at the end of the sequence. "
-        "Depends little or not at all on the strand: +0.35 to +0.45 (q = 0.2).",
-        "depends on the distance between the sites for 1: motif_01 and motif_02 (+0.10 to +0.85).",
-        "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Depends on the distance: +0.10 to +0.85 (q "
-        "= 0.004). Largest at 10 positions.",
-    ):
-        assert text in shown
-    assert shown.count("<figure") == 2
-    assert "<details><summary>Inconclusive pairs" not in shown  # the pair is supported
-    closed = page_of(replace(results, interactions=PAIRS.assign(verdict="inconclusive")))
-    summary = "<details><summary>Inconclusive pairs (1)</summary> <div"
-    assert summary in section_of(closed, "marginals")
-    bare = MOTIFS.drop(columns=[name for name in MOTIFS if "marginal" in name])
-    assert 'id="marginals"' not in page_of(replace(results, motifs=bare, marginals=None))
-
-
 def test_outputs_that_were_not_explained_are_named(results, page_text):
     assert "only these were explained" not in page_text
     outputs = {"model": {name: {} for name in ("positive", "other", "third")}}
