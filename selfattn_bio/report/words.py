@@ -353,7 +353,7 @@ def unmeasured_sentence(motifs: pd.DataFrame, split: AnySplit) -> str:
     Motifs with fewer than `LEAST_RECORDS`, or without enrichment, are not counted.
     """
     rows = motifs[motifs["effect"].isna() & (motifs["effect_records"] >= LEAST_RECORDS)]
-    rows = rows[~rows["lacks"].str.startswith(NOT_ENRICHED)]
+    rows = rows[~rows["lacks"].astype(str).str.startswith(NOT_ENRICHED)]
     if rows.empty:
         return ""
     units = rows["effect_units"].map(_units_with_site).min()

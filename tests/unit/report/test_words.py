@@ -385,6 +385,8 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     rare = row | {"effect_records": 2}
     few = row | {"effect_records": 9}
     assert words.unmeasured_sentence(pd.DataFrame([rare]), SPLIT) == ""
+    none = pd.DataFrame([rare])[:0].astype({"lacks": float})
+    assert words.unmeasured_sentence(none, SPLIT) == ""
     assert words.unmeasured_sentence(pd.DataFrame([rare, *[few] * 7]), SPLIT) == (
         "The test split is too small to measure the effect of 7 motifs: 30 records with a known "
         "target, a site and space for a control site and sites in 10 independent units are "
