@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pages import page_of
-from small_results import MOTIFS, TASK, edit, make_results, table_of
+from small_results import TASK, edit, make_results, table_of
 
 from selfattn_bio import Study
 from selfattn_bio.config.split import (
@@ -28,7 +28,6 @@ from selfattn_bio.report.lines import (
     evaluation_lines,
     final_lines,
     known_counts,
-    motif_lines,
     null_sentence,
 )
 from selfattn_bio.report.page import database_name, favour_sentence
@@ -444,19 +443,3 @@ def test_known_targets_of_each_output_are_counted(make):
     outputs = {f"c{number}": {"n": 75} for number in range(12)} | {"all": {"n": 80}}
     numbers = {"test": {"n": 80}, "outputs": {"model": outputs}}
     assert known_counts(numbers).endswith("c8 75, c9 75 and 2 more")
-
-
-def test_printed_odds_ratios_are_readable():
-    row = MOTIFS.to_dict("records")[0] | {"odds_ratio": 1487.4, "negatives_with_hit": 1}
-    row["lacks"] = ""
-    line, *_ = motif_lines(pd.DataFrame([row]), 0.05, SPLIT)
-    assert ", odds ratio 1,500 (q " in line
-
-
-def test_printed_sites_name_their_units():
-    row = MOTIFS.to_dict("records")[0] | {"lacks": ""}
-    line, *_ = motif_lines(pd.DataFrame([row]), 0.05, SPLIT)
-    assert "120 sites, " in line
-    row["site_units"] = "5 of 78 clusters, 55 in one"
-    line, *_ = motif_lines(pd.DataFrame([row]), 0.05, SPLIT)
-    assert "120 sites in 5 of 78 clusters, 55 in one, " in line
