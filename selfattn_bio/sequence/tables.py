@@ -69,10 +69,7 @@ def on_chromosome(intervals: pd.DataFrame, records: pd.DataFrame) -> pd.DataFram
     """
     record = records.iloc[intervals["record"].to_numpy(dtype=int)].reset_index(drop=True)
     interval = intervals.reset_index(drop=True)
-    located = (
-        record[LOCUS].notna().all(axis=1).to_numpy()
-        & (record["chrom"].astype(object).fillna("") != "").to_numpy()
-    )
+    located = record[LOCUS].replace("", pd.NA).notna().all(axis=1).to_numpy()
     is_reversed = located & (record["strand"] == "-").fillna(False).to_numpy(dtype=bool)
     origin = record["start"].where(located, 0).to_numpy(dtype=np.int64)
     far_end = record["end"].where(located, 0).to_numpy(dtype=np.int64)

@@ -283,13 +283,14 @@ def choose_chromosomes(chromosomes: Texts, classes: pd.DataFrame) -> dict[str, l
     Both start with one chromosome that has about `FRACTION` of the records. The smaller of the two
     gets more until each has `FRACTION`, and then test until it has `MIN_RECORDS` of each of the
     `classes` of the columns. None gets above `MOST` by this. Of two classes, each chromosome has
-    both.
+    both. No added chromosome takes the last training records of a class.
     """
     total = Counter(chromosomes)
     if None in total or len(total) < MIN_CHROMOSOMES:
         return {}
     counts = pd.get_dummies(classes).groupby(np.array(chromosomes)).sum()
     fit = [name for name in total if name and (counts.shape[1] > 2 or counts.loc[name].all())]
+    fit = [name for name in fit if (counts.loc[name] < counts.sum()).all()]
     fit.sort(key=lambda name: (abs(total[name] / len(chromosomes) - FRACTION), name))
     if len(fit) < 2 or sum(total[name] for name in fit[:2]) > len(chromosomes) / 2:
         return {}
@@ -299,6 +300,8 @@ def choose_chromosomes(chromosomes: Texts, classes: pd.DataFrame) -> dict[str, l
         small = [split for split, size in sizes.items() if size < FRACTION * len(chromosomes)]
         split = min(small, key=sizes.__getitem__, default="test")
         fits = sizes[split] + total[name] <= MOST * len(chromosomes)
+        held_out = counts.loc[[*chosen["valid"], *chosen["test"], name]].sum()
+        fits = fits and all(held_out < counts.sum())
         if fits and (small or counts.loc[chosen["test"]].sum().min() < MIN_RECORDS):
             chosen[split].append(name)
             sizes[split] += total[name]
@@ -396,10 +399,8 @@ def model_lines(contents: Contents, objective: str) -> list[str]:
     is_pooled = alphabet.is_nucleic and objective != "labels"
     lines = ["[tokens]", setting("k", 3 if is_pooled else 1, f"{alphabet.letter}s per token")]
     if is_pooled and longest <= LONG:
-        default = (
-            "[model] is the default: a convolution that pools 8 positions, then full attention"
-        )
-        return [*lines, "", comment(default)]
+        note = "[model] is the default: a convolution that pools 8 positions, then full attention"
+        return [*lines, "", comment(note)]
     lines += ["", "[model]", setting("kind", "attention")]
     if not is_pooled:
         lines += [

@@ -197,6 +197,45 @@ def test_test_split_grows_until_rare_labels_have_enough_records(every, test):
     assert chosen["test"] == list(test)
 
 
+def test_chosen_chromosomes_leave_training_records_of_each_class():
+    """The only record of a rare class is on the chromosome that fits best."""
+    chromosomes = [name for name in "abcdefghi" for _ in range(40)]
+    classes = [("xyz"[i % 3],) for i in range(len(chromosomes))]
+    assert choose_chromosomes(chromosomes, classes)["valid"][0] == "a"
+    chosen = choose_chromosomes(chromosomes, [("rare",), *classes[1:]])
+    assert "a" not in chosen["valid"] + chosen["test"]
+    on_two = [("rare",) if i in (80, 120) else of for i, of in enumerate(classes)]
+    chosen = choose_chromosomes(chromosomes, on_two)
+    assert not {"c", "d"} <= {*chosen["valid"], *chosen["test"]}
+
+
+@pytest.mark.parametrize("separator", [",", ", ", ";", "; "])
+def test_lists_of_labels(separator):
+    target = target_of(
+        "x", cycle("T cell", separator.join(["B", "T cell"]), "B", None), [9] * 60, DNA
+    )
+    assert (target.kind, target.listed) == ("lists", ("B", "T cell"))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("Neuron, exc.", "Neuron, inh.", "Astrocyte", "Microglia"),
+        ("Mitochondrion, matrix", "Mitochondrion", "Nucleus"),
+        ("0,5", "0", "5"),
+    ],
+)
+def test_classes_with_commas_are_no_lists(texts):
+    assert recognised(cycle(*texts)) == ("multiclass", "")
+
+
+def test_lists_of_labels_are_candidates():
+    columns = {"cells": cycle("a", "a,b", "b"), "score": FLOATS}
+    message = r"cells \(lists of labels\), score \(numbers\).*`columns` score$"
+    with pytest.raises(RunFileError, match=message):
+        choose_targets(columns, [LENGTH] * NUMBER, DNA, (), "t.csv")
+
+
 def test_split_column_by_name():
     halves = cycle("train", "test")
     columns = {"a": halves, "b": cycle("train", "test", "dev"), "c": cycle("1", "2")}
