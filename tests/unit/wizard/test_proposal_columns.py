@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from selfattn_bio.errors import RunFileError
@@ -181,7 +182,8 @@ def test_unusable_split_is_refused(name, values, message):
 def test_chromosomes_of_valid_and_test(sizes, valid, test):
     chromosomes = [name for name, size in sizes.items() for _ in range(size)]
     expected = {"valid": list(valid), "test": list(test)} if valid else {}
-    assert choose_chromosomes(chromosomes, [("records",)] * len(chromosomes)) == expected
+    classes = pd.DataFrame({"label": "records"}, index=range(len(chromosomes)))
+    assert choose_chromosomes(chromosomes, classes) == expected
 
 
 @pytest.mark.parametrize(("every", "test"), [(2, "bce"), (7, "bceg"), (30, "bcegh")])
@@ -191,7 +193,7 @@ def test_test_split_grows_until_rare_labels_have_enough_records(every, test):
     classes = [
         (("yes", "no")[i % 2], "yes" if i % every == 0 else "no") for i in range(len(chromosomes))
     ]
-    chosen = choose_chromosomes(chromosomes, classes)
+    chosen = choose_chromosomes(chromosomes, pd.DataFrame(classes))
     assert chosen["test"] == list(test)
 
 
