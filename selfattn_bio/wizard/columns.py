@@ -340,7 +340,8 @@ def target_of(
         return _labels(name, values, alphabet)
     missing = len(texts) - len(known)
     gaps = "empty, NA, n.d., . or -" if known is present else "empty"
-    empty = f"{counted(missing, 'missing value')} ({gaps})" if missing else ""
+    lacking = f"{counted(missing, 'missing value')} ({gaps}; split drops records without any value)"
+    empty = lacking if missing else ""
     counts = _count_classes(values, empty)
     if len(numbers) == len(values):
         target = _numeric(name, values, numbers, is_complete=not missing)

@@ -120,7 +120,8 @@ def test_ids_of_the_targets_are_found_by_content(here, capsys, name, first):
     out = capsys.readouterr().out
     assert f"init: ids of the targets: column {name!r}\n" in out
     assert f"init: ids: {first!r} of 'sp|P0|NAME0_HUMAN' and others" in out
-    assert "init: column 'y': 2 missing values (empty, NA, n.d., . or -)\n" in out
+    gaps = "(empty, NA, n.d., . or -; split drops records without any value)"
+    assert f"init: column 'y': 2 missing values {gaps}\n" in out
     assert "init: t.tsv: no row for 2 sequences\n" in out
     assert ingested()[1]["dropped"] == 2
 
