@@ -6,7 +6,7 @@ Like `associations`, these tests use sequences only. Hits of one unit are not in
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet
 MIN_SITES = 10  # minimum number of records with a hit for a profile of positions or strands
 PEAK = 10  # width in bp of the window with most hits
 DRAWS = 1000  # random placements of the hits, for the p-value of the fullest window
+DRAWN = 2**20  # hits that are placed at once
 MEAN_DISTANCE = math.sqrt(math.pi / 2) * math.log(2)  # of Kolmogorov's distribution
 WINDOW = ("window_start", "window_end", "window_hits", "window_expected", "window_p")
 # a motif is a palindrome if its PPM differs from the reverse complement by less on average
@@ -121,10 +122,16 @@ def position_profile(
     rank = np.searchsorted(of_pool.relative[order], own.relative)
     unit, _ = pd.factorize(_of_hits(units, best).numbers)  # draws do not depend on their numbers
     turns = rng.integers(0, len(pool), (DRAWS, unit.max() + 1))
-    drawn = (rank + turns[:, unit]) % len(pool)  # the hits of a unit move together
+
+    def drawn() -> Iterator[Integers]:  # in parts, because there may be many hits
+        for some in np.array_split(turns, 1 + DRAWS * len(best) // DRAWN):
+            yield (rank + some[:, unit]) % len(pool)  # the hits of a unit move together
+
     number = len(nulls) / _of_hits(units, nulls).design_effect(of_nulls.relative)
-    fractions = drawn / len(pool)
-    found = {"position_p": _smirnov(own.relative, of_nulls.relative, fractions, unit, number)}
+    size = float(len(best))
+    if unit.max() + 1 < len(best):
+        size = min(size, _independent(each / len(pool) for each in drawn()))
+    found = {"position_p": _smirnov(own.relative, of_nulls.relative, size, number)}
     if window is not None:
         inside = [
             _in_window(of.start + width // 2, of.number + width - 1, window)
@@ -136,19 +143,20 @@ def position_profile(
     if possible <= PEAK:
         return found
     both_ends = len(np.unique(lengths)) > 1
-    shown, random, everywhere = (
-        _in_windows(starts, numbers if both_ends else None, possible)
-        for starts, numbers in (
-            (own.start[None], own.number[None]),
-            (of_pool.start[order][drawn], of_pool.number[order][drawn]),
-            (of_pool.start[None], of_pool.number[None]),
-        )
+
+    def in_windows(places: _Places, rows: Integers) -> Integers:
+        numbers = places.number[rows] if both_ends else None
+        return _in_windows(places.start[rows], numbers, possible)
+
+    shown, everywhere = (
+        in_windows(each, np.arange(len(each.start))[None]) for each in (own, of_pool)
     )
+    random = np.concatenate([in_windows(of_pool, order[each]).max(axis=1) for each in drawn()])
     fullest, from_start = int(shown.argmax()), possible - PEAK + 1
     from_end = 0 if fullest < from_start else from_start + possible + width - 1
     first, most = fullest - from_end + width // 2, int(shown.max())
     expected = len(best) * float(everywhere[0, fullest]) / len(pool)
-    p = float(1 + (random.max(axis=1) >= most).sum()) / (DRAWS + 1)
+    p = float(1 + (random >= most).sum()) / (DRAWS + 1)
     return found | dict(zip(WINDOW, (first, first + PEAK, most, expected, p), strict=True))
 
 
@@ -172,20 +180,23 @@ def _of_hits(units: Units | None, hits: pd.DataFrame) -> Units:
     return units.within(hits["record"].to_numpy(dtype=int)) if units else Units.single(len(hits))
 
 
-def _smirnov(places: Floats, others: Floats, drawn: Floats, unit: Integers, number: float) -> float:
-    """Return the two-sample Kolmogorov-Smirnov p-value.
+def _independent(parts: Iterable[Floats]) -> float:
+    """Return the number of independent hits that are as far from uniform as hits drawn by unit.
 
-    If there are several hits per unit, their number is the one that would give the mean distance of
-    the drawn ranks (draws, hits), as fractions, among the others, which count as `number`
-    independent hits.
+    `parts` has their ranks among all, as fractions, each (draws, hits).
     """
-    found, size = stats.ks_2samp(places, others, method="asymp").statistic, float(len(places))
-    if unit.max() + 1 < len(places):
-        steps = np.arange(len(places) + 1) / len(places)
+    distances = []
+    for drawn in parts:
+        steps = np.arange(drawn.shape[1] + 1) / drawn.shape[1]
         ranks = np.sort(drawn, axis=1)
-        distances = np.maximum(ranks - steps[:-1], steps[1:] - ranks).max(axis=1)
-        # the mean distance of n hits is about MEAN_DISTANCE / (sqrt(n) + 0.12) (Stephens 1970)
-        size = min(size, (MEAN_DISTANCE / distances.mean() - 0.12) ** 2)
+        distances.append(np.maximum(ranks - steps[:-1], steps[1:] - ranks).max(axis=1))
+    # the mean distance of n hits is about MEAN_DISTANCE / (sqrt(n) + 0.12) (Stephens 1970)
+    return float((MEAN_DISTANCE / np.concatenate(distances).mean() - 0.12) ** 2)
+
+
+def _smirnov(places: Floats, others: Floats, size: float, number: float) -> float:
+    """Return the two-sample Kolmogorov-Smirnov p-value of so many independent hits of each kind."""
+    found = stats.ks_2samp(places, others, method="asymp").statistic
     p = stats.kstwo.sf(found, max(1, round(size * number / (size + number))))
     # the asymptotic p-value is 0 if no place is among the others, whatever their number
     return float(max(p, 2 / special.binom(size + number, number)))

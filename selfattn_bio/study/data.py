@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # imports genomes, clusters and numba, which plain sequence f
 
 # lengths in bp of the blocks that `split` proposes, largest first
 BLOCKS = (200_000, 100_000, 50_000, 20_000, 10_000)
+ALL = ""  # all records, next to the columns of classes
 
 
 def ingest(study: Study) -> Corpus:
@@ -190,7 +191,9 @@ def split(study: Study) -> Split:
     classes = corpus.targets(task.objective.class_columns)
     log_lines(split_table.describe(table, corpus.records["label"], classes))
     if task.objective.has_scores:
-        classes = classes.assign(label=corpus.records["label"], all="records")
+        if classes.columns.empty:
+            classes = classes.assign(label=corpus.records["label"])
+        classes = classes.assign(**{ALL: "records"})
         _warn_of_few_units(task, corpus, found.path, classes[table["split"] == "test"])
     return found
 
@@ -205,14 +208,14 @@ def _warn_of_few_units(task: RunFile, corpus: Corpus, path: Path, tested: pd.Dat
 
     counts, name = count()
     rarest: Any = counts.idxmin()
-    total = counts["all", "records"]
+    total = counts[ALL, "records"]
     factor = max(growth(counts[rarest], MIN_UNITS), growth(total, FEW_UNITS))
     if factor <= 1:
         return
     blocks = BLOCKS if "block" in name else ()
     enough = [block for block in blocks if count(block)[0].min() >= MIN_UNITS]
     finer = f". Here, [evaluation] block = {enough[0]} gives enough" if enough else ""
-    of_class = f", {counts[rarest]} of {rarest[0]} {rarest[1]}" if rarest[0] != "all" else ""
+    of_class = f", {counts[rarest]} of {rarest[0]} {rarest[1]}" if rarest[0] != ALL else ""
     LOG.warning(
         f"few {name} in test: {total} in all{of_class}. With fewer than {MIN_UNITS} of a class, "
         "the effects of its motifs may not be measured. With fewer than "

@@ -91,12 +91,16 @@ def spread(contents: Contents) -> str:
 def find_groups(columns: Mapping[str, Texts]) -> str:
     """Return the column whose values repeat as groups do, such as genes; empty if there is none.
 
-    It has a name of groups; of several, the one with fewest groups is returned. A record without a
-    value counts as a group.
+    It has a name of groups. Of several, the one with fewest groups is returned, but at least
+    `MIN_GROUPS` if one has so many. A record without a value counts as a group.
     """
     sizes = {name: len({*columns[name]} - {None}) for name in filter(GROUP_NAME.search, columns)}
-    fit = [name for name in sizes if MIN_GROUPS <= sizes[name] <= len(columns[name]) / 2]
-    return min(fit, key=lambda name: sizes[name] + columns[name].count(None), default="")
+    fit = [name for name in sizes if 2 <= sizes[name] <= len(columns[name]) / 2]
+
+    def order(name: str) -> tuple[bool, int]:
+        return sizes[name] < MIN_GROUPS, sizes[name] + columns[name].count(None)
+
+    return min(fit, key=order, default="")
 
 
 def split_lines(
@@ -153,10 +157,10 @@ def split_lines(
 def _are_parts(chromosomes: Sequence[str | None], groups: Sequence[str | None]) -> bool:
     """Return whether the chromosomes are parts of groups, as transcripts are of genes.
 
-    Each name then has one group, and there are fewer groups than names.
+    Each name then has one group, and there are fewer groups than names, but at least `MIN_GROUPS`.
     """
-    pairs = set(zip(chromosomes, groups, strict=False))
-    return None not in groups and len(pairs) == len(set(chromosomes)) > len(set(groups))
+    number, pairs = len(set(groups)), set(zip(chromosomes, groups, strict=False))
+    return None not in groups and len(pairs) == len(set(chromosomes)) > number >= MIN_GROUPS
 
 
 def _groups(contents: Contents, unused: Mapping[str, Texts]) -> tuple[str, Sequence[str | None]]:
