@@ -12,14 +12,12 @@ import pandas as pd
 
 from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.rules import importance
-from selfattn_bio.baselines import BASELINES, ignores_positions
 from selfattn_bio.config import RunFile
 from selfattn_bio.display import counted, position_range, short_names
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_curves
 from selfattn_bio.evidence.verdicts import NOT_ENRICHED, acts_alone, why_alone
-from selfattn_bio.model.checkpoint import read_stack_weights
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import plots, words
@@ -243,25 +241,9 @@ def position_counts(results: Results) -> dict[str, Any] | None:
         "raising": sum(row["marginal_low"] > 0 for row in rows),
         "lowering": sum(row["marginal_high"] < 0 for row in rows),
         "by_position": _dependent(rows, "position", "{consensus}"),
-        "stack_note": _stack_note(results, rows),
         "by_strand": _dependent(rows, "strand", "{consensus}"),
         "lengths": " or ".join(map(str, sorted(_background_lengths(curves, results.ppms)))),
     }
-
-
-def _stack_note(results: Results, rows: Sequence[Mapping[Any, Any]]) -> str:
-    """Warn that parts of a stack that ignore positions hide how the network depends on them.
-
-    It is empty if no effect is larger at some positions but present at all.
-    """
-    stack = read_stack_weights(results.layout.model)
-    parts = [name for name in stack.parts if ignores_positions(BASELINES[name])] if stack else []
-    if not parts or EVERYWHERE["position"] not in [dependence(row, "position") for row in rows]:
-        return ""
-    return (
-        f"The simple models of the stack ({', '.join(parts)}) count words wherever they are, so "
-        "they add the same effect at all positions. The network may depend more on the position."
-    )
 
 
 def _background_lengths(curves: pd.DataFrame, ppms: Mapping[str, Floats]) -> set[int]:

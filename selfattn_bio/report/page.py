@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from selfattn_bio.baselines import BASELINES, ignores_positions
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.config.writing import toml_text
 from selfattn_bio.display import dotted
@@ -87,6 +88,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         known_counts=lines.known_counts(metrics),
         stack_table=tables.stack_table(stack, outputs),
         without_network=_without_network(stack, outputs),
+        counting=[of for of in stack.parts if ignores_positions(BASELINES[of])] if stack else [],
         performance_table=tables.performance_table(metrics, objective),
         left_out=left_out_sentence(metrics.get("left_out", {})),  # of an earlier version
         differences=tables.difference_table(metrics),

@@ -121,7 +121,7 @@ def test_effects_that_are_larger_at_some_positions_are_named(results):
 def test_parts_that_hide_a_dependence_on_the_position(results, monkeypatch, parts, weakest, named):
     weights = {name: [1.0] for name in ("network", *parts)}
     stored = StackWeights(weights=weights, bias=[0.0], weights_sha256="")
-    monkeypatch.setattr("selfattn_bio.report.figures.read_stack_weights", lambda folder: stored)
+    monkeypatch.setattr("selfattn_bio.report.page.read_stack_weights", lambda folder: stored)
     motifs = results.motifs.assign(marginal_position_weakest=weakest)
     shown = section_of(page_of(replace(results, motifs=motifs)), "marginals")
     assert shown.count("they add the same effect at all positions") == bool(named)
