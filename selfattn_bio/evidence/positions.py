@@ -22,9 +22,8 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet
 MIN_SITES = 10  # minimum number of records with a hit for a profile of positions or strands
 PEAK = 10  # width in bp of the window with most hits
 DRAWS = 1000  # random placements of the hits, for the p-value of the fullest window
-MIN_IN_THIRD = 5  # minimum number of records with the best hit in each third
-THIRDS = ("first_third", "middle_third", "last_third")
-THIRD_NUMBERS = tuple(f"{third}_records" for third in THIRDS)
+# columns of the mean values of records with the best hit there, and of their numbers
+THIRDS = [f"{third}_third{of}" for of in ("", "_records") for third in ("first", "middle", "last")]
 MEAN_DISTANCE = math.sqrt(math.pi / 2) * math.log(2)  # of Kolmogorov's distribution
 WINDOW = ("window_start", "window_end", "window_hits", "window_expected", "window_p")
 # a motif is a palindrome if its PPM differs from the reverse complement by less on average
@@ -69,7 +68,7 @@ def strand_bias(
     }
 
 
-def third_means(
+def thirds(
     hits: pd.DataFrame, values: Floats, lengths: Integers, rng: np.random.Generator, units: Units
 ) -> dict[str, float]:
     """Compare measured values between records with the best hit in different thirds.
@@ -86,20 +85,18 @@ def third_means(
 
     Returns
     -------
-    thirds_p; mean values by the middle of the best hit, with the names `THIRDS`; and numbers of
-    records, `THIRD_NUMBERS`. Empty if a third has fewer than `MIN_IN_THIRD` records, or all values
-    are equal.
+    thirds_p; mean values and numbers of records by the middle of the best hit, with the names
+    `THIRDS`. Empty if a third has fewer than `MIN_SITES` records, or all values are equal.
     """
     record, start, end = best_hits(hits, rng)[["record", "start", "end"]].to_numpy(dtype=int).T
     own, third = values[record].astype(float), 3 * (start + end) // (2 * lengths[record])
     numbers = np.bincount(third, minlength=3)
-    if numbers.min() < MIN_IN_THIRD or not np.ptp(own):
+    if numbers.min() < MIN_SITES or not np.ptp(own):
         return {}
     parts = [own[third == each] for each in range(3)]
     effect = units.within(record).design_effect(stats.rankdata(own), np.eye(3)[third])
     p = float(stats.chi2.sf(stats.kruskal(*parts).statistic / effect, df=2))
-    found = (*map(np.mean, parts), *numbers)
-    return {"thirds_p": p} | dict(zip((*THIRDS, *THIRD_NUMBERS), found, strict=True))
+    return {"thirds_p": p} | dict(zip(THIRDS, (*map(np.mean, parts), *numbers), strict=True))
 
 
 def position_profile(

@@ -51,14 +51,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from selfattn_bio.arrays import Floats
-from selfattn_bio.evidence.positions import (
-    MIN_SITES,
-    THIRD_NUMBERS,
-    THIRDS,
-    position_profile,
-    strand_bias,
-    third_means,
-)
+from selfattn_bio.evidence.positions import MIN_SITES, THIRDS, position_profile, strand_bias, thirds
 from selfattn_bio.evidence.records import (
     FEWER_RECORDS,
     HeldOut,
@@ -114,7 +107,7 @@ COLUMNS = [  # order in motifs.tsv
     *tested("window"),
     *("strand_plus", "strand_low", "strand_high"),
     *tested("strand"),
-    *(*THIRDS, *THIRD_NUMBERS, *tested("thirds")),
+    *(*THIRDS, *tested("thirds")),
 ]
 
 
@@ -183,7 +176,7 @@ def weigh_evidence(
         }
         if _passes(row, held_out, significance):
             row |= _against_nulls(row, nulls, scored, significance, rng)
-        row |= third_means(mine, held_out.truth, lengths, rng, held_out.units)
+        row |= thirds(mine, held_out.truth, lengths, rng, held_out.units)
         rows.append(row)
     table = pd.DataFrame(rows, columns=["name", *COLUMNS])
     for test in TESTS:

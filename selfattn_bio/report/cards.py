@@ -11,7 +11,6 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.units import MIN_UNITS
-from selfattn_bio.evidence.positions import MIN_IN_THIRD, MIN_SITES, THIRD_NUMBERS, THIRDS
+from selfattn_bio.evidence.positions import MIN_SITES, THIRDS
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.evidence.verdicts import NULL_P, direction_of, is_unclear, shortfall
 from selfattn_bio.motifs import logos, open_database
@@ -41,7 +40,7 @@ UNTESTED = {  # records with a site that a test needs, and why it may have no re
     "position_q": (MIN_SITES, f"permuted motifs match elsewhere in fewer than {MIN_SITES} records"),
     "window_q": (MIN_SITES, "records are short"),
     "strand_q": (MIN_SITES, "the motif is palindromic"),
-    "thirds_q": (0, f"fewer than {MIN_IN_THIRD} records have it in one of the thirds"),
+    "thirds_q": (0, f"fewer than {MIN_SITES} records have it in one of the thirds"),
 }
 Words = Callable[..., str]  # about a test, from its name
 Lines = list[tuple[str, str, Any]]  # required column, question, function of answer and text
@@ -249,6 +248,7 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
         compared = (
             f"there, {words.figure(row['window_expected'], 1)} are expected from permuted motifs"
         )
+    means = [f"{words.figure(row[of], 2)} (n = {row[f'{of}_records']:.0f})" for of in THIRDS[:3]]
     return [
         ("position_q", "Does it prefer a position?", lambda: (
             answer("position"),
@@ -264,20 +264,11 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
             f"({words.percent(row['strand_low'])} to {words.percent(row['strand_high'])}); "
             f"{q('strand')}.")),
         ("thirds_q", "Does the measured value depend on where the site is?", lambda: (
-            answer("thirds"), f"{_by_third(row)}; {q('thirds')}.")),
+            answer("thirds"),
+            f"{'Fraction of positives among' if kind == 'positives' else 'Mean of'} records with "
+            f"the best hit in the first third: {means[0]}, in the middle: {means[1]}, in the last: "
+            f"{means[2]}; {q('thirds')}.")),
     ]  # fmt: skip
-
-
-def _by_third(row: Mapping[Any, Any]) -> str:
-    """List the mean number, or the fraction of positives, by the third with the best hit."""
-    of, figure = f"Mean {row['unit']}", partial(words.figure, digits=2, sign=True)
-    if pd.isna(row["difference"]):
-        of, figure = "Positives", words.percent
-    found = (
-        f"{figure(row[third])} in the {third.replace('_', ' ')} ({row[number]:.0f} records)"
-        for third, number in zip(THIRDS, THIRD_NUMBERS, strict=True)
-    )
-    return f"{of} by the position of the best hit: {', '.join(found)}"
 
 
 def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple[str, str]]:

@@ -63,8 +63,16 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
         (WINDOW, YES, "; q = 0.008."),
         (STRAND, NO, "60 % of the best hits are on the + strand (41 % to 77 %)"),
         (STRAND, NO, "; q = 0.3."),
-        (THIRDS, YES, "Positives by the position of the best hit: 90 % in the first third (12 "),
-        (THIRDS, YES, "), 62 % in the middle third (13 records), 20 % in the last third (7 rec"),
+        (
+            THIRDS,
+            YES,
+            "Fraction of positives among records with the best hit in the ",
+        ),
+        (
+            THIRDS,
+            YES,
+            "first third: 0.90 (n = 12), in the middle: 0.62 (n = 13), in the last: 0.20 (n = 11)",
+        ),
     ):
         assert found[question].answer == answer
         assert figures in found[question].figures
@@ -145,9 +153,8 @@ def test_measured_values_by_third_have_their_sign(rows):
     shown = lines_of(rows[0], **NUMBER, last_third=-0.31, thirds_q=0.2)[THIRDS]
     assert shown.answer == NO
     assert shown.figures == (
-        "Mean expression by the position of the best hit: +0.90 in the first third (12 records), "
-        f"+0.62 in the middle third (13 records), {MINUS}0.31 in the last third (7 records); "
-        "q = 0.2."
+        "Mean of records with the best hit in the first third: 0.90 (n = 12), in the middle: "
+        f"0.62 (n = 13), in the last: {MINUS}0.31 (n = 11); q = 0.2."
     )
 
 
@@ -172,7 +179,7 @@ def test_undecided_tests_are_named(rows):
         f"{NETWORKS} (the model has one network)",
         f"{WINDOW} (records are short)",
         f"{STRAND} (the motif is palindromic)",
-        f"{THIRDS} (fewer than 5 records have it in one of the thirds)",
+        f"{THIRDS} (fewer than 10 records have it in one of the thirds)",
     ]
     assert [line.question for line in last["findings"]] == [ENRICHED, MATCHED]
     tested, untested = findings(last, TASK, "protein")
