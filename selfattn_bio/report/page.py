@@ -146,9 +146,9 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         ),
         "has_classes": LOG_ODDS in units,
         "by_kind": partial(by_kind, units),
-        "motif_sentence": words.motif_sentence(of_inputs, task.split.enlarge, outputs),
+        "motif_sentence": words.motif_sentence(of_inputs, task.split, outputs),
         "alone_sentence": lines.alone_sentence(of_inputs, task.interpret.significance),
-        "null_sentence": words.null_sentence(motifs),
+        "null_sentence": lines.null_sentence(motifs),
         "agreement_sentence": words.agreement_sentence(
             results.explained.member_correlation if results.explained else None,
             results.seed_correlations,
@@ -185,7 +185,7 @@ def _motifs(results: Results, outputs: Sequence[str]) -> dict[str, Any]:
     alphabet = get_alphabet(results.corpus["alphabet"])
     database = database_of(results.task.interpret.database, alphabet)
     return {
-        "sentence": words.motif_sentence(results.motifs, results.task.split.enlarge, outputs),
+        "sentence": words.motif_sentence(results.motifs, results.task.split, outputs),
         "motifs": cards.motif_rows(results),
         "notes": results.notes,
         "database": database_name(database),

@@ -19,7 +19,7 @@ from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.intervals import finite
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING, is_missing
 
-Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile"]
+Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile", "lists"]
 Texts = Sequence[str | None]
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
@@ -72,6 +72,8 @@ class TargetColumn:
         Values that mean label 1, if the values are not 0 and 1.
     classes
         Labels of a column with one label per residue or base.
+    listed
+        Labels of a column whose cells are lists of labels, which must be separated first.
     counts
         Number of records of each class, and without a value, as text.
     notes
@@ -85,6 +87,7 @@ class TargetColumn:
     what: str
     positive: tuple[str, ...] = ()
     classes: str = ""
+    listed: tuple[str, ...] = ()
     counts: str = ""
     notes: tuple[str, ...] = ()
     is_skewed: bool = False
@@ -233,8 +236,7 @@ def choose_targets(
             if cause_of(texts):
                 raise _cannot_be_learned(name, texts, place)
     named = [target for target in usual if target.column.strip().lower() in LABEL_NAMES]
-    if len(named) == 1:
-        return tuple(named)
+    usual = named if len(named) == 1 else usual
     if len(usual) == 1 or can_be_joined(usual):
         return _joined(usual, place)
     if usual:
@@ -263,7 +265,7 @@ def _several_fit(usual: list[TargetColumn], replicates: list[str], place: str) -
 def _rank(target: TargetColumn) -> tuple[bool, bool, bool]:
     """Return the order of likely targets: 1 and 0, numbers, classes; counts and lengths last."""
     is_property = any(pattern.search(target.column.strip()) for pattern in AUXILIARY_NAMES[:2])
-    return is_property, target.what.lower() not in LABELS, target.kind == "multiclass"
+    return is_property, target.what.lower() not in LABELS, target.kind in ("multiclass", "lists")
 
 
 def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:
@@ -272,7 +274,8 @@ def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:
     shown = ", ".join(repr(text) for text, _ in known.most_common(3)) or "missing"
     hint = (
         cause_of(texts)
-        or "Choose a column with different numbers, a few classes, or one label per position"
+        or "Choose a column with different numbers, a few classes, or one label per position; "
+        "docs/proteins.md shows how to take classes from sentences, such as UniProt's locations"
     )
     message = f"column {name!r} cannot be learned: its values are {shown}"
     return RunFileError(message, place=place, hint=hint)
@@ -359,9 +362,24 @@ def target_of(
         negative = next(value for value in values if value != positive)
         what = f"{positive} and {negative}"
         return TargetColumn(name, "binary", what, (positive,), counts=counts)
+    if listed := _listed(values, len(texts)):
+        return TargetColumn(name, "lists", "lists of labels", listed=listed)
     if _are_few(values, len(known)) and not values.keys() & INFINITE:
         return TargetColumn(name, "multiclass", f"{len(values)} classes", counts=counts)
     return None
+
+
+def _listed(values: Iterable[str], num_records: int) -> tuple[str, ...]:
+    """Return the labels in cells such as `Ery` and `Mono, Ery`; none if cells are no such lists.
+
+    More than half of the combined labels also occur alone, unlike in the class `Neuron, exc.`.
+    """
+    cells = {value.strip(" ,;") for value in values}
+    lists = [re.split(" *[,;] *", cell) for cell in cells]
+    combined = {word for words in lists if len(words) > 1 for word in words if finite(word) is None}
+    labels = {word for words in lists for word in words if not is_missing(word)}
+    are_lists = 2 * len(combined & cells) > len(combined) and _are_few(labels, num_records)
+    return tuple(sorted(labels)) if are_lists else ()
 
 
 def _count_classes(values: Counter[str], empty: str) -> str:
@@ -422,9 +440,7 @@ def _positive_word(values: Counter[str]) -> str:
     """Return which of two words is the positive class: by its meaning, else the rarer one."""
     words = sorted(values)
     for word, other in (words, words[::-1]):
-        is_negated = other.lower().startswith(
-            ("non", "not", "no_", "no-", "no ")
-        ) and not word.lower().startswith("no")
+        is_negated = re.match("no[nt_ -]", other.lower()) and not word.lower().startswith("no")
         if word.lower() in POSITIVE_WORDS or other.lower() in NEGATIVE_WORDS or is_negated:
             return word
     return min(words, key=lambda word: values[word])

@@ -23,7 +23,9 @@ def test_records_of_a_gene_stay_together(here, capsys):
     out = capsys.readouterr().out
     assert (split.kind, split.column) == ("group", "gene_id")
     assert "init: split: by column 'gene_id' (30 groups, whose records may be similar); " in out
-    assert "valid and test have about 14 records each\n" in out  # 90 of 120 have a value
+    # 90 of 120 have a value
+    assert "valid has about 14 records, test 2 times as many, as there are only 30 groups\n" in out
+    assert split.test_fraction == 0.3
     assert "init: not used: batch\n" in out
     capsys.readouterr()
     sizes = ingested()[1]
@@ -33,6 +35,21 @@ def test_records_of_a_gene_stay_together(here, capsys):
     run("audit my_task")
     assert "with a group that is also in train: 0\n" in capsys.readouterr().out
     assert Study("my_task").leakage.summary["groups"] == ["gene_id"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "fraction", "words"),
+    [
+        (80, 0.25, "test 1.7 times as many, as there are only 80 groups, 40 of the rarest class\n"),
+        (300, 0.15, "; valid and test have about 90 records each\n"),
+    ],
+)
+def test_few_groups_of_a_class_give_a_larger_test(here, capsys, groups, fraction, words):
+    kind = lambda i, _: ("a", "b")[i % groups % 2]  # noqa: E731
+    genes = table(number=600, kind=kind, gene_id=lambda i, _: f"g{i % groups}")
+    split = made(f"{genes} --column kind").split
+    assert words in capsys.readouterr().out
+    assert split.test_fraction == fraction
 
 
 def test_proteins_of_a_gene_and_of_a_cluster_stay_together(here, capsys):

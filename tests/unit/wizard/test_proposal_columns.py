@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from selfattn_bio.errors import RunFileError
@@ -181,7 +182,8 @@ def test_unusable_split_is_refused(name, values, message):
 def test_chromosomes_of_valid_and_test(sizes, valid, test):
     chromosomes = [name for name, size in sizes.items() for _ in range(size)]
     expected = {"valid": list(valid), "test": list(test)} if valid else {}
-    assert choose_chromosomes(chromosomes, [("records",)] * len(chromosomes)) == expected
+    classes = pd.DataFrame({"label": "records"}, index=range(len(chromosomes)))
+    assert choose_chromosomes(chromosomes, classes) == expected
 
 
 @pytest.mark.parametrize(("every", "test"), [(2, "bce"), (7, "bceg"), (30, "bcegh")])
@@ -191,8 +193,47 @@ def test_test_split_grows_until_rare_labels_have_enough_records(every, test):
     classes = [
         (("yes", "no")[i % 2], "yes" if i % every == 0 else "no") for i in range(len(chromosomes))
     ]
-    chosen = choose_chromosomes(chromosomes, classes)
+    chosen = choose_chromosomes(chromosomes, pd.DataFrame(classes))
     assert chosen["test"] == list(test)
+
+
+def test_chosen_chromosomes_leave_training_records_of_each_class():
+    """The only record of a rare class is on the chromosome that fits best."""
+    chromosomes = [name for name in "abcdefghi" for _ in range(40)]
+    classes = [("xyz"[i % 3],) for i in range(len(chromosomes))]
+    assert choose_chromosomes(chromosomes, classes)["valid"][0] == "a"
+    chosen = choose_chromosomes(chromosomes, [("rare",), *classes[1:]])
+    assert "a" not in chosen["valid"] + chosen["test"]
+    on_two = [("rare",) if i in (80, 120) else of for i, of in enumerate(classes)]
+    chosen = choose_chromosomes(chromosomes, on_two)
+    assert not {"c", "d"} <= {*chosen["valid"], *chosen["test"]}
+
+
+@pytest.mark.parametrize("separator", [",", ", ", ";", "; "])
+def test_lists_of_labels(separator):
+    target = target_of(
+        "x", cycle("T cell", separator.join(["B", "T cell"]), "B", None), [9] * 60, DNA
+    )
+    assert (target.kind, target.listed) == ("lists", ("B", "T cell"))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("Neuron, exc.", "Neuron, inh.", "Astrocyte", "Microglia"),
+        ("Mitochondrion, matrix", "Mitochondrion", "Nucleus"),
+        ("0,5", "0", "5"),
+    ],
+)
+def test_classes_with_commas_are_no_lists(texts):
+    assert recognised(cycle(*texts)) == ("multiclass", "")
+
+
+def test_lists_of_labels_are_candidates():
+    columns = {"cells": cycle("a", "a,b", "b"), "score": FLOATS}
+    message = r"cells \(lists of labels\), score \(numbers\).*`columns` score$"
+    with pytest.raises(RunFileError, match=message):
+        choose_targets(columns, [LENGTH] * NUMBER, DNA, (), "t.csv")
 
 
 def test_split_column_by_name():
