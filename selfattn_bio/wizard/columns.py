@@ -18,9 +18,17 @@ from selfattn_bio.objectives.normalisation import are_skewed
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.intervals import finite
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING, is_missing
+from selfattn_bio.wizard.auxiliary import (
+    COUNT_NAME,
+    PROPERTY_NAME,
+    REPLICATE_NAME,
+    Texts,
+    are_lengths,
+    is_auxiliary,
+    replaced,
+)
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile", "lists"]
-Texts = Sequence[str | None]
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
 SPLIT_WORDS = dict(SplitValues().pairs())
@@ -30,14 +38,6 @@ NOT_LEARNT_NAMES = (
     *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source"),
     *("weight", "transcript", "parent", "patient", "donor", *SPLIT_COLUMNS),
     *("chr", "chrom", "chromosome", "start", "end", "strand", "batch", "plate", "library"),
-)
-REPLICATE_NAME = re.compile(r"(?i)(?:^|[_ .-])rep(?:licate)?[_ .-]?\d+$|[_ .-]r\d+$|replicate$")
-# names of numbers that are not learned next to others: counts, such as n_barcodes and reads.T0,
-# properties of the sequence itself, and replicates
-AUXILIARY_NAMES = (
-    re.compile(r"(?i)^(?:n|num|number)[_ ]|(?:^|[_ .])(?:counts?|reads)(?:[_ .]t?\d+)?$"),
-    re.compile(r"(?i)(?:^|[_ ])(?:len|length|width|gc)[\W_]*(?:bp|nt|aa|content)?\W*$"),
-    REPLICATE_NAME,
 )
 POSITIVE_WORDS = (*LABEL_WORDS, "positives", "+")
 NEGATIVE_WORDS = (
@@ -54,7 +54,6 @@ SPLIT_HINT = (
 )
 # pairs of values that objective "multilabel" reads
 LABELS = [f"{positive} and {negative}" for positive, negative in LABEL_WORDS.items()]
-NEARLY = 0.95  # smallest fraction of records with their own length in a column of lengths
 REPEATED = 5  # records per value, on average, that whole numbers or words need to be classes
 
 
@@ -184,17 +183,6 @@ def _unusable(name: str, values: Counter[str]) -> str:
     return f"column {name!r} cannot be used as the split, because {why}; its values are {shown}"
 
 
-def is_auxiliary(name: str, texts: Texts, lengths: Sequence[int]) -> bool:
-    """Return whether a column has the name of a replicate or a count, or the record lengths."""
-    is_named = any(pattern.search(name.strip()) for pattern in AUXILIARY_NAMES)
-    return is_named or _are_lengths(texts, lengths)
-
-
-def _are_lengths(texts: Texts, lengths: Sequence[int]) -> bool:
-    equal = sum(finite(text or "") == length for text, length in zip(texts, lengths, strict=True))
-    return equal >= NEARLY * len(lengths)
-
-
 def choose_targets(
     columns: Mapping[str, Texts],
     lengths: Sequence[int],
@@ -226,14 +214,17 @@ def choose_targets(
         for name, target in found.items()
         if re.split(r"[ _]", name.strip().lower())[-1] not in NOT_LEARNT_NAMES
     ]
-    usual = [each for each in usual if not _are_lengths(columns[each.column], lengths)] or usual
-    for pattern in AUXILIARY_NAMES:  # replicates are learned if there are only counts next to them
+    usual = [each for each in usual if not are_lengths(columns[each.column], lengths)] or usual
+    for pattern in (PROPERTY_NAME, COUNT_NAME):
         others = [target for target in usual if not pattern.search(target.column.strip())]
         usual = others if any(target.kind == "regression" for target in others) else usual
+    numbers = [target.column for target in usual if target.kind == "regression"]
+    left_out = replaced({name: columns[name] for name in numbers})
+    usual = [target for target in usual if target.column not in left_out]
     if all(is_auxiliary(each.column, columns[each.column], lengths) for each in usual):
         # a damaged column of numbers is meant, rather than counts or lengths
         for name, texts in columns.items():
-            if cause_of(texts):
+            if cause_of(texts) and not (usual and PROPERTY_NAME.search(name.strip())):
                 raise _cannot_be_learned(name, texts, place)
     named = [target for target in usual if target.column.strip().lower() in LABEL_NAMES]
     usual = named if len(named) == 1 else usual
@@ -264,7 +255,7 @@ def _several_fit(usual: list[TargetColumn], replicates: list[str], place: str) -
 
 def _rank(target: TargetColumn) -> tuple[bool, bool, bool]:
     """Return the order of likely targets: 1 and 0, numbers, classes; counts and lengths last."""
-    is_property = any(pattern.search(target.column.strip()) for pattern in AUXILIARY_NAMES[:2])
+    is_property = any(each.search(target.column.strip()) for each in (PROPERTY_NAME, COUNT_NAME))
     return is_property, target.what.lower() not in LABELS, target.kind in ("multiclass", "lists")
 
 
@@ -349,7 +340,8 @@ def target_of(
         return _labels(name, values, alphabet)
     missing = len(texts) - len(known)
     gaps = "empty, NA, n.d., . or -" if known is present else "empty"
-    empty = f"{counted(missing, 'missing value')} ({gaps})" if missing else ""
+    lacking = f"{counted(missing, 'missing value')} ({gaps}; split drops records without any value)"
+    empty = lacking if missing else ""
     counts = _count_classes(values, empty)
     if len(numbers) == len(values):
         target = _numeric(name, values, numbers, is_complete=not missing)

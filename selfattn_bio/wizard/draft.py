@@ -29,8 +29,8 @@ from selfattn_bio.sequence.records import LABEL
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.trained import MOST_OUTPUTS
 from selfattn_bio.wizard import sections
+from selfattn_bio.wizard.auxiliary import REPLICATE_NAME, is_auxiliary
 from selfattn_bio.wizard.columns import (
-    REPLICATE_NAME,
     SHOWN,
     SPLIT_WORDS,
     SplitColumn,
@@ -41,7 +41,6 @@ from selfattn_bio.wizard.columns import (
     choose_targets,
     find_split,
     in_table,
-    is_auxiliary,
     no_column,
     target_of,
     with_values,
@@ -281,11 +280,12 @@ def _unused(
         yield f"not used: {', '.join(unused)}{hint}"
     if any(REPLICATE_NAME.search(name.strip()) for name in (*learned, *unused)):
         yield (
-            "replicates can be learned side by side or as their mean; docs/faq.md shows how, and "
-            "how to estimate the highest correlation that their noise allows"
+            "replicates can be learned side by side or as their mean, which is usually better and "
+            "faster to explain; docs/faq.md shows how, and how to estimate the highest "
+            "correlation that their noise allows"
         )
     if auxiliary and not request.columns:
-        what = "replicates, counts or properties of the sequence, by their names or values"
+        what = "replicates, counts, statistics or properties of the sequence, by names or values"
         yield f"{what}: {', '.join(auxiliary)}; learn them with `columns`"
     causes = {name: cause_of(columns[name]) for name in unused}
     yield from (f"column {name!r} is not learned: {why}" for name, why in causes.items() if why)

@@ -9,7 +9,7 @@ from commands import run
 from init_files import TASK, ingested, made, table, write
 
 from selfattn_bio import Study
-from selfattn_bio.wizard.columns import is_auxiliary
+from selfattn_bio.wizard.auxiliary import is_auxiliary
 from selfattn_bio.wizard.sections import find_groups
 
 
@@ -165,12 +165,13 @@ def test_find_groups_with_missing_values():
 def test_replicates_and_counts_are_not_learned(here, capsys):
     names = ("hl_rep1", "hl_rep2", "n_barcodes", "log2_half_life", "other")
     columns = {name: (lambda i, _, k=k: (i * k) % 97 / 7) for k, name in enumerate(names, 3)}
+    columns["log2_half_life"] = lambda i, _: (3 * i % 97 + 4 * i % 97) / 7
     options = table(**columns, **dict.fromkeys(("GC%", "utr_len"), columns["other"]))
     assert made(options).objective.columns == names[3:]
-    line = "by their names or values: hl_rep1, hl_rep2, n_barcodes, GC%, utr_len; learn them with "
+    line = "by names or values: hl_rep1, hl_rep2, n_barcodes, GC%, utr_len; learn them with "
     out = capsys.readouterr().out
     assert line in out
-    assert "init: replicates can be learned side by side or as their mean; docs/faq.md" in out
+    assert "or as their mean, which is usually better and faster to explain; docs/faq.md" in out
     assert "learn several" not in out
     chosen = made(f"{options} --column hl_rep1 n_barcodes").objective.columns
     assert chosen == ("hl_rep1", "n_barcodes")
@@ -190,7 +191,7 @@ def test_lengths_are_not_learned_whatever_their_name(here, capsys):
     size = rows["sequence"].str.len()
     rows.assign(size=size.where(rows.index != 5, 7)).to_csv("all.csv", index=False)
     assert made(options).objective.columns == ("load",)
-    assert "by their names or values: size; learn them with" in capsys.readouterr().out
+    assert "by names or values: size; learn them with" in capsys.readouterr().out
     rows.assign(size=size * 3).to_csv("all.csv", index=False)
     assert made(options).objective.columns == ("load", "size")
     out = capsys.readouterr().out

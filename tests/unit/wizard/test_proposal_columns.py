@@ -299,7 +299,7 @@ def test_replicates_next_to_metadata_are_learned():
     assert chosen(counts, "Chr") == [("Chr", "multiclass")]
 
 
-REPLICATES = {"y_rep1": FLOATS, "y_rep2": FLOATS[::-1]}
+REPLICATES = {"y_rep1": FLOATS, "y_rep2": [f"{(i + i * 7 % 5) / 7:.3f}" for i in range(NUMBER)]}
 SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
 
 
@@ -369,24 +369,33 @@ def test_missing_words_are_noted():
     lengths = [LENGTH] * NUMBER
     for yes, no in (("yes", "no"), ("active", "inactive")):
         target = target_of("x", cycle(yes, no, None, "NA"), lengths, DNA)
-        missing = "30 missing values (empty, NA, n.d., . or -)"
+        missing = (
+            "30 missing values (empty, NA, n.d., . or -; split drops records without any value)"
+        )
         assert (target.kind, target.what) == ("multilabel", f"{yes} and {no}, or missing")
         assert target.counts == f"'{yes}' (15), '{no}' (15); {missing}"
     assert target_of("x", cycle("on", "off", "NA", None), lengths, DNA).counts == (
-        "'on' (15), 'off' (15), 'NA' (15); 'NA' is a class; 15 missing values (empty)"
+        "'on' (15), 'off' (15), 'NA' (15); 'NA' is a class; 15 missing values (empty"
+        "; split drops records without any value)"
     )
 
 
 def test_missing_and_whole_numbers_are_noted():
     whole = [str(i % 12) for i in range(NUMBER)]
     target = target_of("x", ["NA", None, *whole[2:]], [LENGTH] * NUMBER, DNA)
-    assert target.counts == "2 missing values (empty, NA, n.d., . or -)"
+    assert (
+        target.counts
+        == "2 missing values (empty, NA, n.d., . or -; split drops records without any value)"
+    )
     assert target.notes == (
         "column 'x' has 12 different whole numbers, which are taken as numbers to predict; for "
         "classes, write kind = 'multiclass' and column = 'x' in [objective]",
     )
     one = target_of("x", ["NA", *(f"{i / 7}" for i in range(1, NUMBER))], [LENGTH] * NUMBER, DNA)
-    assert (one.counts, one.notes) == ("1 missing value (empty, NA, n.d., . or -)", ())
+    assert (one.counts, one.notes) == (
+        "1 missing value (empty, NA, n.d., . or -; split drops records without any value)",
+        (),
+    )
     (note,) = target_of("x", cycle("1", "2", "3"), [LENGTH] * NUMBER, DNA).notes
     assert note.endswith("write kind = 'regression' and columns = ['x'] in [objective]")
 
