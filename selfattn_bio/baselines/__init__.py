@@ -12,7 +12,6 @@ from pkgutil import resolve_name
 
 from selfattn_bio.baselines.base import ARRAYS, CARD, Baseline, Card, Setup
 from selfattn_bio.baselines.blocks import KmerCounts
-from selfattn_bio.baselines.features import MotifScores
 from selfattn_bio.config.training import KNOWN_BASELINES
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
@@ -45,7 +44,7 @@ def ignores_positions(kind: type[Baseline]) -> bool:
     features = getattr(kind, "features", None)  # baselines of bins have none
     if isinstance(features, KmerCounts):
         return all(parts == 1 for _, parts in features.counted)
-    return isinstance(features, MotifScores)
+    return kind.name == "motif_scores"
 
 
 def is_baseline(folder: str | Path) -> bool:

@@ -23,6 +23,8 @@ MIN_SITES = 10  # minimum number of records with a hit for a profile of position
 PEAK = 10  # width in bp of the window with most hits
 DRAWS = 1000  # random placements of the hits, for the p-value of the fullest window
 DRAWN = 2**20  # hits that are placed at once
+# columns of the mean values of records with the best hit there, and of their numbers
+THIRDS = [f"{third}_third{of}" for of in ("", "_records") for third in ("first", "middle", "last")]
 MEAN_DISTANCE = math.sqrt(math.pi / 2) * math.log(2)  # of Kolmogorov's distribution
 WINDOW = ("window_start", "window_end", "window_hits", "window_expected", "window_p")
 # a motif is a palindrome if its PPM differs from the reverse complement by less on average
@@ -65,6 +67,37 @@ def strand_bias(
         "strand_high": interval.high,
         "strand_p": test.pvalue,
     }
+
+
+def thirds(
+    hits: pd.DataFrame, values: Floats, lengths: Integers, rng: np.random.Generator, units: Units
+) -> dict[str, float]:
+    """Compare measured values between records with the best hit in different thirds.
+
+    thirds_p is that of the Kruskal-Wallis test, whose statistic is divided by the design effect of
+    the units. For labels (0 or 1) it is nearly the chi-squared test.
+
+    Parameters
+    ----------
+    hits
+        Hits in all records: record, start, end, p_value.
+    values, lengths, units
+        Values (n,), lengths (n,) and units of all records.
+
+    Returns
+    -------
+    thirds_p; mean values and numbers of records by the middle of the best hit, with the names
+    `THIRDS`. Empty if a third has fewer than `MIN_SITES` records, or all values are equal.
+    """
+    record, start, end = best_hits(hits, rng)[["record", "start", "end"]].to_numpy(dtype=int).T
+    own, third = values[record].astype(float), 3 * (start + end) // (2 * lengths[record])
+    numbers = np.bincount(third, minlength=3)
+    if numbers.min() < MIN_SITES or not np.ptp(own):
+        return {}
+    parts = [own[third == each] for each in range(3)]
+    effect = units.within(record).design_effect(stats.rankdata(own), np.eye(3)[third])
+    p = float(stats.chi2.sf(stats.kruskal(*parts).statistic / effect, df=2))
+    return {"thirds_p": p} | dict(zip(THIRDS, (*map(np.mean, parts), *numbers), strict=True))
 
 
 def position_profile(

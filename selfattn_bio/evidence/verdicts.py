@@ -51,7 +51,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from selfattn_bio.arrays import Floats
-from selfattn_bio.evidence.positions import MIN_SITES, position_profile, strand_bias
+from selfattn_bio.evidence.positions import MIN_SITES, THIRDS, position_profile, strand_bias, thirds
 from selfattn_bio.evidence.records import (
     FEWER_RECORDS,
     HeldOut,
@@ -64,7 +64,7 @@ from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.motifs.patterns import one_per_site
 from selfattn_bio.motifs.residues import consensus_of
 
-TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window", "strand")
+TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window", "strand", "thirds")
 # all have to be significant for a motif to be supported
 REQUIRED = ("enrichment_p", "matched_p", "effect_p")
 NULL_P = 0.05  # fraction of permuted motifs that may have a larger necessity
@@ -107,6 +107,7 @@ COLUMNS = [  # order in motifs.tsv
     *tested("window"),
     *("strand_plus", "strand_low", "strand_high"),
     *tested("strand"),
+    *(*THIRDS, *tested("thirds")),
 ]
 
 
@@ -175,6 +176,7 @@ def weigh_evidence(
         }
         if _passes(row, held_out, significance):
             row |= _against_nulls(row, nulls, scored, significance, rng)
+        row |= thirds(mine, held_out.truth, lengths, rng, held_out.units)
         rows.append(row)
     table = pd.DataFrame(rows, columns=["name", *COLUMNS])
     for test in TESTS:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from selfattn_bio.attribution.rules import importance
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.units import MIN_UNITS
-from selfattn_bio.evidence.positions import MIN_SITES
+from selfattn_bio.evidence.positions import MIN_SITES, THIRDS
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.evidence.verdicts import NULL_P, direction_of, is_unclear, shortfall
 from selfattn_bio.motifs import logos, open_database
@@ -40,6 +40,7 @@ UNTESTED = {  # records with a site that a test needs, and why it may have no re
     "position_q": (MIN_SITES, f"permuted motifs match elsewhere in fewer than {MIN_SITES} records"),
     "window_q": (MIN_SITES, "records are short"),
     "strand_q": (MIN_SITES, "the motif is palindromic"),
+    "thirds_q": (0, f"fewer than {MIN_SITES} records have it in one of the thirds"),
 }
 Words = Callable[..., str]  # about a test, from its name
 Lines = list[tuple[str, str, Any]]  # required column, question, function of answer and text
@@ -247,6 +248,7 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
         compared = (
             f"there, {words.figure(row['window_expected'], 1)} are expected from permuted motifs"
         )
+    means = [f"{words.figure(row[of], 2)} (n = {row[f'{of}_records']:.0f})" for of in THIRDS[:3]]
     return [
         ("position_q", "Does it prefer a position?", lambda: (
             answer("position"),
@@ -261,6 +263,11 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
             f"{words.percent(row['strand_plus'])} of the best hits are on the + strand "
             f"({words.percent(row['strand_low'])} to {words.percent(row['strand_high'])}); "
             f"{q('strand')}.")),
+        ("thirds_q", "Does the measured value depend on where the site is?", lambda: (
+            answer("thirds"),
+            f"{'Fraction of positives among' if kind == 'positives' else 'Mean of'} records with "
+            f"the best hit in the first third: {means[0]}, in the middle: {means[1]}, in the last: "
+            f"{means[2]}; {q('thirds')}.")),
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 from planted_motifs import PPMS, hits_in
 
 from selfattn_bio.evaluation.units import Units
-from selfattn_bio.evidence.positions import best_hits, position_profile, strand_bias
+from selfattn_bio.evidence.positions import best_hits, position_profile, strand_bias, thirds
 from selfattn_bio.sequence.alphabet import RNA
 
 
@@ -173,3 +173,40 @@ def test_strand_bias():
     assert strand_bias(hits, palindrome, rng) == {}
     assert strand_bias(hits, PPMS["ignored"], rng, RNA) == {}
     assert strand_bias(hits[:9], PPMS["ignored"], rng) == {}
+
+
+def test_values_are_compared_between_thirds():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(100, 145, 90)
+    starts = (rng.random(90) * (lengths - 8)).astype(int)
+    is_last = 3 * (starts + 4) // lengths == 2
+    values = rng.normal(size=90) - 1.5 * is_last
+    found = thirds(places(starts), values, lengths, rng, Units.single(90))
+    assert found["thirds_p"] < 1e-4
+    assert found["last_third"] == pytest.approx(values[is_last].mean())
+    assert found["last_third_records"] == is_last.sum()
+    assert sum(value for name, value in found.items() if name.endswith("_records")) == 90
+    assert found["first_third"] > found["last_third"] + 1
+    # the same values in random order, and only few values, all in one third, or equal
+    shuffled = thirds(places(starts), rng.permutation(values), lengths, rng, Units.single(90))
+    assert shuffled["thirds_p"] > 0.05
+    for few in (places(starts[:9]), places(np.full(90, 3))):
+        assert thirds(few, values, lengths, rng, Units.single(90)) == {}
+    assert thirds(places(starts), np.ones(90), lengths, rng, Units.single(90)) == {}
+
+
+def test_values_of_units_differ_between_thirds_by_chance():
+    ps = []
+    for seed in range(100):
+        rng, loci = np.random.default_rng(seed), np.repeat(np.arange(30), 4)
+        starts = (rng.random(30)[loci] * 90 + rng.integers(0, 3, 120)).astype(int)
+        values = rng.normal(size=30)[loci] + 0.3 * rng.normal(size=120)
+        hits, lengths = places(starts), np.full(120, 100)
+        ps.append(
+            [
+                thirds(hits, values, lengths, rng, units)["thirds_p"]
+                for units in (Units.of(loci, "loci"), Units.single(120))
+            ]
+        )
+    of_units, single = (np.array(ps) < 0.05).mean(axis=0)
+    assert of_units <= 0.12 < 0.3 < single

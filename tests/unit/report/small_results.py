@@ -78,6 +78,9 @@ OF_FIRST = {  # evidence that only the first motif has
     **{"window_hits": 9, "window_expected": 3.21, "window_p": 0.004, "window_q": 0.008},
     **{"strand_plus": 0.6, "strand_low": 0.41, "strand_high": 0.77},
     **{"strand_p": 0.3, "strand_q": 0.3, "support_q": 1e-3},
+    **{"first_third": 0.9, "middle_third": 0.62, "last_third": 0.2, "thirds_p": 0.001},
+    **{"first_third_records": 12, "middle_third_records": 13, "last_third_records": 11},
+    "thirds_q": 0.002,
     **{"null_motifs": 20, "null_necessity": 0.12, "null_p": 1 / 21, "null_passing": 1},
 }
 MOTIFS = MOTIFS.join(pd.DataFrame([OF_FIRST])).reindex(

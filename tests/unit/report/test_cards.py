@@ -23,6 +23,7 @@ POSITION = "Does it prefer a position?"
 MATCHED = "Also compared with negatives matched for GC content and length?"
 WINDOW = "Is the middle of its sites enriched in positions 31 to 26 from the end?"
 STRAND = "Does it prefer a strand?"
+THIRDS = "Does the measured value depend on where the site is?"
 NETWORKS = "Do the networks of the model agree?"
 DIFFERENT = "Is expression different in records with a site?"
 
@@ -62,6 +63,16 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
         (WINDOW, YES, "; q = 0.008."),
         (STRAND, NO, "60 % of the best hits are on the + strand (41 % to 77 %)"),
         (STRAND, NO, "; q = 0.3."),
+        (
+            THIRDS,
+            YES,
+            "Fraction of positives among records with the best hit in the ",
+        ),
+        (
+            THIRDS,
+            YES,
+            "first third: 0.90 (n = 12), in the middle: 0.62 (n = 13), in the last: 0.20 (n = 11)",
+        ),
     ):
         assert found[question].answer == answer
         assert figures in found[question].figures
@@ -138,6 +149,15 @@ def test_permuted_motifs_with_the_reverse_effect(rows):
             assert f"in random order, it does not {verb} " in found
 
 
+def test_measured_values_by_third_have_their_sign(rows):
+    shown = lines_of(rows[0], **NUMBER, last_third=-0.31, thirds_q=0.2)[THIRDS]
+    assert shown.answer == NO
+    assert shown.figures == (
+        "Mean of records with the best hit in the first third: 0.90 (n = 12), in the middle: "
+        f"0.62 (n = 13), in the last: {MINUS}0.31 (n = 11); q = 0.2."
+    )
+
+
 def test_undecided_tests_are_named(rows):
     last = rows[-1] | {"effect_records": 34, "positives_with_hit": 34}
     units = "(34 records with a site are in 7 of 12 clusters; 10 are needed)"
@@ -153,12 +173,13 @@ def test_undecided_tests_are_named(rows):
     assert f"{STRAND} (9 test positives have a site; 10 are needed)" in few
     of_numbers = findings(last | NUMBER | {"effect_q": np.nan, "records_with_hit": 9}, TASK)[1]
     assert f"{STRAND} (9 test records have a site; 10 are needed)" in of_numbers
-    missing = dict.fromkeys(("stability", "window_q", "strand_q", "null_p"), np.nan)
+    missing = dict.fromkeys(("stability", "window_q", "strand_q", "null_p", "thirds_q"), np.nan)
     assert findings(rows[0] | missing, TASK)[1] == [
         f"{PERMUTED} (only motifs that pass the other tests are compared)",
         f"{NETWORKS} (the model has one network)",
         f"{WINDOW} (records are short)",
         f"{STRAND} (the motif is palindromic)",
+        f"{THIRDS} (fewer than 10 records have it in one of the thirds)",
     ]
     assert [line.question for line in last["findings"]] == [ENRICHED, MATCHED]
     tested, untested = findings(last, TASK, "protein")

@@ -357,6 +357,7 @@ def test_split_column_that_is_not_used(here, capsys):
     ("header", "reason"),
     [
         (lambda i: f"group=g{i % 3}", "'group' has only 3 groups (10 are needed)"),
+        (lambda i: f"patient=p{i % 5}", "'patient' has only 5 groups (10 are needed)"),
         (lambda i: f"group=g{i % 20}" * (i > 0), "'group' is missing for 2 records"),
         (lambda i: f"chrom=chr{i % 2}", "'chrom' has only 2 chromosomes (3 are needed)"),
         (lambda i: f"chrom=chr{i % 3}", "no two chromosomes have records of every class and "),

@@ -140,7 +140,8 @@ def test_other_repeated_columns_are_only_named(here, capsys):
         ({"gene_name": 30, "Family-ID": 15}, "Family-ID"),
         ({"family": 3, "donors": 30}, "donors"),
         ({"gene": 61}, ""),  # too many
-        ({"gene": 9}, ""),
+        ({"gene": 9}, "gene"),  # too few to split by, which `init` says
+        ({"gene": 1}, ""),
         ({"batch": 40, "plate": 20}, ""),
         ({"oncogene": 20}, ""),
         ({"Protein families": 20, "Gene Names (primary)": 30}, "Protein families"),
