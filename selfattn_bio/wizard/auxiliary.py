@@ -22,6 +22,7 @@ COUNT_NAME = re.compile(
     r"(?i)^(?:#|(?:n|num|number)[_ ])"
     r"|(?:^|[_ .])(?:counts?|reads|barcodes|umis)(?:[_ .](?:t|rep)?[_ .]?\d+)?$"
 )
+NAMES_OF_OTHERS = (PROPERTY_NAME, COUNT_NAME)
 REPLICATE_NAME = re.compile(r"(?i)(?:^|[_ .-])rep(?:licate)?[_ .-]?\d+$|[_ .-]r\d+$|replicate$")
 NEARLY = 0.95  # smallest fraction of records with their own length in a column of lengths
 ALIKE = 0.7  # smallest Spearman correlation, of any sign, of replicates and a number made of them
@@ -29,8 +30,8 @@ ALIKE = 0.7  # smallest Spearman correlation, of any sign, of replicates and a n
 
 def is_auxiliary(name: str, texts: Texts, lengths: Sequence[int]) -> bool:
     """Return whether a column has such a name, or the lengths of the records."""
-    patterns = (PROPERTY_NAME, COUNT_NAME, REPLICATE_NAME)
-    return any(each.search(name.strip()) for each in patterns) or are_lengths(texts, lengths)
+    is_named = any(each.search(name.strip()) for each in (*NAMES_OF_OTHERS, REPLICATE_NAME))
+    return is_named or are_lengths(texts, lengths)
 
 
 def are_lengths(texts: Texts, lengths: Sequence[int]) -> bool:
@@ -53,6 +54,5 @@ def replaced(numbers: Mapping[str, Texts]) -> list[str]:
     values = {name: [finite(text or "") for text in texts] for name, texts in numbers.items()}
     table = pd.DataFrame(values, dtype=float)
     mean = table[replicates].mean(axis="columns")
-    pairs = [pd.DataFrame({0: mean, 1: table[name]}) for name in others]
-    are_alike = any(abs(pair.corr("spearman").to_numpy()[0, 1]) >= ALIKE for pair in pairs)
-    return replicates if are_alike else others
+    similarity = table[others].corrwith(mean, method="spearman").abs()
+    return replicates if (similarity >= ALIKE).any() else others

@@ -18,18 +18,11 @@ from selfattn_bio.objectives.normalisation import are_skewed
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.intervals import finite
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING, is_missing
-from selfattn_bio.wizard.auxiliary import (
-    COUNT_NAME,
-    PROPERTY_NAME,
-    REPLICATE_NAME,
-    Texts,
-    are_lengths,
-    is_auxiliary,
-    replaced,
-)
+from selfattn_bio.wizard import auxiliary
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile", "lists"]
 
+Texts = auxiliary.Texts
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
 SPLIT_WORDS = dict(SplitValues().pairs())
 NO_SPLIT = "none"  # value of `split_column` that ignores all columns
@@ -214,24 +207,25 @@ def choose_targets(
         for name, target in found.items()
         if re.split(r"[ _]", name.strip().lower())[-1] not in NOT_LEARNT_NAMES
     ]
-    usual = [each for each in usual if not are_lengths(columns[each.column], lengths)] or usual
-    for pattern in (PROPERTY_NAME, COUNT_NAME):
+    others = [each for each in usual if not auxiliary.are_lengths(columns[each.column], lengths)]
+    usual = others or usual
+    for pattern in auxiliary.NAMES_OF_OTHERS:
         others = [target for target in usual if not pattern.search(target.column.strip())]
         usual = others if any(target.kind == "regression" for target in others) else usual
     numbers = [target.column for target in usual if target.kind == "regression"]
-    left_out = replaced({name: columns[name] for name in numbers})
+    left_out = auxiliary.replaced({name: columns[name] for name in numbers})
     usual = [target for target in usual if target.column not in left_out]
-    if all(is_auxiliary(each.column, columns[each.column], lengths) for each in usual):
+    if all(auxiliary.is_auxiliary(each.column, columns[each.column], lengths) for each in usual):
         # a damaged column of numbers is meant, rather than counts or lengths
         for name, texts in columns.items():
-            if cause_of(texts) and not (usual and PROPERTY_NAME.search(name.strip())):
+            if cause_of(texts) and not (usual and auxiliary.PROPERTY_NAME.search(name.strip())):
                 raise _cannot_be_learned(name, texts, place)
     named = [target for target in usual if target.column.strip().lower() in LABEL_NAMES]
     usual = named if len(named) == 1 else usual
     if len(usual) == 1 or can_be_joined(usual):
         return _joined(usual, place)
     if usual:
-        replicates = [name for name in found if REPLICATE_NAME.search(name.strip())]
+        replicates = [name for name in found if auxiliary.REPLICATE_NAME.search(name.strip())]
         raise _several_fit(usual, replicates, place)
     hint = "Name it with `columns`, or give a table of targets with `targets`"
     RunFileError.fail(f"none of the columns can be learned: {', '.join(columns)}", place, hint)
@@ -255,7 +249,7 @@ def _several_fit(usual: list[TargetColumn], replicates: list[str], place: str) -
 
 def _rank(target: TargetColumn) -> tuple[bool, bool, bool]:
     """Return the order of likely targets: 1 and 0, numbers, classes; counts and lengths last."""
-    is_property = any(each.search(target.column.strip()) for each in (PROPERTY_NAME, COUNT_NAME))
+    is_property = any(each.search(target.column.strip()) for each in auxiliary.NAMES_OF_OTHERS)
     return is_property, target.what.lower() not in LABELS, target.kind in ("multiclass", "lists")
 
 
