@@ -54,5 +54,5 @@ def replaced(numbers: Mapping[str, Texts]) -> list[str]:
     values = {name: [finite(text or "") for text in texts] for name, texts in numbers.items()}
     table = pd.DataFrame(values, dtype=float)
     mean = table[replicates].mean(axis="columns")
-    similarity = table[others].corrwith(mean, method="spearman").abs()
+    similarity = table[others].join(mean.rename(0)).corr("spearman")[0][others].abs()
     return replicates if (similarity >= ALIKE).any() else others

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pages import page_of, section_of
-from small_results import MOTIFS, PAIRS, TASK
+from small_results import PAIRS, TASK
 
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.objectives.binary import Binary
@@ -148,5 +148,6 @@ def test_effects_of_motifs_alone_are_reported(page_text, results):
     closed = page_of(replace(results, interactions=PAIRS.assign(verdict="inconclusive")))
     summary = "<details><summary>Inconclusive pairs (1)</summary> <div"
     assert summary in section_of(closed, "marginals")
-    bare = MOTIFS.drop(columns=[name for name in MOTIFS if "marginal" in name])
+    motifs = results.motifs
+    bare = motifs.drop(columns=[name for name in motifs if "marginal" in name])
     assert 'id="marginals"' not in page_of(replace(results, motifs=bare, marginals=None))
