@@ -175,9 +175,9 @@ def motif_lines(table: pd.DataFrame, significance: float, enlarge: str) -> Itera
         lacks = shortfall(row, significance)
         yield (
             f"{row['name']} {row['consensus']} of {row['target']}: {_match(row)}"
-            f"{counted(row['num_sites'], 'site')}, {tables.enrichment(row).text} "
-            f"(q {words.p_value(row['enrichment_q'])}), effect {effect} {unit}: {row['verdict']}"
-            f"{f' ({lacks})' if lacks else ''}"
+            f"{counted(row['num_sites'], 'site')} in train and valid, "
+            f"{tables.enrichment(row).text} (q {words.p_value(row['enrichment_q'])}), effect "
+            f"{effect} {unit}: {row['verdict']}{f' ({lacks})' if lacks else ''}"
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
     if unmeasured := words.unmeasured_sentence(table, enlarge):
