@@ -50,7 +50,7 @@ mpl.rcParams.update(plots.STYLE)
 
 # %%
 comparison = " ".join(words.baseline_sentence(metrics, objective_of(study.task.objective)))
-summary = words.motif_sentence(motifs, study.task.split.enlarge)
+summary = words.motif_sentence(motifs, study.task.split, ())
 display(Markdown(f"{comparison}\n\n{summary}"))
 
 # %% [markdown]

@@ -3,6 +3,7 @@
 `sequence.alphabet` has the types of letters.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -24,8 +25,14 @@ def object_array(items: Sequence[object]) -> NDArray[np.object_]:
 
 
 @cache
-def compiled(function: Callable[..., Any]) -> Any:
-    """Return the function, compiled by numba at its first call and cached on disk."""
+def compiled(function: Callable[..., Any], fastmath: frozenset[str] = frozenset()) -> Any:
+    """Return the function, compiled by numba at its first call and cached on disk.
+
+    `fastmath` has the names of LLVM's flags for inexact arithmetic that the function allows.
+    """
     import numba  # imported here because it takes a second
 
-    return numba.njit(cache=True, nogil=True)(function)
+    found = numba.njit(nogil=True, fastmath=set(fastmath))(function)
+    with contextlib.suppress(RuntimeError):  # without a cache folder, each process compiles it
+        found.enable_caching()
+    return found

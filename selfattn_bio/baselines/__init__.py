@@ -11,6 +11,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from selfattn_bio.baselines.base import ARRAYS, CARD, Baseline, Card, Setup
+from selfattn_bio.baselines.blocks import KmerCounts
+from selfattn_bio.baselines.features import MotifScores
 from selfattn_bio.config.training import KNOWN_BASELINES
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
@@ -36,6 +38,14 @@ def suitable(setup: Setup, train: Letters) -> Iterator[tuple[type[Baseline], str
         is_read = setup.pretrained or "pretrained" not in kind.reads
         if is_read and setup.question in kind.suits and setup.alphabet.family in kind.alphabets:
             yield kind, kind.obstacle(setup, train)
+
+
+def ignores_positions(kind: type[Baseline]) -> bool:
+    """Return whether a baseline counts k-mers or motifs, wherever in the record they are."""
+    features = getattr(kind, "features", None)  # baselines of bins have none
+    if isinstance(features, KmerCounts):
+        return all(parts == 1 for _, parts in features.counted)
+    return isinstance(features, MotifScores)
 
 
 def is_baseline(folder: str | Path) -> bool:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from selfattn_bio.config.section import Column, Fraction, Listed, Names, Section, Seed
 
+MOST_TEST = 0.5  # largest test_fraction that is proposed; train must learn from the others
 SMALLER_BLOCK = ". If loci are closer than a block, a smaller [evaluation] block gives more units"
 
 
@@ -259,6 +260,15 @@ AnySplit = Annotated[
     | FilesSplit,
     Field(discriminator="kind"),
 ]
+
+
+def enlarge_by(split: AnySplit, factor: float) -> str:
+    """Return the way to a test split that is `factor` times as large, with a number if possible."""
+    if not isinstance(split, FractionSplit):
+        return split.enlarge
+    fraction = min(factor * split.test_fraction, MOST_TEST)
+    others = "or" if fraction < MOST_TEST else "and"
+    return f"increase test_fraction in [split] to about {fraction:.2f}, {others} add records"
 
 
 class Audit(Section):

@@ -101,12 +101,8 @@ class MadeNegatives:
                 else files_of(self.data, self.attributes)
             )
             once = ReadSummary()  # they are already counted as positives
-            for record in made.shuffled(
-                (record for source in sources for record in source.records(policy, once)),
-                section.k,
-                wanted,
-                self.counts,
-            ):
+            given = (record for source in sources for record in source.records(policy, once))
+            for record in made.shuffled(given, section.k, wanted, self.counts):
                 summary.claim(record.id, f"shuffled {positives[0]}", 0)
                 yield record._replace(label=0)
             return

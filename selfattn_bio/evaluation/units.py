@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 LEAST_UNITS = 3  # with two units of one label each, all resamples would be equal
@@ -13,6 +14,9 @@ LEAST_UNITS = 3  # with two units of one label each, all resamples would be equa
 # p-value is 2 / 2^n, and with fewer than 10 it is not significant among 25 motifs.
 MIN_UNITS = 10
 FEW_UNITS = 20  # a bootstrap over fewer units gives intervals that are too narrow
+# A unit counts for a class that is at least this many times as frequent in it as in all records,
+# so that one wrong label in a family of another class does not count.
+TYPICAL = 0.75
 TOO_NARROW = ", so intervals are too narrow)"  # ends the name of few units
 
 
@@ -82,3 +86,31 @@ class Units:
             total = (x**2).sum()
             shared *= (sums**2).sum() / total - 1 if total else pairs / number
         return max(1.0, 1 + shared * number / pairs)
+
+
+def growth(found: int, needed: int) -> float:
+    """Return how many times as many test records are about enough for the needed units.
+
+    The largest units are assigned first, so test gets mostly small ones and their number grows
+    slowly: with 2.7 times the records, test had 1.5 times as many families of proteins.
+    """
+    return (needed / max(found, 1)) ** 2
+
+
+def count_units(keys: ArrayLike, classes: pd.DataFrame) -> pd.Series:
+    """Count the units that have many records of each class (`TYPICAL`), by column and class.
+
+    Parameters
+    ----------
+    keys
+        Key of the unit of each record, (n,).
+    classes
+        Class of each record, one column per question; missing values are not counted.
+    """
+    counts = {}
+    for column, of in classes.items():
+        records = pd.DataFrame({"unit": keys, "class": of.to_numpy()}).value_counts()
+        fractions = records / records.groupby("unit").transform("sum")
+        overall = records.groupby("class").transform("sum") / records.sum()
+        counts[column] = (fractions >= TYPICAL * overall).groupby("class").sum()
+    return pd.concat(counts)

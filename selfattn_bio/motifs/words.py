@@ -6,15 +6,13 @@ costs three rows of each table, for all motifs at once, instead of twelve positi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Integers, Scores
+from selfattn_bio.arrays import Floats, Integers, Scores, compiled
 from selfattn_bio.sequence.alphabet import Ascii
 
 WORD = 4  # bases of a word; words of 5 bases took 10 % longer
@@ -90,7 +88,9 @@ class WordTables:
         """
         shape = len(starts), len(self.motifs)
         best, total = np.full(shape, -np.inf, np.float32), np.zeros(shape)
-        _kernel()(words, starts, lengths, most, self.widths, self.scores, self.odds, best, total)
+        # the scores are finite, so a maximum may be computed in any order
+        fill = compiled(_best_and_total, fastmath=frozenset(("nnan", "nsz")))
+        fill(words, starts, lengths, most, self.widths, self.scores, self.odds, best, total)
         return best, total
 
 
@@ -117,16 +117,6 @@ def words_of(codes: Ascii, widest: int) -> NDArray[np.int32]:
         words *= CODES
         words += padded[offset : offset + len(words)]
     return words
-
-
-@cache
-def _kernel() -> Callable[..., None]:
-    """Return `_best_and_total`, compiled by numba at the first call and cached on disk."""
-    import numba  # imported here because it takes a second
-
-    # the scores are finite, so a maximum may be computed in any order
-    compiled = numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})(_best_and_total)
-    return cast(Callable[..., None], compiled)
 
 
 def _best_and_total(

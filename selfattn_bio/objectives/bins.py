@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad, softplus
+from torch.nn.utils.rnn import pad_sequence
 
 from selfattn_bio import config
 from selfattn_bio.arrays import object_array
@@ -28,7 +29,6 @@ from selfattn_bio.objectives.outputs import NumberOutput, Output, Track
 from selfattn_bio.objectives.points import (
     LEAST_RATE,
     Bins,
-    Points,
     chance,
     check_judged,
     measure_bins,
@@ -218,12 +218,9 @@ class BinsLoss(Loss):
 
         `targets` are the `Points` of the rows.
         """
-        points: list[Points] = list(targets)
-        rows = [of_row.labels(self.size) for of_row in points]
-        padded = np.full((len(rows), max(map(len, rows)), 2), np.nan, dtype=np.float32)
-        for row, labels in zip(padded, rows, strict=True):
-            row[: len(labels)] = labels
-        return Batch(tokens, torch.from_numpy(padded), sum(map(len, rows)))
+        rows = [torch.from_numpy(points.labels(self.size)).float() for points in targets]
+        padded = pad_sequence(rows, batch_first=True, padding_value=torch.nan)
+        return Batch(tokens, padded, sum(map(len, rows)))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, 2) with targets (B, bins, 2), NaN if no bin."""

@@ -19,7 +19,7 @@ from selfattn_bio.data.collation import TokenBatch
 from selfattn_bio.objectives.base import Array, Objective, Predictions
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
 from selfattn_bio.sequence.alphabet import Letters
-from selfattn_bio.sequence.kmers import MASK, PAD, SPECIAL, UNK, KmerTokenizer
+from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
 
 if TYPE_CHECKING:
     from selfattn_bio.scoring.scorer import Scorer
@@ -41,9 +41,7 @@ class LanguageModel(Objective[LanguageT]):
         return np.zeros((len(records), 0))
 
     def output_names(self, tokenizer: KmerTokenizer) -> list[str]:
-        tokens = np.arange(len(SPECIAL), tokenizer.vocabulary_size)[:, None]
-        kmers: NDArray[np.uint8] = tokenizer.decode(tokens)
-        return [*SPECIAL, *(row.tobytes().decode() for row in kmers)]
+        return tokenizer.names
 
     def language_loss(self, tokenizer: KmerTokenizer) -> LanguageLoss:
         """Return the loss for these tokens."""

@@ -99,7 +99,7 @@ class Multiclass(
                 f"unknown class {table[column].iloc[row]!r} in column {column!r} of record "
                 f"{records['id'].iloc[row]!r} (known: {', '.join(classes)})"
             )
-            hint = "List all classes in objective.classes, or move the record to train"
+            hint = "Merge rare classes, leave their cells empty, or list all in objective.classes"
             raise CorpusError(message, place=place, hint=hint)
         return np.array([index_of.get(text, UNKNOWN) for text in table[column]], np.int64)
 

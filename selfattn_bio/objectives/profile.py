@@ -79,9 +79,7 @@ class Profile(Objective[config.ProfileObjective], kind="profile"):
             section = section.model_copy(update={"sha256": hashes})
         if section.scale:
             return section
-        totals = np.stack(
-            [row[0].sum((1, 2)) for row in self._middles(self.targets(train, records, place))]
-        )
+        totals = self._middles(self.targets(train, records, place))[:, 0].sum((2, 3))
         scale = np.maximum(np.median(totals, axis=0), 1.0)
         return section.model_copy(update={"scale": tuple(scale.tolist())})
 

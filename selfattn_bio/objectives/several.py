@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,11 @@ class Several(Objective[config.SeveralObjective], kind="several"):
             for output in part.outputs
         )
 
+    def _each(self, outputs: Array) -> Iterator[tuple[str, Objective[Any], Array]]:
+        """Yield the name, the objective and the outputs (..., C) of each part."""
+        for name, part in self.parts.items():
+            yield name, part, outputs[..., self.slices[name]]
+
     def complete(
         self, train: pd.DataFrame, records: pd.DataFrame, place: str
     ) -> config.SeveralObjective:
@@ -80,9 +86,7 @@ class Several(Objective[config.SeveralObjective], kind="several"):
         return SeveralLoss(self, losses, targets)
 
     def predictions(self, outputs: Array) -> Array:
-        found = [
-            part.predictions(outputs[..., self.slices[name]]) for name, part in self.parts.items()
-        ]
+        found = [part.predictions(own) for _, part, own in self._each(outputs)]
         return np.concatenate(found, axis=-1)
 
     @property
@@ -94,8 +98,8 @@ class Several(Objective[config.SeveralObjective], kind="several"):
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to PART.METRIC, and `mean` of the main metrics."""
         parts = {
-            name: part.measurer(np.asarray(predictions)[:, self.slices[name]], targets[name])
-            for name, part in self.parts.items()
+            name: part.measurer(own, targets[name])
+            for name, part, own in self._each(np.asarray(predictions))
         }
 
         def measured(rows: NDArray[np.int64]) -> dict[str, float]:
@@ -107,10 +111,9 @@ class Several(Objective[config.SeveralObjective], kind="several"):
 
     def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
         """Return a function from rows to the metrics of each PART.OUTPUT."""
-        values = np.asarray(predictions)
         parts = {
-            name: part.output_measurer(values[:, self.slices[name]], targets[name])
-            for name, part in self.parts.items()
+            name: part.output_measurer(own, targets[name])
+            for name, part, own in self._each(np.asarray(predictions))
         }
         return lambda rows: {
             (f"{name}.{output}", metric): value
@@ -123,19 +126,14 @@ class Several(Objective[config.SeveralObjective], kind="several"):
     ) -> dict[str, Any]:
         """Return the columns of each part as PART.COLUMN."""
         of_parts = {
-            name: part.columns(outputs[..., self.slices[name]], calibration, {})
-            for name, part in self.parts.items()
+            name: part.columns(own, calibration, {}) for name, part, own in self._each(outputs)
         }
         return _with_parts(of_parts) | coverage
 
     def calls(self, predictions: Array, threshold: float = 0.5) -> dict[str, Any]:
         """Return the calls of each part as PART.predicted."""
-        return _with_parts(
-            {
-                name: part.calls(predictions[:, self.slices[name]], threshold)
-                for name, part in self.parts.items()
-            }
-        )
+        of_parts = {name: part.calls(own, threshold) for name, part, own in self._each(predictions)}
+        return _with_parts(of_parts)
 
     def answers(self, targets: NDArray) -> list[Answer]:
         return [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from selfattn_bio.config import AnySplit
 from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.display import counted, shortened, with_interval
 from selfattn_bio.errors import ResultsError
@@ -164,24 +165,44 @@ def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
     )
 
 
-def motif_lines(table: pd.DataFrame, significance: float, enlarge: str) -> Iterator[str]:
+def motif_lines(table: pd.DataFrame, significance: float, split: AnySplit) -> Iterator[str]:
     """Yield one line per motif of a table with evidence, and the number of supported motifs.
 
-    `enlarge` is the way to a larger test split, in which more effects can be measured.
+    With a larger test split, `split` of the run file, more effects can be measured.
     """
     for row in table.to_dict("records"):
         effect = with_interval(row["effect"], row["effect_low"], row["effect_high"])
         unit = row["unit"] if pd.notna(row["effect"]) else f"({words.unmeasured_reason(row)})"
         lacks = shortfall(row, significance)
+        spread = f" in {row['site_units']}" if "site_units" in row else ""
         yield (
             f"{row['name']} {row['consensus']} of {row['target']}: {_match(row)}"
-            f"{counted(row['num_sites'], 'site')} in train and valid, "
+            f"{counted(row['num_sites'], 'site')} in train and valid{spread}, "
             f"{tables.enrichment(row).text} (q {words.p_value(row['enrichment_q'])}), effect "
             f"{effect} {unit}: {row['verdict']}{f' ({lacks})' if lacks else ''}"
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
-    if unmeasured := words.unmeasured_sentence(table, enlarge):
+    if unmeasured := words.unmeasured_sentence(table, split):
         yield unmeasured
+
+
+def null_sentence(motifs: pd.DataFrame | None) -> str:
+    """State how many permuted motifs pass the tests; empty if there are none.
+
+    Parameters
+    ----------
+    motifs
+        motifs.tsv, or None if there was no search.
+    """
+    if motifs is None or not (tested := int(motifs["null_motifs"].sum())):
+        return ""
+    passing = int(motifs["null_passing"].sum())
+    return (
+        f"Control: of {tested} motifs that have the columns of these motifs in random order, "
+        f"{passing} ({words.percent(passing / tested, 1)}) pass the tests of enrichment and "
+        "effect. They may resemble a motif, so a supported motif must also change the predictions "
+        "more than those made from it."
+    )
 
 
 def alone_sentence(motifs: pd.DataFrame | None, significance: float) -> str:
@@ -243,7 +264,7 @@ def _summary(study: Study) -> Iterator[str]:
     if (motifs := both_inputs(*found)) is not None:
         explained = study.read_optional(layout, "explained", pd.read_parquet)
         outputs = [] if explained is None else explained["target"].unique()
-        yield words.motif_sentence(motifs, study.task.split.enlarge, list(outputs))
+        yield words.motif_sentence(motifs, study.task.split, list(outputs))
         audit = study.read_optional(layout, "audit_counts") or {}
         if partners := audit.get("partners"):
             yield f"partners also in train: {partners:,} of {audit['records']['test']:,}"

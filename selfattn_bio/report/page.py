@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from selfattn_bio.baselines import BASELINES, ignores_positions
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.config.writing import toml_text
 from selfattn_bio.display import dotted
@@ -86,6 +87,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         known_counts=lines.known_counts(metrics),
         stack_table=tables.stack_table(stack, outputs),
         without_network=_without_network(stack, outputs),
+        counting=[of for of in stack.parts if ignores_positions(BASELINES[of])] if stack else [],
         performance_table=tables.performance_table(metrics, objective),
         left_out=left_out_sentence(metrics.get("left_out", {})),  # of an earlier version
         differences=tables.difference_table(metrics),
@@ -143,9 +145,9 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         ),
         "has_classes": LOG_ODDS in units,
         "by_kind": partial(by_kind, units),
-        "motif_sentence": words.motif_sentence(of_inputs, task.split.enlarge, outputs),
+        "motif_sentence": words.motif_sentence(of_inputs, task.split, outputs),
         "alone_sentence": lines.alone_sentence(of_inputs, task.interpret.significance),
-        "null_sentence": words.null_sentence(motifs),
+        "null_sentence": lines.null_sentence(motifs),
         "agreement_sentence": words.agreement_sentence(
             results.explained.member_correlation if results.explained else None,
             results.seed_correlations,
@@ -180,7 +182,7 @@ def _motifs(results: Results, outputs: Sequence[str]) -> dict[str, Any]:
     alphabet = get_alphabet(results.corpus["alphabet"])
     database = database_of(results.task.interpret.database, alphabet)
     return {
-        "sentence": words.motif_sentence(results.motifs, results.task.split.enlarge, outputs),
+        "sentence": words.motif_sentence(results.motifs, results.task.split, outputs),
         "motifs": cards.motif_rows(results),
         "notes": results.notes,
         "database": database_name(database),

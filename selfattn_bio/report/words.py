@@ -11,13 +11,14 @@ import pandas as pd
 
 from selfattn_bio.arrays import Floats
 from selfattn_bio.baselines import BASELINES
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import AnySplit, RunFile, enlarge_by
 from selfattn_bio.config.derived import NETWORK, PARTNER, STACKED
 from selfattn_bio.display import counted, decimals
 from selfattn_bio.evaluation.metrics import title_of
-from selfattn_bio.evaluation.units import MIN_UNITS
+from selfattn_bio.evaluation.units import MIN_UNITS, growth
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.evidence.records import MIN_RECORDS
+from selfattn_bio.evidence.verdicts import NOT_ENRICHED
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
@@ -320,15 +321,15 @@ def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
     return sentences + first
 
 
-def motif_sentence(motifs: pd.DataFrame | None, enlarge: str, outputs: Sequence[str] = ()) -> str:
+def motif_sentence(motifs: pd.DataFrame | None, split: AnySplit, outputs: Sequence[str]) -> str:
     """Describe how many motifs were found and how many are supported, with names.
 
     Parameters
     ----------
     motifs
         motifs.tsv, or None if there was no search.
-    enlarge, outputs
-        How to get a larger test split, and the explained outputs, to name those without support.
+    split, outputs
+        [split] of the run file, and the explained outputs, to name those without support.
     """
     if motifs is None:
         return "Motifs were not searched for: interpretation has not been run for this task."
@@ -343,41 +344,34 @@ def motif_sentence(motifs: pd.DataFrame | None, enlarge: str, outputs: Sequence[
         f"{count} of {counted(len(motifs), 'motif')} {verb} supported by records used neither to "
         f"train the model nor to find the motifs: {which}."
     )
-    return f"{sentence} {unmeasured_sentence(motifs, enlarge)}".strip()
+    return f"{sentence} {unmeasured_sentence(motifs, split)}".strip()
 
 
-def unmeasured_sentence(motifs: pd.DataFrame, enlarge: str) -> str:
+def unmeasured_sentence(motifs: pd.DataFrame, split: AnySplit) -> str:
     """Count the motifs whose effect more records could measure, and say how; empty without any.
 
-    Motifs with fewer than `LEAST_RECORDS` are not counted.
+    Motifs with fewer than `LEAST_RECORDS`, or without enrichment, are not counted.
     """
-    number = int((motifs["effect"].isna() & (motifs["effect_records"] >= LEAST_RECORDS)).sum())
-    if not number:
+    rows = motifs[motifs["effect"].isna() & (motifs["effect_records"] >= LEAST_RECORDS)]
+    rows = rows[~rows["lacks"].astype(str).str.startswith(NOT_ENRICHED)]
+    if rows.empty:
         return ""
+    units = rows["effect_units"].map(_units_with_site).min()
+    of_records = f"{MIN_RECORDS} records with a known target, a site and space for a control site"
+    factors = {
+        of_records: MIN_RECORDS / rows["effect_records"].min(),
+        f"sites in {MIN_UNITS} independent units": growth(units, MIN_UNITS),
+    }
+    needed = " and ".join(text for text, factor in factors.items() if factor > 1)
     return (
-        f"The test split is too small to measure the effect of {counted(number, 'motif')}: "
-        f"{MIN_RECORDS} records with a known target, a site and space for a control site are "
-        f"needed, in {MIN_UNITS} independent units. To enlarge it, {enlarge}."
+        f"The test split is too small to measure the effect of {counted(len(rows), 'motif')}: "
+        f"{needed} are needed. To enlarge it, {enlarge_by(split, max(factors.values()))}."
     )
 
 
-def null_sentence(motifs: pd.DataFrame | None) -> str:
-    """State how many permuted motifs pass the tests; empty if there are none.
-
-    Parameters
-    ----------
-    motifs
-        motifs.tsv, or None if there was no search.
-    """
-    if motifs is None or not (tested := int(motifs["null_motifs"].sum())):
-        return ""
-    passing = int(motifs["null_passing"].sum())
-    return (
-        f"Control: of {tested} motifs that have the columns of these motifs in random order, "
-        f"{passing} ({percent(passing / tested, 1)}) pass the tests of enrichment and effect. They "
-        "may resemble a motif, so a supported motif must also change the predictions more than "
-        "those made from it."
-    )
+def _units_with_site(effect_units: str) -> int:
+    """Return how many units have a record with a site: 7 of `7 of 12 clusters`."""
+    return int(effect_units.split()[0])
 
 
 def agreement_sentence(member_correlation: float | None, seed_correlations: Floats) -> str:
@@ -408,8 +402,8 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     """Explain why the effect of a motif, a row of motifs.tsv, was not measured.
 
     The number of test records with a known target that would be enough is an estimate, from the
-    fraction with a site. There is none if fewer than `LEAST_RECORDS` have one. A larger `hit_p` is
-    another way if enough records match the consensus.
+    fraction with a site. There is none if fewer than `LEAST_RECORDS` have one, or if the motif is
+    not enriched. A larger `hit_p` is another way if enough records match the consensus.
     """
     found = int(row["effect_records"])
     if found >= MIN_RECORDS:
@@ -418,10 +412,12 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     known = "test records with a known target"
     site = "a site and space for a control site"
     reason = f"{found} of {records:,.0f} {known} have {site}; {MIN_RECORDS} are needed"
-    if found < LEAST_RECORDS:
+    if found < LEAST_RECORDS or row["lacks"].startswith(NOT_ENRICHED):
         return reason
     enough = f"about {records * MIN_RECORDS / found:,.0f} {known}"
-    reason = f"{reason}, that is, {enough}, and {MIN_UNITS} independent units with a site"
+    reason = f"{reason}, that is, {enough}"
+    if _units_with_site(row["effect_units"]) < MIN_UNITS:
+        reason = f"{reason}, and {MIN_UNITS} independent units with a site"
     matches = pd.Series(dict(row), dtype=object).filter(like="_with_consensus").sum()
     if matches < MIN_RECORDS:
         return reason

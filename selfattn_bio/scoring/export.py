@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -139,13 +138,11 @@ def _tokens(member: Scorer) -> dict[str, Any]:
             raise ArgumentError("the vocabulary lacks padding, or single letters to label")
         ends = {"prefix": words.prefix, "suffix": words.suffix, "pad": words.pad}
         return {"tokens": table.get_vocab(), "longest": network.body.backbone.longest} | ends
-    kmers = own.decode(np.arange(len(SPECIAL), own.vocabulary_size)[:, None])
-    names = [*SPECIAL, *(row.tobytes().decode() for row in kmers)]
     body, longest = network.members[0], None
     if isinstance(body, AttentionBody) and isinstance(body.encoder.place, Learned):
         pool = member.run.output_stride // own.stride
         longest = (len(body.encoder.place.table) - body.head.num_prefix) * pool
-    return {"tokens": names, "longest": longest, "k": own.k, "stride": own.stride, "pad": PAD}
+    return {"tokens": own.names, "longest": longest, "k": own.k, "stride": own.stride, "pad": PAD}
 
 
 def _to_onnx(scorer: Scorer | Ensemble, path: Path) -> Export:

@@ -40,12 +40,11 @@ def parse_region(text: str, genome: Genome) -> Region:
         If the text has another form, the genome has no such chromosome, the region exceeds it, or
         its first position is after the last.
     """
-    if text in genome.names:
-        return Region(text, 0, genome.lengths[text])
+    if text in genome.names or ":" not in text:
+        chrom = genome.resolve(text)
+        return Region(chrom, 0, genome.lengths[chrom])
     found = split_region(text)
     if found is None:
-        if ":" not in text:
-            return Region(chrom := genome.resolve(text), 0, genome.lengths[chrom])
         raise GenomeError(
             f"cannot read region {text[:80]!r}; write CHROM:FIRST-LAST, 1-based inclusive as in "
             "samtools"

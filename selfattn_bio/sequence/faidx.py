@@ -10,8 +10,7 @@ import hashlib
 import mmap
 import os
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
 
@@ -56,7 +55,7 @@ def index_of(path: Path) -> tuple[Path, Path | None, dict[str, int]]:
     GenomeError
         See `Genome`.
     """
-    with _readable(path):
+    try:
         zipped = _check_head(path)
         adjacent, cached = Path(f"{path}.fai"), _cached(path)
         for fai in (adjacent, cached):
@@ -69,12 +68,6 @@ def index_of(path: Path) -> tuple[Path, Path | None, dict[str, int]]:
             fai = adjacent if os.access(path.parent, os.W_OK) else cached
             rows = _make(path, fai, zipped)
         return fai, _gzi(fai) if zipped else None, {row.name: row.length for row in rows}
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
     except OSError as error:
         message = f"cannot read the FASTA file or its index: {error.strerror or error}"
         file, hint = error.filename or path, "Set XDG_CACHE_HOME to a folder for the index"

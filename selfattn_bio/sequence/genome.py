@@ -10,7 +10,7 @@ import copy
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import numpy as np
 import pysam
@@ -118,7 +118,11 @@ class Genome:
         """
         found = self.name_of(name)
         if found is None:
-            self._unknown(name)
+            is_dna = self.alphabet.has_complement
+            kind, whole = ("chromosome", "genome") if is_dna else ("sequence", "file")
+            message = f"no {kind} {name!r} in the {whole} (it has {shortened(self.names, _SHOWN)})"
+            hint = did_you_mean(name, self.names).replace("did", "Did", 1)
+            GenomeError.fail(message, self.path, hint or "Is it the same file or assembly?")
         if found != name and not self._mapped:
             LOG.warning(f"{self.path}: names differ; {name!r} is read as {found!r}")
             self._mapped = True
@@ -202,13 +206,6 @@ class Genome:
             )
             self._process = os.getpid()
         return self._file
-
-    def _unknown(self, name: str) -> NoReturn:
-        is_dna = self.alphabet.has_complement
-        where = f"chromosome {name!r} in the genome" if is_dna else f"sequence {name!r} in the file"
-        message = f"no {where} (it has {shortened(self.names, _SHOWN)})"
-        hint = did_you_mean(name, self.names).replace("did", "Did", 1)
-        GenomeError.fail(message, self.path, hint or "Is it the same file or assembly?")
 
 
 def matching_name(name: str, known: Collection[str]) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import iadd
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,6 +82,12 @@ class KmerTokenizer:
         return len(SPECIAL) + self._num_kmers
 
     @property
+    def names(self) -> list[str]:
+        """Return the names of the special tokens, and the letters of all others, in order."""
+        kmers = self.decode(np.arange(len(SPECIAL), self.vocabulary_size)[:, None])
+        return [*SPECIAL, *(row.tobytes().decode() for row in kmers)]
+
+    @property
     def sha256(self) -> str:
         """Return the hexadecimal SHA-256 of the vocabulary; it does not depend on the stride."""
         return hashlib.sha256(
@@ -148,7 +155,7 @@ class KmerTokenizer:
         kmers = _windows(
             flat.astype(dtype),
             self.k,
-            lambda left, right, width: _add(left * dtype(base**width), right),
+            lambda left, right, width: iadd(left * dtype(base**width), right),
         )
         np.add(per_token(kmers), len(SPECIAL), out=tokens, dtype=tokens.dtype)
         if (flat >= base).any():
@@ -228,10 +235,6 @@ class KmerTokenizer:
             digit = values // len(alphabet) ** (self.k - 1 - i) % len(alphabet)
             letters[:, i : i + covered : self.stride][known] = alphabet[digit[known]]
         return letters
-
-
-def _add(left: Array, right: Array) -> Array:
-    return np.add(left, right, out=left)
 
 
 def _windows(single: Array, k: int, join: Callable[[Array, Array, int], Array]) -> Array:

@@ -321,7 +321,9 @@ def _label(text: str | None, fields: Fields, place: str) -> int:
 def _location(
     values: Values, length: int, where: str, place: str
 ) -> tuple[str | None, int | None, int | None, str | None, str | None]:
-    found = {key: value for key in LOCATION if (value := values.get(key)) is not None}
+    # without a chromosome, a start is a position in something else, such as a transcript
+    read = LOCATION if values.get("chrom") is not None else ("group",)
+    found = {key: value for key in read if (value := values.get(key)) is not None}
     if found.get("strand") in (".", "*"):  # of BED and of R's GRanges: no strand
         del found["strand"]
     for key, value in found.items():
@@ -332,7 +334,7 @@ def _location(
     start, end = (int(found[key]) if key in found else None for key in ("start", "end"))
     if (start is None) != (end is None):
         message = f"{'end without start' if start is None else 'start without end'}{where}"
-        raise_sequence_error(message, place)
+        raise_sequence_error(message, place, "Give both, or rename the one that is given")
     if start is not None and end is not None and end - start != length:
         message = f"end - start{where} is {end - start}, but the sequence has length {length}"
         hint = "Coordinates are 0-based half-open: subtract 1 from a 1-based start"

@@ -6,13 +6,10 @@ same counts. numba compiles the walk at its first use and caches it on disk.
 
 from __future__ import annotations
 
-import contextlib
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Integers
+from selfattn_bio.arrays import Integers, compiled
 
 
 def shuffle_letters(
@@ -48,7 +45,7 @@ def shuffle_letters(
         return letters.copy()
     windows = np.lib.stride_tricks.sliding_window_view(letters, k - 1)
     _, first, nodes = np.unique(_numbers(letters, k - 1), return_index=True, return_inverse=True)
-    walk = _euler_walk(nodes, len(first), rng)
+    walk = compiled(_euler_walk)(nodes, len(first), rng)
     return np.concatenate([windows[first[walk[0]]], letters[first + k - 2][walk[1:]]])
 
 
@@ -63,11 +60,11 @@ def _numbers(letters: NDArray[np.uint8], size: int) -> Integers:
     return numbers
 
 
-@numba.njit
 def _euler_walk(nodes: Integers, num_nodes: int, rng: np.random.Generator) -> Integers:
     """Return a uniform random walk over all edges `nodes[i] -> nodes[i + 1]`.
 
     It goes from the first node to the last, and uses each edge as often as it occurs.
+    numba compiles it.
     """
     num_edges = len(nodes) - 1
     # The edges of node n are targets[first[n] : first[n + 1]]
@@ -107,7 +104,3 @@ def _euler_walk(nodes: Integers, num_nodes: int, rng: np.random.Generator) -> In
         walk[step + 1] = targets[used[node]]
         used[node] += 1
     return walk
-
-
-with contextlib.suppress(RuntimeError):  # without a cache folder, each process compiles it
-    _euler_walk.enable_caching()

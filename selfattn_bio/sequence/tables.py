@@ -23,7 +23,7 @@ BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
 TEXT_COLUMNS = (
     *("id", "name", "target", "unit", "name_a", "name_b", "consensus", "match", "other_matches"),
     *("correlated", "family", "verdict", "lacks", "effect_units", "split", "reason", "spacings"),
-    "orientation",
+    *("orientation", "site_units"),
     *("chrom", "strand", "marginal_strand", "predicted", "set"),
 )
 TSV: dict[str, Any] = {"sep": "\t", "index": False, "float_format": "%.6g", "lineterminator": "\n"}
@@ -69,10 +69,7 @@ def on_chromosome(intervals: pd.DataFrame, records: pd.DataFrame) -> pd.DataFram
     """
     record = records.iloc[intervals["record"].to_numpy(dtype=int)].reset_index(drop=True)
     interval = intervals.reset_index(drop=True)
-    located = (
-        record[LOCUS].notna().all(axis=1).to_numpy()
-        & (record["chrom"].astype(object).fillna("") != "").to_numpy()
-    )
+    located = record[LOCUS].replace("", pd.NA).notna().all(axis=1).to_numpy()
     is_reversed = located & (record["strand"] == "-").fillna(False).to_numpy(dtype=bool)
     origin = record["start"].where(located, 0).to_numpy(dtype=np.int64)
     far_end = record["end"].where(located, 0).to_numpy(dtype=np.int64)

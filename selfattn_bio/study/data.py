@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from selfattn_bio.arrays import Integers
-from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile, check_files, place_of
+from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile, check_files, enlarge_by, place_of
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, CorpusError
-from selfattn_bio.evaluation.units import LEAST_UNITS, MIN_UNITS
+from selfattn_bio.evaluation.units import FEW_UNITS, MIN_UNITS, count_units, growth
 from selfattn_bio.files import check_output_file, listed
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG, log_lines
@@ -197,26 +196,26 @@ def split(study: Study) -> Split:
 
 
 def _warn_of_few_units(task: RunFile, corpus: Corpus, path: Path, tested: pd.DataFrame) -> None:
-    """Warn of classes with few units in test, and name the largest blocks that give enough."""
+    """Warn of few units of a class, or in all, in test; name the largest blocks with enough."""
     from selfattn_bio.study.splitting import record_units
 
-    def count(keys: Integers) -> pd.Series:
-        units = pd.Series(keys)[tested.index]
-        return pd.concat({name: units.groupby(of).nunique() for name, of in tested.items()})
+    def count(block: int | None = None) -> tuple[pd.Series, str]:
+        keys, name = record_units(task, corpus, path, block)
+        return count_units(keys[tested.index], tested), name
 
-    keys, name = record_units(task, corpus, path)
-    counts = count(keys)
-    rarest: Any = counts[::-1].idxmin()  # all records if no class has fewer units
-    if counts[rarest] >= MIN_UNITS:
+    counts, name = count()
+    rarest: Any = counts.idxmin()
+    total = counts["all", "records"]
+    factor = max(growth(counts[rarest], MIN_UNITS), growth(total, FEW_UNITS))
+    if factor <= 1:
         return
-    effects = f"sites in fewer than {MIN_UNITS}, the effect of a motif is not measured"
-    if counts["all", "records"] < LEAST_UNITS:
-        effects = f"fewer than {LEAST_UNITS}, tests are over records, with too narrow intervals"
     blocks = BLOCKS if "block" in name else ()
-    by_block = {of: count(record_units(task, corpus, path, of)[0]).min() for of in blocks}
-    enough = [of for of, units in by_block.items() if units >= MIN_UNITS]
+    enough = [block for block in blocks if count(block)[0].min() >= MIN_UNITS]
     finer = f". Here, [evaluation] block = {enough[0]} gives enough" if enough else ""
+    of_class = f", {counts[rarest]} of {rarest[0]} {rarest[1]}" if rarest[0] != "all" else ""
     LOG.warning(
-        f"few {name} in test: {counts[rarest]} with {rarest[0]} {rarest[1]}. With {effects}. "
-        f"For more, {task.split.enlarge}{finer}"
+        f"few {name} in test: {total} in all{of_class}. With fewer than {MIN_UNITS} of a class, "
+        "the effects of its motifs may not be measured. With fewer than "
+        f"{FEW_UNITS} in all, intervals are too narrow. "
+        f"For more, {enlarge_by(task.split, factor)}{finer}"
     )

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Floats
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.attribution.explanation import PARTNER, SOURCE, Explanation
 from selfattn_bio.config import NO_DATABASE, Interpret
 from selfattn_bio.data.inputs import inputs_of
@@ -53,6 +55,8 @@ from selfattn_bio.study.splitting import record_units
 from selfattn_bio.study.study import Study
 from selfattn_bio.study.trained import TrainedModel
 
+ONE_UNIT = 0.8  # fraction of sites; a motif with more of them in one family may be its alignment
+
 
 def find_motifs(study: Study, input: str) -> MotifSet:
     """Find motifs of a task; `Study.find_motifs` describes it."""
@@ -69,7 +73,9 @@ def find_motifs(study: Study, input: str) -> MotifSet:
     study.check_source(study.files, "attribution", explained.source)
     settings, inputs = study.task.interpret, inputs_of(trained.scorer.run, trained.corpus)
     given = [inputs.of(row) for row in test.index]
-    units, motifs = _units(study, trained, test), _discover(explained, settings)
+    units, motifs = _units(study, trained, test.index.to_numpy()), _discover(explained, settings)
+    rows = pd.Series(np.arange(len(trained.corpus)), trained.corpus.records["id"])[explained.ids]
+    motifs = without_alignments(motifs, _units(study, trained, rows.to_numpy()))
     LOG.info(
         f"found {counted(len(motifs), 'motif')} in {time.monotonic() - start:.0f} s; testing the "
         f"evidence on {counted(len(test), 'test record')}"
@@ -90,15 +96,46 @@ def find_motifs(study: Study, input: str) -> MotifSet:
         seed=settings.seed,
     )
     motifs.save(layout.folder)
-    log_lines(motif_lines(motifs.table, settings.significance, study.task.split.enlarge))
+    log_lines(motif_lines(motifs.table, settings.significance, study.task.split))
     LOG.info(f"wrote {layout.motifs} in {time.monotonic() - start:.0f} s")
     return motifs
 
 
-def _units(study: Study, trained: TrainedModel, records: pd.DataFrame | pd.Series) -> Units:
-    """Return the units of records of the corpus, those of the intervals of `evaluate`."""
+def _units(study: Study, trained: TrainedModel, rows: Integers) -> Units:
+    """Return the units of rows of the corpus, those of the intervals of `evaluate`."""
     keys, name = record_units(study.task, trained.corpus, trained.split)
-    return Units.of(keys[records.index], name)
+    return Units.of(keys[rows], name)
+
+
+def without_alignments(motifs: MotifSet, units: Units) -> MotifSet:
+    """Add the column site_units, and leave out motifs that may be alignments of relatives.
+
+    More than `ONE_UNIT` of their sites are in one unit, which has less than half of that fraction
+    of the explained records of their output. Nothing changes if each record is a unit.
+
+    Parameters
+    ----------
+    motifs
+        Motifs of an explanation.
+    units
+        Units of its records.
+    """
+    number = units.numbers.max(initial=-1) + 1
+    if number >= motifs.records["id"].nunique():
+        return motifs
+    spreads = {}
+    for motif, target in zip(motifs, motifs.table["target"], strict=True):
+        counts = np.bincount(units.numbers[motif.seqlets["record"]])
+        in_one = counts.max() / motif.num_sites
+        explained = units.numbers[motifs.records["target"] == target]
+        spread = f"{np.count_nonzero(counts)} of {number} {units.name}, {counts.max()} in one"
+        if in_one > ONE_UNIT and np.mean(explained == counts.argmax()) < in_one / 2:
+            LOG.info(f"left out, perhaps an alignment of relatives: {motif} in {spread}")
+        else:
+            spreads[motif.name] = spread
+    kept = tuple(motif for motif in motifs if motif.name in spreads)
+    table = motifs.table.assign(site_units=motifs.table["name"].map(spreads))
+    return replace(motifs, motifs=kept, table=table.dropna(subset="site_units", ignore_index=True))
 
 
 def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
@@ -148,7 +185,7 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
             [letters[row] for row in truth.index],
             truth.to_numpy(),
             scorer.alphabet,
-            groups=_units(study, trained, truth),
+            groups=_units(study, trained, truth.index.to_numpy()),
         )
         tables = _pairs(of_output, scorer, output, held_out, settings)
         for table in (tables[0], tables[2]):  # curves have no output

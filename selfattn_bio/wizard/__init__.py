@@ -136,8 +136,8 @@ def propose(
     Raises
     ------
     RunFileError
-        If the name is invalid, options contradict each other, or it is not clear which column to
-        learn.
+        If the name is invalid, options contradict each other, it is not clear which column to
+        learn, or the records cannot be split.
     SelfAttnBioError
         If a file cannot be read, the alphabets differ, or a table has no clear column of sequences.
     """
@@ -170,15 +170,17 @@ def propose(
                 text, *_ = draft(request, contents, recipe)
             if not (is_large or request.pretrained):  # too slow
                 LOG.info(_training_time(Study(run_file_of(text, path), folder)))
-        except CorpusError as error:  # keep [model] and [training] of the draft
-            LOG.info(f"no recipe could be chosen: {error.message}")
+        except CorpusError as error:  # its place is in the temporary folder
+            hint = error.hint or "Give more records, or your own split (docs/own_split.md)"
+            RunFileError.fail(f"the run would stop: {error.message}", request.place, hint)
     return Proposal(DIRECTIVE + text, path)
 
 
 def _choose_recipe(study: Study) -> Recipe | None:
     """Split the records as the draft says, and choose a recipe without the test records.
 
-    Classes with few records are logged. The result is None if no recipe suits the task.
+    Classes with few records are logged. The result is None if no recipe suits the task, or if there
+    are too few records to choose one.
     """
     from selfattn_bio.scoring.stack import baseline_setup
     from selfattn_bio.training.data import complete_targets
@@ -200,10 +202,11 @@ def _choose_recipe(study: Study) -> Recipe | None:
         counts = np.bincount(of, minlength=2) if objective.is_labelled else [len(of)]
         if (fewest := min(counts)) < MIN_RECORDS:
             few = "a class" if objective.is_labelled else "a split"
-            raise CorpusError(
-                f"{few} has only {fewest} records in train or valid, but choosing a recipe "
-                f"needs {MIN_RECORDS}"
+            LOG.info(
+                f"no recipe could be chosen: {few} has only {fewest} records in train or valid, "
+                f"but choosing a recipe needs {MIN_RECORDS}"
             )
+            return None
     setup = baseline_setup(task, policy_of(task.data), objective.section, threads=0)
     recipe, trials = choose_recipe(letters, targets, setup)
     mean = ", as the mean of the columns" if len(task.objective.target_columns) > 1 else ""

@@ -18,9 +18,17 @@ from selfattn_bio.objectives.normalisation import are_skewed
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.intervals import finite
 from selfattn_bio.sequence.readers.table import LABEL_NAMES, LABEL_WORDS, MISSING, is_missing
+from selfattn_bio.wizard.auxiliary import (
+    COUNT_NAME,
+    PROPERTY_NAME,
+    REPLICATE_NAME,
+    Texts,
+    are_lengths,
+    is_auxiliary,
+    replaced,
+)
 
-Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile"]
-Texts = Sequence[str | None]
+Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels", "profile", "lists"]
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
 SPLIT_WORDS = dict(SplitValues().pairs())
@@ -30,14 +38,6 @@ NOT_LEARNT_NAMES = (
     *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source"),
     *("weight", "transcript", "parent", "patient", "donor", *SPLIT_COLUMNS),
     *("chr", "chrom", "chromosome", "start", "end", "strand", "batch", "plate", "library"),
-)
-REPLICATE_NAME = re.compile(r"(?i)(?:^|[_ .-])rep(?:licate)?[_ .-]?\d+$|[_ .-]r\d+$|replicate$")
-# names of numbers that are not learned next to others: counts, such as n_barcodes and reads.T0,
-# properties of the sequence itself, and replicates
-AUXILIARY_NAMES = (
-    re.compile(r"(?i)^(?:n|num|number)[_ ]|(?:^|[_ .])(?:counts?|reads)(?:[_ .]t?\d+)?$"),
-    re.compile(r"(?i)(?:^|[_ ])(?:len|length|width|gc)[\W_]*(?:bp|nt|aa|content)?\W*$"),
-    REPLICATE_NAME,
 )
 POSITIVE_WORDS = (*LABEL_WORDS, "positives", "+")
 NEGATIVE_WORDS = (
@@ -54,7 +54,6 @@ SPLIT_HINT = (
 )
 # pairs of values that objective "multilabel" reads
 LABELS = [f"{positive} and {negative}" for positive, negative in LABEL_WORDS.items()]
-NEARLY = 0.95  # smallest fraction of records with their own length in a column of lengths
 REPEATED = 5  # records per value, on average, that whole numbers or words need to be classes
 
 
@@ -72,6 +71,8 @@ class TargetColumn:
         Values that mean label 1, if the values are not 0 and 1.
     classes
         Labels of a column with one label per residue or base.
+    listed
+        Labels of a column whose cells are lists of labels, which must be separated first.
     counts
         Number of records of each class, and without a value, as text.
     notes
@@ -85,6 +86,7 @@ class TargetColumn:
     what: str
     positive: tuple[str, ...] = ()
     classes: str = ""
+    listed: tuple[str, ...] = ()
     counts: str = ""
     notes: tuple[str, ...] = ()
     is_skewed: bool = False
@@ -181,17 +183,6 @@ def _unusable(name: str, values: Counter[str]) -> str:
     return f"column {name!r} cannot be used as the split, because {why}; its values are {shown}"
 
 
-def is_auxiliary(name: str, texts: Texts, lengths: Sequence[int]) -> bool:
-    """Return whether a column has the name of a replicate or a count, or the record lengths."""
-    is_named = any(pattern.search(name.strip()) for pattern in AUXILIARY_NAMES)
-    return is_named or _are_lengths(texts, lengths)
-
-
-def _are_lengths(texts: Texts, lengths: Sequence[int]) -> bool:
-    equal = sum(finite(text or "") == length for text, length in zip(texts, lengths, strict=True))
-    return equal >= NEARLY * len(lengths)
-
-
 def choose_targets(
     columns: Mapping[str, Texts],
     lengths: Sequence[int],
@@ -223,18 +214,20 @@ def choose_targets(
         for name, target in found.items()
         if re.split(r"[ _]", name.strip().lower())[-1] not in NOT_LEARNT_NAMES
     ]
-    usual = [each for each in usual if not _are_lengths(columns[each.column], lengths)] or usual
-    for pattern in AUXILIARY_NAMES:  # replicates are learned if there are only counts next to them
+    usual = [each for each in usual if not are_lengths(columns[each.column], lengths)] or usual
+    for pattern in (PROPERTY_NAME, COUNT_NAME):
         others = [target for target in usual if not pattern.search(target.column.strip())]
         usual = others if any(target.kind == "regression" for target in others) else usual
+    numbers = [target.column for target in usual if target.kind == "regression"]
+    left_out = replaced({name: columns[name] for name in numbers})
+    usual = [target for target in usual if target.column not in left_out]
     if all(is_auxiliary(each.column, columns[each.column], lengths) for each in usual):
         # a damaged column of numbers is meant, rather than counts or lengths
         for name, texts in columns.items():
-            if cause_of(texts):
+            if cause_of(texts) and not (usual and PROPERTY_NAME.search(name.strip())):
                 raise _cannot_be_learned(name, texts, place)
     named = [target for target in usual if target.column.strip().lower() in LABEL_NAMES]
-    if len(named) == 1:
-        return tuple(named)
+    usual = named if len(named) == 1 else usual
     if len(usual) == 1 or can_be_joined(usual):
         return _joined(usual, place)
     if usual:
@@ -262,8 +255,8 @@ def _several_fit(usual: list[TargetColumn], replicates: list[str], place: str) -
 
 def _rank(target: TargetColumn) -> tuple[bool, bool, bool]:
     """Return the order of likely targets: 1 and 0, numbers, classes; counts and lengths last."""
-    is_property = any(pattern.search(target.column.strip()) for pattern in AUXILIARY_NAMES[:2])
-    return is_property, target.what.lower() not in LABELS, target.kind == "multiclass"
+    is_property = any(each.search(target.column.strip()) for each in (PROPERTY_NAME, COUNT_NAME))
+    return is_property, target.what.lower() not in LABELS, target.kind in ("multiclass", "lists")
 
 
 def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:
@@ -272,7 +265,8 @@ def _cannot_be_learned(name: str, texts: Texts, place: str) -> RunFileError:
     shown = ", ".join(repr(text) for text, _ in known.most_common(3)) or "missing"
     hint = (
         cause_of(texts)
-        or "Choose a column with different numbers, a few classes, or one label per position"
+        or "Choose a column with different numbers, a few classes, or one label per position; "
+        "docs/proteins.md shows how to take classes from sentences, such as UniProt's locations"
     )
     message = f"column {name!r} cannot be learned: its values are {shown}"
     return RunFileError(message, place=place, hint=hint)
@@ -346,7 +340,8 @@ def target_of(
         return _labels(name, values, alphabet)
     missing = len(texts) - len(known)
     gaps = "empty, NA, n.d., . or -" if known is present else "empty"
-    empty = f"{counted(missing, 'missing value')} ({gaps})" if missing else ""
+    lacking = f"{counted(missing, 'missing value')} ({gaps}; split drops records without any value)"
+    empty = lacking if missing else ""
     counts = _count_classes(values, empty)
     if len(numbers) == len(values):
         target = _numeric(name, values, numbers, is_complete=not missing)
@@ -359,9 +354,24 @@ def target_of(
         negative = next(value for value in values if value != positive)
         what = f"{positive} and {negative}"
         return TargetColumn(name, "binary", what, (positive,), counts=counts)
+    if listed := _listed(values, len(texts)):
+        return TargetColumn(name, "lists", "lists of labels", listed=listed)
     if _are_few(values, len(known)) and not values.keys() & INFINITE:
         return TargetColumn(name, "multiclass", f"{len(values)} classes", counts=counts)
     return None
+
+
+def _listed(values: Iterable[str], num_records: int) -> tuple[str, ...]:
+    """Return the labels in cells such as `Ery` and `Mono, Ery`; none if cells are no such lists.
+
+    More than half of the combined labels also occur alone, unlike in the class `Neuron, exc.`.
+    """
+    cells = {value.strip(" ,;") for value in values}
+    lists = [re.split(" *[,;] *", cell) for cell in cells]
+    combined = {word for words in lists if len(words) > 1 for word in words if finite(word) is None}
+    labels = {word for words in lists for word in words if not is_missing(word)}
+    are_lists = 2 * len(combined & cells) > len(combined) and _are_few(labels, num_records)
+    return tuple(sorted(labels)) if are_lists else ()
 
 
 def _count_classes(values: Counter[str], empty: str) -> str:
@@ -422,9 +432,7 @@ def _positive_word(values: Counter[str]) -> str:
     """Return which of two words is the positive class: by its meaning, else the rarer one."""
     words = sorted(values)
     for word, other in (words, words[::-1]):
-        is_negated = other.lower().startswith(
-            ("non", "not", "no_", "no-", "no ")
-        ) and not word.lower().startswith("no")
+        is_negated = re.match("no[nt_ -]", other.lower()) and not word.lower().startswith("no")
         if word.lower() in POSITIVE_WORDS or other.lower() in NEGATIVE_WORDS or is_negated:
             return word
     return min(words, key=lambda word: values[word])

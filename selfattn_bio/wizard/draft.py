@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress, product
@@ -27,8 +29,8 @@ from selfattn_bio.sequence.records import LABEL
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.trained import MOST_OUTPUTS
 from selfattn_bio.wizard import sections
+from selfattn_bio.wizard.auxiliary import REPLICATE_NAME, is_auxiliary
 from selfattn_bio.wizard.columns import (
-    REPLICATE_NAME,
     SHOWN,
     SPLIT_WORDS,
     SplitColumn,
@@ -39,7 +41,6 @@ from selfattn_bio.wizard.columns import (
     choose_targets,
     find_split,
     in_table,
-    is_auxiliary,
     no_column,
     target_of,
     with_values,
@@ -184,9 +185,25 @@ def _targets(
             message = no_column(missing[0], "`columns`", contents.attributes)
         raise RunFileError(message, place=place, hint=hint)
     targets = choose_targets(columns, contents.lengths, contents.alphabet, request.columns, place)
+    if targets[0].kind == "lists":
+        hint = _how_to_separate(targets[0], place)
+        RunFileError.fail(f"column {targets[0].column!r} has lists of labels", place, hint)
     if request.targets or request.genome:  # labels stay columns, also for two classes
         return tuple(map(in_table, targets))
     return targets
+
+
+def _how_to_separate(lists: TargetColumn, place: str) -> str:
+    """Return a hint with the command that writes a column for each label of a column of lists."""
+    code = (
+        f'import pandas as pd; t = pd.read_csv({json.dumps(place)}, sep=None, engine="python", '
+        f'dtype=str); c = t[{json.dumps(lists.column)}].str.strip(" ,;").str.replace(" *[,;] *", '
+        '"|", regex=True).str.get_dummies(); t.assign(**c).to_csv("labels.csv", index=False)'
+    )
+    return (
+        f"Write a column of 1 and 0 for each label (docs/data.md): python -c {shlex.quote(code)}. "
+        f"Then give labels.csv and `columns` {shlex.join(lists.listed)}"
+    )
 
 
 def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> list[str]:
@@ -263,11 +280,12 @@ def _unused(
         yield f"not used: {', '.join(unused)}{hint}"
     if any(REPLICATE_NAME.search(name.strip()) for name in (*learned, *unused)):
         yield (
-            "replicates can be learned side by side or as their mean; docs/faq.md shows how, and "
-            "how to estimate the highest correlation that their noise allows"
+            "replicates can be learned side by side or as their mean, which is usually better and "
+            "faster to explain; docs/faq.md shows how, and how to estimate the highest "
+            "correlation that their noise allows"
         )
     if auxiliary and not request.columns:
-        what = "replicates, counts or properties of the sequence, by their names or values"
+        what = "replicates, counts, statistics or properties of the sequence, by names or values"
         yield f"{what}: {', '.join(auxiliary)}; learn them with `columns`"
     causes = {name: cause_of(columns[name]) for name in unused}
     yield from (f"column {name!r} is not learned: {why}" for name, why in causes.items() if why)
@@ -358,10 +376,7 @@ def _warnings(
     ratio = max(contents.lengths) / min(contents.lengths)
     is_binary = not targets or targets[0].kind == "binary"
     if ratio > WIDE and is_binary:
-        yield (
-            f"lengths differ {ratio:.0f}-fold: check that length alone does not separate the "
-            "classes"
-        )
+        yield f"lengths differ {ratio:.0f}-fold: check that length alone does not separate classes"
     if sections.interpret_lines(request, contents) and not request.organism:
         yield (
             f"{contents.alphabet.title} is read on the given strand only, and no motif database is "

@@ -17,6 +17,7 @@ import pandas as pd
 from selfattn_bio.config.writing import comment, setting
 from selfattn_bio.display import counted, shortened
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.evaluation.units import FEW_UNITS, MIN_UNITS, count_units
 from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.sequence.readers.table import is_missing
 from selfattn_bio.split_names import SPLITS
@@ -27,6 +28,7 @@ from selfattn_bio.wizard.tables import ENTRY, GROUP_NAME
 
 BIN = 200  # bp
 FRACTION = 0.15  # fraction of the records in valid, and in test
+MOST_TEST = 0.3  # largest fraction in test, if clusters or groups are few: train needs records too
 MOST = 0.25  # fraction of the records that valid or test may have after a chromosome is added
 MIN_GROUPS = 10  # smallest number of groups for a split by group
 MIN_CHROMOSOMES = 3  # one each for train, valid and test
@@ -125,8 +127,10 @@ def split_lines(
         named = _counted(split.counts)
         lines = [setting("kind", "column", named), setting("column", split.column)]
         return _sampled(lines, split.counts), f"column {split.column!r} ({named})"
+    table = pd.DataFrame(classes).map(lambda text: None if is_missing(text) else text)
+    table = table[list(is_known)]
     if _are_parts(contents.chromosomes, _groups(contents, unused)[1]):
-        return _split_of_related(contents, unused, is_known, [])
+        return _split_of_related(contents, table, unused, is_known, [])
     reasons = []
     places, kind = contents.chromosomes, "chromosome"
     if any(places):
@@ -134,7 +138,7 @@ def split_lines(
     if len({*places}) < MIN_CHROMOSOMES and None not in [*places, *contents.ends]:
         places, kind = _regions(contents), "region"
     known = list(itertools.compress(places, is_known))
-    chosen = choose_chromosomes(known, list(itertools.compress(classes, is_known)))
+    chosen = choose_chromosomes(known, table)
     if chosen:
         lines = [setting("kind", kind, "all others are train")]
         sizes = []
@@ -143,7 +147,7 @@ def split_lines(
             lines.append(setting(name, chromosomes, size))
             sizes.append(f"{name} {shortened(chromosomes, SHOWN)}: {size}")
         return ["[split]", *lines], f"by {kind} ({'; '.join(sizes)})"
-    return _split_of_related(contents, unused, is_known, reasons)
+    return _split_of_related(contents, table, unused, is_known, reasons)
 
 
 def _are_parts(chromosomes: Sequence[str | None], groups: Sequence[str | None]) -> bool:
@@ -165,6 +169,7 @@ def _groups(contents: Contents, unused: Mapping[str, Texts]) -> tuple[str, Seque
 
 def _split_of_related(
     contents: Contents,
+    classes: pd.DataFrame,
     unused: Mapping[str, Texts],
     is_known: Sequence[bool],
     reasons: list[str],
@@ -179,10 +184,12 @@ def _split_of_related(
     are_related = is_protein or len(set(contents.clusters(none)[1])) < len(set(contents.keys))
     are_joined = number >= MIN_GROUPS and are_related and _are_small(contents, groups)
     similarity, clusters = contents.clusters(groups if are_joined else none)
+    fraction, why = FRACTION, ""
     if number >= MIN_GROUPS and not lacking and not are_joined:
         note = f"{number:,} groups; the records of a group stay together"
         lines = [setting("kind", "group", note), setting("column", group)]
         words = f"by column {group!r} ({number:,} groups, whose records may be similar)"
+        fraction, why = _test_fraction(groups, "groups", classes)
     elif contents.are_variants:
         note = "variants of one sequence are all similar; for new positions or more substitutions "
         note += "than in training, give your own split (docs/own_split.md)"
@@ -195,6 +202,7 @@ def _split_of_related(
         note = 'of k-mers, not identity; method = "mmseqs2" finds more relatives'
         lines.append(setting("similarity", similarity, note))
         words = f"by {len({*clusters}):,} clusters of similar sequences (similarity {similarity:g})"
+        fraction, why = _test_fraction(clusters, "clusters", classes)
         if are_joined:
             lines.append(setting("column", group))
             words += f" and by column {group!r} ({number:,} groups)"
@@ -216,8 +224,29 @@ def _split_of_related(
     keys = list(itertools.compress(contents.keys, is_known))
     copies = len(keys) - len(set(keys))
     size = counted(round(FRACTION * (sum(is_known) - copies)), "record")
-    words += f"{because}; valid and test have about {size} each"
+    sizes = f"valid and test have about {size} each"
+    if why:
+        lines.append(setting("test_fraction", fraction, why))
+        sizes = f"valid has about {size}, test {fraction / FRACTION:.2g} times as many, as {why}"
+    words += f"{because}; {sizes}"
     return ["[split]", *map(comment, reasons), *lines], words
+
+
+def _test_fraction(units: Sequence[Any], kind: str, classes: pd.DataFrame) -> tuple[float, str]:
+    """Return the fraction of the records in test, and the reason if it is larger than `FRACTION`.
+
+    Test then has about `MIN_UNITS` units of each class and `FEW_UNITS` in all, unless that takes
+    more than `MOST_TEST`. `units` has the unit of each record, `kind` is their name, and `classes`
+    has the known records.
+    """
+    keys = np.array(units, dtype=object)[classes.index]
+    counts = count_units(keys, classes.assign(all="records"))
+    number, total = counts.min(), counts["all", "records"]
+    fraction = round(max(MIN_UNITS / number, FEW_UNITS / total), 2)
+    if fraction <= FRACTION:
+        return FRACTION, ""
+    of_class = f", {number} of the rarest class" if number < total else ""
+    return min(fraction, MOST_TEST), f"there are only {total} {kind}{of_class}"
 
 
 def _are_small(contents: Contents, groups: tuple[str | None, ...]) -> bool:
@@ -248,20 +277,20 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[name]:,} {name}" for name in SPLITS if counts[name])
 
 
-def choose_chromosomes(chromosomes: Texts, classes: Sequence[Texts]) -> dict[str, list[str]]:
+def choose_chromosomes(chromosomes: Texts, classes: pd.DataFrame) -> dict[str, list[str]]:
     """Choose the chromosomes of valid and test; an empty dictionary if none fit.
 
     Both start with one chromosome that has about `FRACTION` of the records. The smaller of the two
     gets more until each has `FRACTION`, and then test until it has `MIN_RECORDS` of each of the
     `classes` of the columns. None gets above `MOST` by this. Of two classes, each chromosome has
-    both.
+    both. No added chromosome takes the last training records of a class.
     """
     total = Counter(chromosomes)
     if None in total or len(total) < MIN_CHROMOSOMES:
         return {}
-    texts = pd.DataFrame(classes).map(lambda text: None if is_missing(text) else text)
-    counts = pd.get_dummies(texts).groupby(np.array(chromosomes)).sum()
+    counts = pd.get_dummies(classes).groupby(np.array(chromosomes)).sum()
     fit = [name for name in total if name and (counts.shape[1] > 2 or counts.loc[name].all())]
+    fit = [name for name in fit if (counts.loc[name] < counts.sum()).all()]
     fit.sort(key=lambda name: (abs(total[name] / len(chromosomes) - FRACTION), name))
     if len(fit) < 2 or sum(total[name] for name in fit[:2]) > len(chromosomes) / 2:
         return {}
@@ -271,6 +300,8 @@ def choose_chromosomes(chromosomes: Texts, classes: Sequence[Texts]) -> dict[str
         small = [split for split, size in sizes.items() if size < FRACTION * len(chromosomes)]
         split = min(small, key=sizes.__getitem__, default="test")
         fits = sizes[split] + total[name] <= MOST * len(chromosomes)
+        held_out = counts.loc[[*chosen["valid"], *chosen["test"], name]].sum()
+        fits = fits and all(held_out < counts.sum())
         if fits and (small or counts.loc[chosen["test"]].sum().min() < MIN_RECORDS):
             chosen[split].append(name)
             sizes[split] += total[name]
@@ -368,10 +399,8 @@ def model_lines(contents: Contents, objective: str) -> list[str]:
     is_pooled = alphabet.is_nucleic and objective != "labels"
     lines = ["[tokens]", setting("k", 3 if is_pooled else 1, f"{alphabet.letter}s per token")]
     if is_pooled and longest <= LONG:
-        default = (
-            "[model] is the default: a convolution that pools 8 positions, then full attention"
-        )
-        return [*lines, "", comment(default)]
+        note = "[model] is the default: a convolution that pools 8 positions, then full attention"
+        return [*lines, "", comment(note)]
     lines += ["", "[model]", setting("kind", "attention")]
     if not is_pooled:
         lines += [

@@ -146,7 +146,8 @@ def coordinate_columns(
     They are in all tables, and not among the targets. For `Chr`, `Start` and `End` these are
     `{"chrom": "Chr", "start": "Start", "end": "End"}`. Start and end are "", which is not read, if
     they are not the interval of the column `sequence`, 0-based half-open, which the message says.
-    The reader checks `start` and `end` if they are not 1-based either.
+    The reader checks `start` and `end` if they are not 1-based either. It does not read them
+    without chromosomes, which the message says as well.
     """
     columns = {
         name: texts
@@ -154,7 +155,11 @@ def coordinate_columns(
         if name not in targets and all(name in table for table in tables)
     }
     found = {field: field for field in (*LOCUS, "strand")} | coordinates_in(columns)
-    if not {found["chrom"], found["start"], found["end"]} <= columns.keys():
+    if found["chrom"] not in columns:
+        unread = [name for name in ("start", "end", "strand") if name in columns]
+        message = f"not read without a column of chromosomes: {', '.join(unread)}"
+        return {}, message if unread else ""
+    if not {found["start"], found["end"]} <= columns.keys():
         return {}, ""
     rows = zip(columns[found["start"]], columns[found["end"]], columns[sequence], strict=True)
     try:

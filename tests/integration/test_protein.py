@@ -97,7 +97,7 @@ def test_protein_residues_have_attributions(results):
 def test_protein_motifs_have_no_match(results):
     page, motifs = (results / "report.html").read_text(), read_tsv(results / "motifs.tsv")
     assert motifs["match"].isna().all()
-    assert words.motif_sentence(motifs, RandomSplit.enlarge) in page
+    assert words.motif_sentence(motifs, RandomSplit(), ()) in page
     assert ("no database of protein motifs" in page) == (len(motifs) > 0)
     assert "first residue alone" in page
     assert "JASPAR" not in page.partition("Run file of this task")[0]
@@ -120,5 +120,5 @@ def test_a_planted_motif_is_found_and_named(tmp_path, monkeypatch):
     assert motif[shown].tolist() == ["PKK[KR]RKV", "NLS (PS00001)", "supported"]
     page = Path("report.html").read_text()
     assert "Matches are from prosite.dat" in page
-    assert words.motif_sentence(read_tsv("motifs.tsv"), RandomSplit.enlarge) in page
+    assert words.motif_sentence(read_tsv("motifs.tsv"), RandomSplit(), ()) in page
     assert "NLS (PS00001), best match" in page

@@ -52,6 +52,14 @@ def test_compiled_function_is_kept_and_gives_the_same():
     assert compiled(_squared_changes) is compiled(_squared_changes)
 
 
+def test_compiled_function_needs_no_folder_for_the_cache(monkeypatch):
+    def refuse(function):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr("numba.core.dispatcher.FunctionCache", refuse)
+    assert compiled(lambda number: number + 1)(1) == 2
+
+
 def test_counts_and_times_have_a_suitable_noun():
     counts = [counted(number, "record") for number in (0, 1, np.int64(2), 1234)]
     assert counts == ["0 records", "1 record", "2 records", "1,234 records"]

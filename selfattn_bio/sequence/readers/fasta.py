@@ -90,19 +90,23 @@ def _begin(header: bytes, line: int, state: ReaderState) -> Entry:
 def _unfinished(header: bytes, line: int, state: ReaderState) -> bytes:
     """Return an incomplete header, which continues in the next block, unless it is too long."""
     if len(header) > BLOCK:
-        raise_sequence_error(
-            f"header {header[:20].decode('ascii', 'replace')!r}... is longer than {BLOCK:,} bytes",
-            at(state.name, line),
-        )
+        message = f"header {_start_of(header)}... is longer than {BLOCK:,} bytes"
+        raise_sequence_error(message, at(state.name, line))
     return header
+
+
+def _start_of(line: bytes) -> str:
+    """Return the first characters of a line as messages show them."""
+    return repr(line.strip()[:20].decode("ascii", "replace"))
 
 
 def _check_blank(piece: bytes, line: int, state: ReaderState) -> int:
     """Raise if there is text before the first header; return the number of line ends."""
     for number, text in enumerate(piece.split(b"\n"), start=line) if piece.strip() else ():
-        if shown := text.strip()[:20].decode("ascii", "replace"):
+        if text.strip():
+            message = f"no '>' header before {_start_of(text)}"
             hint = "Put '>' and an id on a line before each sequence"
-            raise_sequence_error(f"no '>' header before {shown!r}", at(state.name, number), hint)
+            raise_sequence_error(message, at(state.name, number), hint)
     return piece.count(b"\n")
 
 
@@ -118,21 +122,16 @@ def read_fastq(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
     lines = enumerate(stream_of(iter(blocks)), start=1)
     for number, header in lines:
         header = header.removeprefix(_MARK) if number == 1 else header
-        place = at(state.name, number)
         if not header.strip():
             continue
         if not header.startswith(b"@"):
-            message = (
-                f"FASTQ record starts with {header.strip()[:20].decode('ascii', 'replace')!r} "
-                "instead of an '@' header"
-            )
-            raise_sequence_error(message, place, _FOUR_LINES)
+            message = f"FASTQ record starts with {_start_of(header)} instead of an '@' header"
+            raise_sequence_error(message, at(state.name, number), _FOUR_LINES)
         entry = state.entry(header[1:], number, "@")
         letters, plus, qualities = (next(lines, (number, b""))[1] for _ in range(3))
         if not plus.startswith(b"+"):
             message = (
-                "the third line of the FASTQ record is "
-                f"{plus.strip()[:20].decode('ascii', 'replace')!r} instead of '+'"
+                f"the third line of the FASTQ record is {_start_of(plus)} instead of '+'"
                 if plus
                 else "the file ends within a FASTQ record"
             )

@@ -182,11 +182,8 @@ def targets_table(path: Path, fields: Fields, named: Collection[str] = ()) -> pd
                 )
         check_names(table.columns, str(path))
     except (ValueError, OSError, SequenceFileError) as error:
-        reason = (
-            error.message
-            if isinstance(error, SequenceFileError)
-            else str(error).strip().splitlines()[0]
-        )
+        text = error.message if isinstance(error, SequenceFileError) else str(error)
+        reason = text.strip().splitlines()[0]
         raise CorpusError(f"cannot read the table of targets: {reason}", place=str(path)) from error
     table = table.drop(columns=fields.column("sequence"), errors="ignore")
     if (by := ids if ids in table else "id") not in table or len(table.columns) < 2:

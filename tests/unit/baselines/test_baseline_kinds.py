@@ -6,7 +6,7 @@ import pytest
 from letters import ascii_of
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio.baselines import BASELINES, Setup, suitable
+from selfattn_bio.baselines import BASELINES, Setup, ignores_positions, suitable
 from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.learners import GappedLinear, Linear
@@ -65,6 +65,29 @@ def test_positions_are_distinguished(shift, blind, below, seeing, above):
     of_split = [moved(n, seed, shift) for n, seed in ((400, 0), (200, 1), (200, 2))]
     assert auroc(blind, DNA_SETUP, *of_split) < below
     assert auroc(seeing, DNA_SETUP, *of_split) > above
+
+
+@pytest.mark.parametrize(
+    ("name", "is_blind"),
+    [
+        *((name, True) for name in ("kmer6_logistic", "kmer6_trees", "gapped_kmers")),
+        *((name, False) for name in ("kmer6_positional_logistic", "exact_positions")),
+    ],
+)
+def test_word_counts_ignore_positions(name, is_blind):
+    train, valid = moved(200, 0, 30), moved(60, 1, 30)
+    baseline = BASELINES[name](DNA_SETUP).fit(*train, *valid)
+    records = [ascii_of("A" * start + "GCGCGC" + "A" * (114 - start)) for start in (40, 70)]
+    first, second = baseline.logits(records)
+    assert (first == pytest.approx(second, abs=1e-9)) == is_blind
+    assert ignores_positions(BASELINES[name]) == is_blind
+
+
+def test_parts_of_stacks_that_ignore_positions():
+    blind = {name for name in STACK_PARTS if ignores_positions(BASELINES[name])}
+    counts = ("kmer6_logistic", "kmer6_linear", "kmer6_trees", "kmer2_logistic", "kmer2_linear")
+    others = ("kmer2_trees", "composition", "composition_linear", "gapped_kmers", "motif_scores")
+    assert blind == {*counts, *others}
 
 
 @pytest.mark.parametrize("positive", ["poor", "rich"])

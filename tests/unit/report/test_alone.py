@@ -5,9 +5,11 @@ from math import nan
 
 import numpy as np
 import pandas as pd
+import pytest
 from pages import page_of, section_of
 from small_results import MOTIFS, PAIRS, TASK
 
+from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import tables
 from selfattn_bio.report.cards import motif_rows
@@ -105,6 +107,26 @@ def test_effects_that_are_larger_at_some_positions_are_named(results):
     ):
         assert text in shown
     assert "Its effect alone is present at all positions, but larger at some: see <a" in page
+
+
+@pytest.mark.parametrize(
+    ("parts", "weakest", "named"),
+    [
+        (("kmer6_linear", "exact_positions", "gapped_kmers"), 0.7, "(kmer6_linear, gapped_kmers)"),
+        (("exact_positions",), 0.7, ""),
+        ((), 0.7, ""),
+        (("kmer6_linear",), 0.3, ""),  # less than half of the strongest
+    ],
+)
+def test_parts_that_hide_a_dependence_on_the_position(results, monkeypatch, parts, weakest, named):
+    weights = {name: [1.0] for name in ("network", *parts)}
+    stored = StackWeights(weights=weights, bias=[0.0], weights_sha256="")
+    monkeypatch.setattr("selfattn_bio.report.page.read_stack_weights", lambda folder: stored)
+    motifs = results.motifs.assign(marginal_position_weakest=weakest)
+    shown = section_of(page_of(replace(results, motifs=motifs)), "marginals")
+    assert shown.count("they add the same effect at all positions") == bool(named)
+    after = f"(+0.70 to +1.15). The simple models of the stack {named} count words wherever"
+    assert (after in shown) == bool(named)
 
 
 def test_effects_of_motifs_alone_are_reported(page_text, results):

@@ -431,8 +431,8 @@ def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
     answer = page_text[: page_text.index('<section id="performance">')]
     assert (
         "The test split is too small to measure the effect of 1 motif: 30 records with a known "
-        "target, a site and space for a control site are needed, in 10 independent units. To "
-        "enlarge it, increase test_fraction in [split], or add records."
+        "target, a site and space for a control site and sites in 10 independent units are "
+        "needed. To enlarge it, increase test_fraction in [split] to about 0.50, and add records."
     ) in answer
     card = section_of(page_text, "motifs")
     assert (

@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from pages import page_of
-from small_results import MOTIFS, TASK, edit, make_results, table_of
+from small_results import TASK, edit, make_results, table_of
 
 from selfattn_bio import Study
 from selfattn_bio.config.split import (
     SMALLER_BLOCK,
     ChromosomeSplit,
+    ClusterSplit,
     ColumnSplit,
     FilesSplit,
     GroupSplit,
@@ -27,7 +28,7 @@ from selfattn_bio.report.lines import (
     evaluation_lines,
     final_lines,
     known_counts,
-    motif_lines,
+    null_sentence,
 )
 from selfattn_bio.report.page import database_name, favour_sentence
 from selfattn_bio.report.results import both_inputs
@@ -35,7 +36,7 @@ from selfattn_bio.report.words import MINUS
 
 POSITIVE = "Positive values favour the model"
 ESTIMATE = ("value", "low", "high")
-ENLARGE = ColumnSplit.enlarge
+SPLIT = ColumnSplit()
 KNOWN = (
     "of 140 test records with a known target have a site and space for a control site; 30 are "
     "needed"
@@ -183,35 +184,35 @@ def test_supported_motifs_are_named_once_by_their_match():
         m3   GTGACC    positive 0.3    nan     0         supported
         m4   GAGAGA    positive 0.9    1e-4    0         inconclusive
     """)
-    table["effect_records"] = 30
+    table["effect_records"], table["lacks"] = 30, ""
     table["match"] = ["Dref (MA1456.2)", "Dref (MA1.1)", "", "Trl (MA0205.3)"]
     table["other_matches"] = ["BEAF-32 (MA0529.3); pnr (MA0536.2)", *[""] * 3]
     assert words.supported(table) == "Dref (2), GTGACC"
-    assert words.motif_sentence(table, ENLARGE).startswith("3 of 4 motifs are supported")
-    assert words.motif_sentence(table[:1], ENLARGE).startswith("1 of 1 motif is supported by")
+    assert words.motif_sentence(table, SPLIT, ()).startswith("3 of 4 motifs are supported")
+    assert words.motif_sentence(table[:1], SPLIT, ()).startswith("1 of 1 motif is supported by")
     assert words.supported(table.assign(near_ties=[1, 0, 0, 0])) == "Dref or BEAF-32, GTGACC, Dref"
     # Matches that are not significant are not used as names
     weak = table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])
     assert words.supported(weak) == "Dref, GTGACC, TCGATA"
     numbers = table.assign(target=["liver", "heart", "liver", "liver"], effect=[-0.5, 0.2, 0.3, 0])
     assert words.supported(numbers) == "for liver Dref, GTGACC; for heart Dref"
-    assert words.motif_sentence(both_inputs(table, table), ENLARGE).startswith("6 of 8 motifs")
+    assert words.motif_sentence(both_inputs(table, table), SPLIT, ()).startswith("6 of 8 motifs")
     every = ["liver", "brain", "heart"]
     assert words.supported(numbers[:1], every) == "for liver Dref; none for brain, heart"
     assert words.supported(numbers[:1], list("abcdef")).endswith("; none for 6 other outputs")
     assert both_inputs(None, None) is None
-    assert words.motif_sentence(numbers, ENLARGE).endswith(
+    assert words.motif_sentence(numbers, SPLIT, ()).endswith(
         ": for liver Dref, GTGACC; for heart Dref."
     )
 
 
 def test_motifs_without_support_are_counted_by_their_verdicts():
     verdicts = ["contradicted", "inconclusive", "inconclusive"]
-    found = pd.DataFrame({"verdict": verdicts, "effect": 1, "effect_records": 30})
-    sentence = words.motif_sentence(found, ENLARGE)
+    found = pd.DataFrame({"verdict": verdicts, "effect": 1, "effect_records": 30, "lacks": ""})
+    sentence = words.motif_sentence(found, SPLIT, ())
     assert sentence.startswith("0 of 3 motifs are supported by")
     assert sentence.endswith(": 2 inconclusive, 1 contradicted.")
-    assert words.motif_sentence(found[:1], ENLARGE).endswith(": 1 contradicted.")
+    assert words.motif_sentence(found[:1], SPLIT, ()).endswith(": 1 contradicted.")
 
 
 def test_odds_have_two_digits_and_none_without_negatives():
@@ -230,10 +231,10 @@ def test_odds_have_two_digits_and_none_without_negatives():
 
 def test_permuted_motifs_that_pass_are_counted():
     found = pd.DataFrame({"null_motifs": [20, 19, np.nan], "null_passing": [0, 3, np.nan]})
-    sentence = words.null_sentence(found)
+    sentence = null_sentence(found)
     assert sentence.startswith("Control: of 39 motifs that have the columns of these motifs")
     assert ", 3 (7.7 %) pass the tests" in sentence
-    assert words.null_sentence(found[2:]) == words.null_sentence(None) == ""
+    assert null_sentence(found[2:]) == null_sentence(None) == ""
 
 
 def test_classifiers_and_databases_have_readable_names():
@@ -370,7 +371,7 @@ def test_lines_have_the_main_metric(make, kind, title):
 def test_unmeasured_effect_names_the_reason(number, expected):
     labels = {"name": "m1", "positives": 40, "negatives": 100, "records": np.nan}
     row = labels | {"effect_records": number, "effect": np.nan}
-    row["effect_units"] = "7 of 12 clusters"
+    row |= {"effect_units": "7 of 12 clusters", "lacks": "effect not measured"}
     assert words.unmeasured_reason(row) == expected
     numbers = row | {"positives": np.nan, "negatives": np.nan, "records": 140}
     assert words.unmeasured_reason(numbers) == expected
@@ -382,13 +383,24 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     )
     rare = row | {"effect_records": 2}
     few = row | {"effect_records": 9}
-    assert words.unmeasured_sentence(pd.DataFrame([rare]), ENLARGE) == ""
-    assert words.unmeasured_sentence(pd.DataFrame([rare, *[few] * 7]), ENLARGE) == (
+    assert words.unmeasured_sentence(pd.DataFrame([rare]), SPLIT) == ""
+    none = pd.DataFrame([rare])[:0].astype({"lacks": float})
+    assert words.unmeasured_sentence(none, SPLIT) == ""
+    assert words.unmeasured_sentence(pd.DataFrame([rare, *[few] * 7]), SPLIT) == (
         "The test split is too small to measure the effect of 7 motifs: 30 records with a known "
-        "target, a site and space for a control site are needed, in 10 independent units. To "
-        "enlarge it, add test records to the data."
+        "target, a site and space for a control site and sites in 10 independent units are "
+        "needed. To enlarge it, add test records to the data."
     )
-    assert words.unmeasured_sentence(pd.DataFrame([row | {"effect": 0.1}]), ENLARGE) == ""
+    enough = few | {"effect_records": 50}
+    assert words.unmeasured_sentence(pd.DataFrame([enough]), ClusterSplit()) == (
+        "The test split is too small to measure the effect of 1 motif: sites in 10 independent "
+        "units are needed. To enlarge it, increase test_fraction in [split] to about 0.31, or add "
+        "records."
+    )
+    artefact = few | {"lacks": "enrichment not shown; effect not measured", **counts}
+    assert words.unmeasured_sentence(pd.DataFrame([artefact]), SPLIT) == ""
+    assert words.unmeasured_reason(artefact) == f"9 {KNOWN}"
+    assert words.unmeasured_sentence(pd.DataFrame([row | {"effect": 0.1}]), SPLIT) == ""
 
 
 @pytest.mark.parametrize(
@@ -431,9 +443,3 @@ def test_known_targets_of_each_output_are_counted(make):
     outputs = {f"c{number}": {"n": 75} for number in range(12)} | {"all": {"n": 80}}
     numbers = {"test": {"n": 80}, "outputs": {"model": outputs}}
     assert known_counts(numbers).endswith("c8 75, c9 75 and 2 more")
-
-
-def test_printed_odds_ratios_are_readable():
-    row = MOTIFS.to_dict("records")[0] | {"odds_ratio": 1487.4, "negatives_with_hit": 1}
-    line, *_ = motif_lines(pd.DataFrame([row]), 0.05, ENLARGE)
-    assert ", odds ratio 1,500 (q " in line

@@ -64,19 +64,23 @@ TABLE = r"""
 >a chrom=c2 start=7 end=11 strand=- group=g1 other=2\nACGT\n>b\nAC\n == {'a': {'chrom': 'c2',
     'start': 7, 'end': 11, 'strand': '-', 'group': 'g1'}, 'b': {}}
 >a\tchrom=c\tstart=2\tend=6\nACGT\n == {'a': {'chrom': 'c', 'start': 2, 'end': 6}}
->a start=x end=4\nACGT\n => 1: invalid start 'x' in the header (expected a whole number<...>)
->a start=4\nACGT\n => 1: start without end in the header
->a end=4\nACGT\n => 1: end without start in the header
->a strand=f\nACGT\n => 1: invalid strand 'f' in the header (expected +, -, or . or
+>a chrom=c start=x end=4\nACGT\n => 1: invalid start 'x' in the header (expected a whole
+    number<...>)
+>a chrom=c start=4\nACGT\n => 1: start without end in the header. Give both, or rename the one
+    that is given
+>a chrom=c end=4\nACGT\n => 1: end without start in the header. <...>
+>a start=4\nACGT\n>b start=x end=y strand=f group=g\nACGT\n == {'a': {}, 'b': {'group': 'g'}}
+>a chrom=c strand=f\nACGT\n => 1: invalid strand 'f' in the header (expected +, -, or . or
     * for none)
 >a strand=.\nACGT\n>b strand=*\nAC\n == {'a': {}, 'b': {}}
 >a chrom= x\nACGT\n => 1: invalid chrom '' in the header (expected a name)
->a start=1 end=4\nACGT\n => 1: end - start in the header is 3, but the sequence has length 4.
+>a chrom=c start=1 end=4\nACGT\n => 1: end - start in the header is 3, but the sequence has length
+    4.
     Coordinates are 0-based half-open: subtract 1 from a 1-based start
 >a group="two words" start=2 end=6 chrom="c\nACGT\n == {'a': {'chrom': '"c', 'start': 2, 'end': 6,
     'group': 'two words'}}
 [labelled]
->a label="1" strand="+"\nAC\n == {'a': {'label': 1, 'strand': '+'}}
+>a label="1" group="g"\nAC\n == {'a': {'label': 1, 'group': 'g'}}
 >a label=1\nAC\n>b label=0\nGT\n == {'a': {'label': 1}, 'b': {'label': 0}}
 >a\nA\n>b label=1\nGT\n => 1: no label in the header '>a' (expected label=...)
 >a label=1 note="was label=0 before" label=0\nAC\n == {'a': {'label': 1}}

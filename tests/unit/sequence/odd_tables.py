@@ -38,7 +38,7 @@ id,sequence\n,AC\n => 2: record without an id: empty cell. Fill it, or number th
     "numbered" in [data]
 id,sequence\na,AC\na,GT\n => 3: record id 'a' is used twice (first in {path}:2). <...>
 id,sequence\na,AC\nb,A?\n => 3: invalid character '?' in record 'b' (expected <...>
-sequence,start,end\nAC,x,3\n => 2: invalid start 'x' (expected a whole number<...>)
+sequence,chrom,start,end\nAC,c,x,3\n => 2: invalid start 'x' (expected a whole number<...>)
 id,sequence,chrom\na,AC,"c\nd"\n => 3: invalid chrom 'c\nd' (expected a name)
 id,sequence\na,"AC\n => 2: malformed table: <...>
 id,sequence\na,"AC"GT\n => 2: malformed table: <...>
@@ -52,6 +52,8 @@ id,sequence\na,AC\na,GT\n,G\n == {'odd_1': 'AC', 'odd_2': 'GT', 'odd_3': 'G'}
 id,sequence,chrom,start,end,strand,group,height,kind\na,ACGT,c,2,6,-,g,1.5,\n == {'a': {'chrom':
     'c', 'start': 2, 'end': 6, 'strand': '-', 'group': 'g', 'height': '1.5', 'kind': None}}
 id,sequence,chrom,group\na,ACGT,,\n == {'a': {}}
+id,sequence,start,height\na,ACGT,28,1.5\n == {'a': {'height': '1.5'}}
+id,sequence,start,end,strand\na,ACGT,29,32,f\n == {'a': {}}
 [labelled]
 id,sequence,label\na,AC,1\nb,GT,0\n == {'a': {'label': 1}, 'b': {'label': 0}}
 id,sequence,label\na,AC,yes\n => 2: label 'yes' in 'label' is neither 1 nor 0. Name the positive
@@ -121,10 +123,16 @@ SECTIONS = {
     "parquet": (read, "odd.parquet"),
 }
 ROWS = b"".join(b"r%d,ACGT\n" % i for i in range(600))
-TYPES = {"sequence": ["AC", "GT"], "start": [1, None], "end": [3, None], "label": [1, 0]}
+TYPES = {
+    "sequence": ["AC", "GT"],
+    "chrom": ["c", None],
+    "start": [1, None],
+    "end": [3, None],
+    "label": [1, 0],
+}
 TYPES |= {"x": [0.5, None], "yes": [True, None]}
 TYPED = {
-    "odd_1": {"start": 1, "end": 3, "label": 1, "x": "0.5", "yes": "1"},
+    "odd_1": {"chrom": "c", "start": 1, "end": 3, "label": 1, "x": "0.5", "yes": "1"},
     "odd_2": {"label": 0, "x": None, "yes": None},
 }
 in_parquet = partial(Odd, name="odd.parquet")

@@ -159,10 +159,11 @@ def test_shuffled_records():
 # ------------ the cache of the compiled walk
 USE = """
 import numpy as np
+from selfattn_bio.arrays import compiled
 from selfattn_bio.sequence import shuffle
 letters = np.frombuffer(b"ACGTGGACAGTACAGTACCAGATTACA", dtype=np.uint8)
 made = shuffle.shuffle_letters(letters, 2, np.random.default_rng(0))
-print(made.tobytes().decode(), sum(shuffle._euler_walk.stats.cache_hits.values()))
+print(made.tobytes().decode(), sum(compiled(shuffle._euler_walk).stats.cache_hits.values()))
 """
 NOWHERE = """
 from numba.core import dispatcher

@@ -319,9 +319,9 @@ def test_proteins_that_are_alone_are_nearly_a_random_split(here, caplog, column,
 def test_split_warns_of_few_units(split_by, caplog):
     split_by(f'kind = "group"\n{FRACTIONS}', header="group=")
     assert caplog.messages[-1] == (
-        "few groups in test: 1 with all records. With fewer than 3, tests are over records, "
-        "with too narrow intervals. For more, increase test_fraction in [split], or add "
-        "records"
+        "few groups in test: 1 in all, 1 of label 0. With fewer than 10 of a class, the effects of "
+        "its motifs may not be measured. With fewer than 20 in all, intervals are too narrow. For "
+        "more, increase test_fraction in [split] to about 0.50, and add records"
     )
     caplog.clear()
     split_by('kind = "cluster"\ntest_fraction = 0.5')
@@ -336,8 +336,9 @@ def test_split_names_blocks_that_give_enough_units(split_by, two_classes, caplog
         (two_classes / f"{name}.fa").write_text("\n".join(lines) + "\n")
     split_by('kind = "chromosome"\nvalid = ["c1"]\ntest = ["c2"]')
     assert caplog.messages[-1] == (
-        "few blocks of 500,000 bp in test: 1 with all records. With fewer than 3, tests are over "
-        "records, with too narrow intervals. For more, list more chromosomes in [split] "
+        "few blocks of 500,000 bp in test: 1 in all, 1 of label 0. With fewer than 10 of a class, "
+        "the effects of its motifs may not be measured. With fewer than 20 in all, intervals are "
+        "too narrow. For more, list more chromosomes in [split] "
         "test. If loci are closer than a block, a smaller [evaluation] block gives more units. "
         "Here, [evaluation] block = 20000 gives enough"
     )

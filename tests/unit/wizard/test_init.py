@@ -300,15 +300,15 @@ def test_steps_grow_with_root_of_records(here):
 
 
 def test_propose_returns_what_init_writes(here, caplog):
-    files = {"positives": [write("p.fa")], "negatives": [write("n.fa")]}
+    files = {"positives": [write("p.fa")], "negatives": [write("nn.fa")]}
     caplog.set_level("INFO", "selfattn_bio")
     proposal = propose("my_task", files)
     assert not Path("workflows").exists()
-    made("--positives p.fa --negatives n.fa")
+    made("--positives p.fa --negatives nn.fa")
     assert TASK.read_text() == str(proposal) == proposal.text
     count = len(proposal.text.splitlines())
     assert repr(proposal) == f"Proposal of workflows/tasks/my_task.toml, {count} lines"
-    assert caplog.messages[0].startswith("p.fa, n.fa: 240 records of DNA")
+    assert caplog.messages[0].startswith("p.fa, nn.fa: 240 records of DNA")
     assert "kept 240 records" not in caplog.text  # of the corpus that is only for the choice
     assert proposal.save("other.toml") == Path("other.toml")
     assert Path("other.toml").read_text() == proposal.text
@@ -318,7 +318,7 @@ def test_propose_returns_what_init_writes(here, caplog):
 def test_chromosome_split_has_both_labels_in_each_split(here, capsys):
     """chr0 has a fitting number of records, but no negative: ingest would refuse the split."""
     positives = write("a.fa", header=place)
-    negatives = write("b.fa", header=lambda i: place(i + (i % 5 == 0)))
+    negatives = write("bb.fa", header=lambda i: place(i + (i % 5 == 0)))
     split = made(f"--positives {positives} --negatives {negatives}").split
     assert split.kind == "chromosome"
     assert "(valid chr2: 48 records; test chr3: 48 records)" in capsys.readouterr().out

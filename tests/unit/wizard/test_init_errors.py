@@ -2,17 +2,20 @@
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import exit_code
+from commands import exit_code, run
 from init_files import table, write
 
 from selfattn_bio import ingest_files
+from selfattn_bio.config import read_run_file
 from selfattn_bio.errors import RunFileError, SequenceFileError
 from selfattn_bio.wizard import propose
 
+SETS = ("test", "train", "valid")
 PROTEIN = "ACDEFGHIKLMNPQRSTVWY"
 
 
@@ -171,6 +174,44 @@ def test_column_name_with_a_line_break_is_refused(here, capsys, name, place):
         ingest_files(name, "corpus", "protein")
     assert not Path("workflows").exists()
     assert not Path("corpus").exists()
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_command_of_the_error_separates_lists_of_labels(here, capsys, name):
+    lists = ("T cell", "T cell, Ery", "Ery", "")
+    column = 'cells\' "kinds"'
+    table(name, **{column: lambda i, row: lists[i % 4], "Ery": lambda i, row: "before"})
+    assert exit_code(shlex.join(["init", "mine", "--sequences", name, "--column", column])) == 1
+    error = capsys.readouterr().err
+    assert f"column {column!r} has lists of labels" in error
+    command, columns = re.search(r"python -c (.*)\. Then give labels.csv and (.*)", error).groups()
+    exec(shlex.split(command)[0], {})
+    assert columns == "--column Ery 'T cell'"
+    assert (
+        pd.read_csv("labels.csv")[["Ery", "T cell"]].to_numpy().tolist()
+        == [
+            [0, 1],
+            [1, 1],
+            [1, 0],
+            [0, 0],
+        ]
+        * 30
+    )
+    run(f"init mine --sequences labels.csv {columns}")
+    assert read_run_file("workflows/tasks/mine.toml").objective.columns == ("Ery", "T cell")
+
+
+def test_init_refuses_a_split_that_would_stop(here, capsys):
+    """A class has no training record: its only one is in the test set."""
+    table(
+        kind=lambda i, row: "rare" if i == 10 else "abc"[i % 3],
+        split=lambda i, row: SETS[i % 5 % 3],
+    )
+    assert exit_code("init mine --sequences all.csv --column kind") == 1
+    error = capsys.readouterr().err
+    assert "all.csv: the run would stop: unknown class 'rare' in column 'kind'" in error
+    assert "Merge rare classes, leave their cells empty, or list all" in error
+    assert not Path("workflows").exists()
 
 
 def test_python_messages_name_parameters(here, caplog):

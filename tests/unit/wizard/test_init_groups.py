@@ -9,7 +9,7 @@ from commands import run
 from init_files import TASK, ingested, made, table, write
 
 from selfattn_bio import Study
-from selfattn_bio.wizard.columns import is_auxiliary
+from selfattn_bio.wizard.auxiliary import is_auxiliary
 from selfattn_bio.wizard.sections import find_groups
 
 
@@ -23,7 +23,9 @@ def test_records_of_a_gene_stay_together(here, capsys):
     out = capsys.readouterr().out
     assert (split.kind, split.column) == ("group", "gene_id")
     assert "init: split: by column 'gene_id' (30 groups, whose records may be similar); " in out
-    assert "valid and test have about 14 records each\n" in out  # 90 of 120 have a value
+    # 90 of 120 have a value
+    assert "valid has about 14 records, test 2 times as many, as there are only 30 groups\n" in out
+    assert split.test_fraction == 0.3
     assert "init: not used: batch\n" in out
     capsys.readouterr()
     sizes = ingested()[1]
@@ -33,6 +35,21 @@ def test_records_of_a_gene_stay_together(here, capsys):
     run("audit my_task")
     assert "with a group that is also in train: 0\n" in capsys.readouterr().out
     assert Study("my_task").leakage.summary["groups"] == ["gene_id"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "fraction", "words"),
+    [
+        (80, 0.25, "test 1.7 times as many, as there are only 80 groups, 40 of the rarest class\n"),
+        (300, 0.15, "; valid and test have about 90 records each\n"),
+    ],
+)
+def test_few_groups_of_a_class_give_a_larger_test(here, capsys, groups, fraction, words):
+    kind = lambda i, _: ("a", "b")[i % groups % 2]  # noqa: E731
+    genes = table(number=600, kind=kind, gene_id=lambda i, _: f"g{i % groups}")
+    split = made(f"{genes} --column kind").split
+    assert words in capsys.readouterr().out
+    assert split.test_fraction == fraction
 
 
 def test_proteins_of_a_gene_and_of_a_cluster_stay_together(here, capsys):
@@ -148,12 +165,13 @@ def test_find_groups_with_missing_values():
 def test_replicates_and_counts_are_not_learned(here, capsys):
     names = ("hl_rep1", "hl_rep2", "n_barcodes", "log2_half_life", "other")
     columns = {name: (lambda i, _, k=k: (i * k) % 97 / 7) for k, name in enumerate(names, 3)}
+    columns["log2_half_life"] = lambda i, _: (3 * i % 97 + 4 * i % 97) / 7
     options = table(**columns, **dict.fromkeys(("GC%", "utr_len"), columns["other"]))
     assert made(options).objective.columns == names[3:]
-    line = "by their names or values: hl_rep1, hl_rep2, n_barcodes, GC%, utr_len; learn them with "
+    line = "by names or values: hl_rep1, hl_rep2, n_barcodes, GC%, utr_len; learn them with "
     out = capsys.readouterr().out
     assert line in out
-    assert "init: replicates can be learned side by side or as their mean; docs/faq.md" in out
+    assert "or as their mean, which is usually better and faster to explain; docs/faq.md" in out
     assert "learn several" not in out
     chosen = made(f"{options} --column hl_rep1 n_barcodes").objective.columns
     assert chosen == ("hl_rep1", "n_barcodes")
@@ -173,7 +191,7 @@ def test_lengths_are_not_learned_whatever_their_name(here, capsys):
     size = rows["sequence"].str.len()
     rows.assign(size=size.where(rows.index != 5, 7)).to_csv("all.csv", index=False)
     assert made(options).objective.columns == ("load",)
-    assert "by their names or values: size; learn them with" in capsys.readouterr().out
+    assert "by names or values: size; learn them with" in capsys.readouterr().out
     rows.assign(size=size * 3).to_csv("all.csv", index=False)
     assert made(options).objective.columns == ("load", "size")
     out = capsys.readouterr().out

@@ -120,7 +120,8 @@ def test_ids_of_the_targets_are_found_by_content(here, capsys, name, first):
     out = capsys.readouterr().out
     assert f"init: ids of the targets: column {name!r}\n" in out
     assert f"init: ids: {first!r} of 'sp|P0|NAME0_HUMAN' and others" in out
-    assert "init: column 'y': 2 missing values (empty, NA, n.d., . or -)\n" in out
+    gaps = "(empty, NA, n.d., . or -; split drops records without any value)"
+    assert f"init: column 'y': 2 missing values {gaps}\n" in out
     assert "init: t.tsv: no row for 2 sequences\n" in out
     assert ingested()[1]["dropped"] == 2
 
@@ -239,6 +240,17 @@ def test_columns_of_coordinates_have_usual_names(here, capsys, first, names, mes
     assert f"init: {message}" in capsys.readouterr().out
     starts = ingested()[0]["start"]
     assert starts.isna().all() if message else starts.tolist()[:2] == [0, 50]
+
+
+@pytest.mark.parametrize("names", ["start", "end", "start end strand"])
+def test_positions_without_chromosomes_are_not_read(here, capsys, names):
+    positions = {name: lambda i, _: 1 + i * 7 % 90 for name in names.split()}
+    made(table(label=label, **positions))
+    read = f"not read without a column of chromosomes: {', '.join(positions)}"
+    assert f"init: {read}\n" in capsys.readouterr().out
+    records = ingested()[0]
+    assert len(records) == 120
+    assert records[["start", "end", "strand"]].isna().all(axis=None)
 
 
 def test_proteins_are_not_split_by_chromosome(here):

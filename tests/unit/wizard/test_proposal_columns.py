@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from selfattn_bio.errors import RunFileError
@@ -181,7 +182,8 @@ def test_unusable_split_is_refused(name, values, message):
 def test_chromosomes_of_valid_and_test(sizes, valid, test):
     chromosomes = [name for name, size in sizes.items() for _ in range(size)]
     expected = {"valid": list(valid), "test": list(test)} if valid else {}
-    assert choose_chromosomes(chromosomes, [("records",)] * len(chromosomes)) == expected
+    classes = pd.DataFrame({"label": "records"}, index=range(len(chromosomes)))
+    assert choose_chromosomes(chromosomes, classes) == expected
 
 
 @pytest.mark.parametrize(("every", "test"), [(2, "bce"), (7, "bceg"), (30, "bcegh")])
@@ -191,8 +193,47 @@ def test_test_split_grows_until_rare_labels_have_enough_records(every, test):
     classes = [
         (("yes", "no")[i % 2], "yes" if i % every == 0 else "no") for i in range(len(chromosomes))
     ]
-    chosen = choose_chromosomes(chromosomes, classes)
+    chosen = choose_chromosomes(chromosomes, pd.DataFrame(classes))
     assert chosen["test"] == list(test)
+
+
+def test_chosen_chromosomes_leave_training_records_of_each_class():
+    """The only record of a rare class is on the chromosome that fits best."""
+    chromosomes = [name for name in "abcdefghi" for _ in range(40)]
+    classes = [("xyz"[i % 3],) for i in range(len(chromosomes))]
+    assert choose_chromosomes(chromosomes, classes)["valid"][0] == "a"
+    chosen = choose_chromosomes(chromosomes, [("rare",), *classes[1:]])
+    assert "a" not in chosen["valid"] + chosen["test"]
+    on_two = [("rare",) if i in (80, 120) else of for i, of in enumerate(classes)]
+    chosen = choose_chromosomes(chromosomes, on_two)
+    assert not {"c", "d"} <= {*chosen["valid"], *chosen["test"]}
+
+
+@pytest.mark.parametrize("separator", [",", ", ", ";", "; "])
+def test_lists_of_labels(separator):
+    target = target_of(
+        "x", cycle("T cell", separator.join(["B", "T cell"]), "B", None), [9] * 60, DNA
+    )
+    assert (target.kind, target.listed) == ("lists", ("B", "T cell"))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("Neuron, exc.", "Neuron, inh.", "Astrocyte", "Microglia"),
+        ("Mitochondrion, matrix", "Mitochondrion", "Nucleus"),
+        ("0,5", "0", "5"),
+    ],
+)
+def test_classes_with_commas_are_no_lists(texts):
+    assert recognised(cycle(*texts)) == ("multiclass", "")
+
+
+def test_lists_of_labels_are_candidates():
+    columns = {"cells": cycle("a", "a,b", "b"), "score": FLOATS}
+    message = r"cells \(lists of labels\), score \(numbers\).*`columns` score$"
+    with pytest.raises(RunFileError, match=message):
+        choose_targets(columns, [LENGTH] * NUMBER, DNA, (), "t.csv")
 
 
 def test_split_column_by_name():
@@ -258,7 +299,7 @@ def test_replicates_next_to_metadata_are_learned():
     assert chosen(counts, "Chr") == [("Chr", "multiclass")]
 
 
-REPLICATES = {"y_rep1": FLOATS, "y_rep2": FLOATS[::-1]}
+REPLICATES = {"y_rep1": FLOATS, "y_rep2": [f"{(i + i * 7 % 5) / 7:.3f}" for i in range(NUMBER)]}
 SEVERAL = {"a": FLOATS, "b": FLOATS, "c": BINARY, "text": GENES}
 
 
@@ -328,24 +369,33 @@ def test_missing_words_are_noted():
     lengths = [LENGTH] * NUMBER
     for yes, no in (("yes", "no"), ("active", "inactive")):
         target = target_of("x", cycle(yes, no, None, "NA"), lengths, DNA)
-        missing = "30 missing values (empty, NA, n.d., . or -)"
+        missing = (
+            "30 missing values (empty, NA, n.d., . or -; split drops records without any value)"
+        )
         assert (target.kind, target.what) == ("multilabel", f"{yes} and {no}, or missing")
         assert target.counts == f"'{yes}' (15), '{no}' (15); {missing}"
     assert target_of("x", cycle("on", "off", "NA", None), lengths, DNA).counts == (
-        "'on' (15), 'off' (15), 'NA' (15); 'NA' is a class; 15 missing values (empty)"
+        "'on' (15), 'off' (15), 'NA' (15); 'NA' is a class; 15 missing values (empty"
+        "; split drops records without any value)"
     )
 
 
 def test_missing_and_whole_numbers_are_noted():
     whole = [str(i % 12) for i in range(NUMBER)]
     target = target_of("x", ["NA", None, *whole[2:]], [LENGTH] * NUMBER, DNA)
-    assert target.counts == "2 missing values (empty, NA, n.d., . or -)"
+    assert (
+        target.counts
+        == "2 missing values (empty, NA, n.d., . or -; split drops records without any value)"
+    )
     assert target.notes == (
         "column 'x' has 12 different whole numbers, which are taken as numbers to predict; for "
         "classes, write kind = 'multiclass' and column = 'x' in [objective]",
     )
     one = target_of("x", ["NA", *(f"{i / 7}" for i in range(1, NUMBER))], [LENGTH] * NUMBER, DNA)
-    assert (one.counts, one.notes) == ("1 missing value (empty, NA, n.d., . or -)", ())
+    assert (one.counts, one.notes) == (
+        "1 missing value (empty, NA, n.d., . or -; split drops records without any value)",
+        (),
+    )
     (note,) = target_of("x", cycle("1", "2", "3"), [LENGTH] * NUMBER, DNA).notes
     assert note.endswith("write kind = 'regression' and columns = ['x'] in [objective]")
 
