@@ -177,7 +177,7 @@ def motif_lines(table: pd.DataFrame, significance: float, split: AnySplit) -> It
         spread = f" in {row['site_units']}" if "site_units" in row else ""
         yield (
             f"{row['name']} {row['consensus']} of {row['target']}: {_match(row)}"
-            f"{counted(row['num_sites'], 'site')} in train and valid{spread}, "
+            f"{counted(row['num_sites'], 'site')} of train and valid{spread}, "
             f"{tables.enrichment(row).text} (q {words.p_value(row['enrichment_q'])}), effect "
             f"{effect} {unit}: {row['verdict']}{f' ({lacks})' if lacks else ''}"
         )
