@@ -79,6 +79,7 @@ class Layout:
     interactions = _File("interactions.tsv", "interactions")
     interactions_source = _File("interactions.json", "interactions")  # provenance of the model
     distances = _File("interactions.distances.tsv", "interactions")
+    measured = _File("interactions.measured.tsv", "interactions")
     partner = _File("partner", "motifs")  # motifs of the second of two inputs
 
     def member(self, number: int) -> Layout:

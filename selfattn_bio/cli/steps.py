@@ -245,8 +245,9 @@ def interactions(arguments: Namespace) -> None:
     tests against random positions at the same distance and against that expected from the effects
     of both motifs, preferred spacing and orientation, the attention between the sites, and a
     verdict. docs/interpretation_interactions.md explains each column. interactions.distances.tsv
-    has the epistasis of each pair alone in shuffled records, by distance. If no pair is found, the
-    files have only the header.
+    has the epistasis of each pair alone in shuffled records, by distance. interactions.measured.tsv
+    has the measured means of test records with neither, one or both motifs of every pair, tested or
+    not. If no pair is found, the files have only the header.
 
     example: selfattn-bio interactions mine
     """

@@ -13,10 +13,9 @@ The rules of the verdict are in docs/interpretation_interactions.md.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from math import comb
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from scipy.stats import norm, t
 from selfattn_bio.arrays import Floats, Integers, Scores
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
-from selfattn_bio.display import counted, with_interval
+from selfattn_bio.display import counted, shortened, with_interval
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.epistasis import (
     BIN,
@@ -54,11 +53,13 @@ from selfattn_bio.sequence.tables import write_table
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
 Attention = Callable[[pd.DataFrame], Floats]
 
-CLEAR, UNCLEAR = ("supported", "redundant"), "inconclusive"  # verdicts
+CLEAR, UNCLEAR, UNTESTED = ("supported", "redundant"), "inconclusive", "not tested"  # verdicts
 MIN_RECORDS = 20  # a pair of motifs with fewer records is not tested
 MIN_PAIRS = 6  # all pairs of four motifs; with fewer, a curve explains any interaction
 MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
 MAX_PAIRS = 20  # pairs of motifs that are tested
+MAX_MEASURED = 10_000  # pairs of an output whose measured means are written
+MAX_NAMED = 10  # pairs that were not tested and are named in a message
 CLEAR_Q = 0.05  # q-value below which `Interactions.lines` name a preference
 NEEDS = (
     f"A pair needs two motifs of the same output, and at least {MIN_RECORDS} test records in which "
@@ -68,12 +69,6 @@ NO_PAIR = (
     f"no pair of motifs was tested. {NEEDS}. For support, {MIN_PAIRS} pairs of an output (all of "
     "four motifs) have to be tested"
 )
-# of a pair with a palindromic motif
-NO_ORIENTATION: dict[Hashable, object] = {
-    "orientation": "",
-    "orientation_fold": np.nan,
-    "orientation_p": np.nan,
-}
 # described in docs/interpretation_interactions.md
 COLUMNS = [  # order in interactions.tsv
     *(*NAMES, "records", "tested"),
@@ -83,6 +78,14 @@ COLUMNS = [  # order in interactions.tsv
     *("orientation", "orientation_fold", *tested("orientation")),
     *("verdict", "lacks", "min_effect"),
 ]
+MATCHES = (
+    "neither",
+    "only_first",
+    "only_second",
+    "both",
+)  # motifs of a pair with a hit in a record
+# order in interactions.measured.tsv
+MEASURED = [*NAMES, "verdict", "used", *MATCHES, *(f"{name}_records" for name in MATCHES)]
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,12 +100,15 @@ class Interactions(TableResult):
     curves
         Epistasis of the pairs by distance in neutral backgrounds, with the columns
         `marginals.PAIR_CURVES`.
+    measured
+        One row per pair, tested or not: target and the columns `MEASURED` of `measured_pairs`.
     source
         Key to value of `explanation.SOURCE` in the provenance of the model; empty if unknown.
     """
 
     table: pd.DataFrame
     curves: pd.DataFrame
+    measured: pd.DataFrame
     source: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -136,28 +142,49 @@ class Interactions(TableResult):
         return [*pairs, f"supported: {len(self.supported)} of {counted(len(self), 'pair')}"]
 
     def save(self, folder: str | Path) -> None:
-        """Write the table, the curves and the source, as the files of the command."""
+        """Write the tables, the curves and the source, as the files of the command."""
         layout = Layout(Path(folder))
         write_text(layout.interactions_source, json.dumps(dict(self.source)) + "\n")
         write_table(layout.interactions, self.table)
         write_table(layout.distances, self.curves)
+        write_table(layout.measured, self.measured)
 
 
-def untested_pairs(motifs: Mapping[Any, int], pairs: pd.DataFrame) -> str:
-    """Count the pairs of each output that were not tested, and say why; empty if all were.
-
-    `motifs` has the number of motifs by output, and `pairs` is `Interactions.table`.
-    """
-    tested = Counter(pairs["target"])
-    left = {target: comb(number, 2) - tested[target] for target, number in motifs.items()}
+def untested_pairs(measured: pd.DataFrame) -> str:
+    """Name the pairs of `Interactions.measured` that were not tested; empty if all were."""
+    rest = measured[measured["verdict"] == UNTESTED].sort_values("used", ascending=False)
     each = [
-        f"{counted(n, 'pair')} of {target}"
-        + ("" if tested[target] == MAX_PAIRS else " (too few records)")
-        for target, n in left.items()
-        if n > 0
+        f"{row['name_a']} and {row['name_b']} of {row['target']} (both used in "
+        f"{counted(row['used'], 'record')}, both match in {row['both_records']:,})"
+        for row in rest.to_dict("records")
     ]
     rule = f"{NEEDS}, and at most {MAX_PAIRS} pairs of an output are tested"
-    return f"not tested: {', '.join(each)}. {rule}" if each and len(pairs) else ""
+    return f"not tested: {shortened(each, MAX_NAMED)}. {rule}" if each else ""
+
+
+def measured_pairs(
+    pairs: pd.DataFrame, names: list[str], sites: pd.DataFrame, hits: pd.DataFrame, truth: Floats
+) -> pd.DataFrame:
+    """Average the measured values of records with hits of neither, one or both motifs of a pair.
+
+    The means use no model, and are no test. `pairs` and `sites` are as from `evaluate_interactions`
+    and `relevant_sites`. `hits` are in all records, and `truth` (n,) has the labels or numbers.
+
+    Returns
+    -------
+    One row per pair of the motifs `names`, most used first, at most `MAX_MEASURED`: `MEASURED`.
+    used counts the records that a test needs, and each of `MATCHES` is the mean of its records.
+    """
+    every = pd.MultiIndex.from_tuples(combinations(sorted(names), 2), names=NAMES)
+    used = site_pairs(sites).drop_duplicates(PAIR).value_counts(NAMES).reindex(every, fill_value=0)
+    records = np.arange(len(truth))
+    has = {name: np.isin(records, hits["record"][hits["name"] == name]) for name in names}
+    verdicts, rows = pairs.set_index(NAMES)["verdict"], []
+    for a, b in used.nlargest(MAX_MEASURED).index.tolist():
+        groups = [truth[has[a] + 2 * has[b] == match] for match in range(len(MATCHES))]
+        means = [group.mean() if len(group) else np.nan for group in groups]
+        rows.append([a, b, verdicts.get((a, b), UNTESTED), used[a, b], *means, *map(len, groups)])
+    return pd.DataFrame(rows, columns=MEASURED)
 
 
 def _preference(row: Mapping[Any, Any]) -> str:
@@ -234,7 +261,7 @@ def evaluate_interactions(
         row |= epistasis_tests(tested, rng, of_records)
         preferred = spacing(a, b, lengths, rng, units)
         if preferred and (name_a in palindromes or name_b in palindromes):
-            preferred |= NO_ORIENTATION
+            preferred |= {"orientation": "", "orientation_fold": np.nan, "orientation_p": np.nan}
         rows.append(row | preferred)
     table = pd.DataFrame(rows, columns=[*COLUMNS, "specific_se"]).astype({"specific_se": float})
     table["pairs_p"] = specific_p(table["specific"], table["specific_se"])

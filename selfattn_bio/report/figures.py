@@ -282,7 +282,8 @@ def _dependent(rows: Sequence[Mapping[Any, Any]], test: str, label: str) -> str:
 
 
 def _range(row: Mapping[Any, Any], test: str) -> str:
-    ends = sorted(row[f"marginal_{test}_{end}"] for end in ("weakest", "strongest"))
+    """Return both extremes, the stronger last. The names of equal effects may be exchanged."""
+    ends = sorted((row[f"marginal_{test}_{end}"] for end in ("weakest", "strongest")), key=abs)
     return " to ".join(words.figure(end, 2, sign=True) for end in ends)
 
 

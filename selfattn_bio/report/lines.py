@@ -177,9 +177,9 @@ def motif_lines(table: pd.DataFrame, significance: float, split: AnySplit) -> It
         spread = f" in {row['site_units']}" if "site_units" in row else ""
         yield (
             f"{row['name']} {row['consensus']} of {row['target']}: {_match(row)}"
-            f"{counted(row['num_sites'], 'site')}{spread}, {tables.enrichment(row).text} "
-            f"(q {words.p_value(row['enrichment_q'])}), effect {effect} {unit}: {row['verdict']}"
-            f"{f' ({lacks})' if lacks else ''}"
+            f"{counted(row['num_sites'], 'site')} of train and valid{spread}, "
+            f"{tables.enrichment(row).text} (q {words.p_value(row['enrichment_q'])}), effect "
+            f"{effect} {unit}: {row['verdict']}{f' ({lacks})' if lacks else ''}"
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
     if unmeasured := words.unmeasured_sentence(table, split):

@@ -7,7 +7,6 @@ loading anything else.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import partial
 from hashlib import sha256
@@ -24,7 +23,7 @@ from selfattn_bio.config.writing import toml_text
 from selfattn_bio.display import dotted
 from selfattn_bio.evaluation.card import left_out_sentence, used_files
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
-from selfattn_bio.evidence.interactions import NO_PAIR, untested_pairs
+from selfattn_bio.evidence.interactions import NO_PAIR
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
 from selfattn_bio.evidence.verdicts import NULLS
 from selfattn_bio.files import whole_folder, write_text
@@ -168,10 +167,8 @@ def _interpretation(tested: Tested) -> dict[str, Any]:
         "explained": outputs,
         "no_pair": NO_PAIR,
         "pair_sentence": figures.pair_sentence(pairs),
-        "untested_pairs": ""
-        if pairs is None or motifs is None
-        else untested_pairs(Counter(motifs["target"]), pairs),
         "pairs": None if pairs is None else tables.pair_tables(pairs, motifs),
+        "measured": tables.measured_table(results.measured, motifs),
         **marginal_section(tested),
         "partner": results.partner and _motifs(results.partner, outputs),
         "interpretation": figures.interpretation(tested),

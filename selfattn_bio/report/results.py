@@ -33,6 +33,7 @@ read_motifs = partial(read_table, columns=[*MOTIF_COLUMNS, *verdicts.COLUMNS, *m
 read_curves = partial(read_table, columns=marginals.CURVES)
 read_pairs = partial(read_table, columns=[*interactions.COLUMNS, *marginals.PAIR_COLUMNS])
 read_distances = partial(read_table, columns=marginals.PAIR_CURVES)
+read_measured = partial(read_table, columns=["target", *interactions.MEASURED])
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Results:
         interactions.tsv, or None if `interactions` has not run.
     distances
         interactions.distances.tsv, the epistasis of pairs by distance; None if it was not written.
+    measured
+        interactions.measured.tsv, the measured means of pairs; None if it was not written.
     explained
         The attribution folder, or None if `explain` has not run.
     stability
@@ -92,6 +95,7 @@ class Results:
     marginals: pd.DataFrame | None
     interactions: pd.DataFrame | None
     distances: pd.DataFrame | None
+    measured: pd.DataFrame | None
     explained: Explanation | None
     stability: pd.DataFrame | None
     seed_correlations: NDArray[np.float64]
@@ -133,6 +137,7 @@ def read_results(study: Study) -> Results:
         records=records.merge(split, on="id", how="left", validate="one_to_one"),
         interactions=study.read_optional(layout, "interactions", read_pairs),
         distances=study.read_optional(layout, "distances", read_distances),
+        measured=study.read_optional(layout, "measured", read_measured),
         explained=explained,
         stability=motif_stability([layout.folder, *searched])
         if searched and motifs["motifs"] is not None

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from selfattn_bio.display import position_range
 from selfattn_bio.evaluation.metrics import TITLES, title_of
 from selfattn_bio.evidence.epistasis import NAMES
-from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
+from selfattn_bio.evidence.interactions import CLEAR, MATCHES, UNCLEAR
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.objectives import Objective
@@ -372,25 +372,43 @@ def pair_tables(pairs: pd.DataFrame, motifs: pd.DataFrame | None) -> list[Table]
     pairs, motifs
         interactions.tsv and motifs.tsv.
     """
-    rows = [] if motifs is None else motifs.to_dict("records")
-    labels = {row["name"]: match_label(row) for row in rows}
-    named = {name: f"{name} ({label})" if label else name for name, label in labels.items()}
-    ranked = pairs.sort_values("q", kind="stable")
     return [
         Table.of(
             {
-                "pair": " and ".join(named.get(pair[key], pair[key]) for key in NAMES),
+                "pair": _pair(pair, motifs),
                 "records tested": f"{pair['tested']} of {pair['records']}",
                 "epistasis": estimate(words.of_row(pair, "epistasis"), 2, True),
                 "q": words.p_value(pair["q"]),
                 **_spacing(pair),
                 "verdict": Cell(VERDICT.format(pair["verdict"]), pair.get("lacks", "")),
             }
-            for pair in ranked.to_dict("records")
+            for pair in pairs.sort_values("q", kind="stable").to_dict("records")
             if pair["verdict"] in verdicts
         )
         for verdicts in (CLEAR, [UNCLEAR])
     ]
+
+
+def measured_table(measured: pd.DataFrame | None, motifs: pd.DataFrame | None) -> Table:
+    """Return the means of interactions.measured.tsv; without rows if it was not written."""
+    return Table.of(
+        {
+            "pair": _pair(row, motifs),
+            "verdict": Cell(VERDICT.format(row["verdict"]), f"both used in {row['used']:,}"),
+            **{
+                name.replace("_", " "): f"{words.figure(row[name], 2)} ({row[f'{name}_records']})"
+                for name in MATCHES
+            },
+        }
+        for row in ([] if measured is None else measured.to_dict("records"))
+    )
+
+
+def _pair(pair: Mapping[Any, Any], motifs: pd.DataFrame | None) -> str:
+    """Name both motifs of a pair, each with its database match if it is significant."""
+    rows = [] if motifs is None else motifs.to_dict("records")
+    labels = {row["name"]: f" ({match_label(row)})" for row in rows if match_label(row)}
+    return " and ".join(pair[key] + labels.get(pair[key], "") for key in NAMES)
 
 
 def _spacing(pair: Mapping[Any, Any]) -> Cells:

@@ -33,6 +33,7 @@ from selfattn_bio.evidence.interactions import (
     Interactions,
     attention_between,
     evaluate_interactions,
+    measured_pairs,
     relevant_sites,
     untested_pairs,
 )
@@ -43,6 +44,7 @@ from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.motifs import database_of, read_meme
 from selfattn_bio.motifs.callers import build_caller
+from selfattn_bio.motifs.matching import HIT_P, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.report.lines import motif_lines
@@ -175,7 +177,7 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
     letters = {row: trained.corpus.letters(row) for row in test.index}
     if isinstance(motifs, MotifSet):
         check_held_out(scorer, motifs, test["id"].tolist(), list(letters.values()))
-    tables, curves = [], []
+    found = []
     for output, of_output in zip(outputs, ppms, strict=True):
         truth = trained.truth(output)[test.index].dropna()
         held_out = held_out_records(
@@ -185,17 +187,16 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
             scorer.alphabet,
             groups=_units(study, trained, truth.index.to_numpy()),
         )
-        table, of_pairs = _pairs(of_output, scorer, output, held_out, settings)
-        table.insert(0, "target", output.name)
-        tables.append(table)
-        curves.append(of_pairs)
-    table, of_pairs = (pd.concat(of, ignore_index=True) for of in (tables, curves))
+        tables = _pairs(of_output, scorer, output, held_out, settings)
+        for table in (tables[0], tables[2]):  # curves have no output
+            table.insert(0, "target", output.name)
+        found.append(tables)
+    table, curves, measured = (pd.concat(of, ignore_index=True) for of in zip(*found, strict=True))
     provenance = read_provenance(trained.folder)
-    pairs = Interactions(table, of_pairs, {key: provenance[key] for key in SOURCE})
+    pairs = Interactions(table, curves, measured, {key: provenance[key] for key in SOURCE})
     pairs.save(study.files.folder)
     log_lines(pairs.lines)
-    numbers = {output.name: len(of) for output, of in zip(outputs, ppms, strict=True)}
-    if text := untested_pairs(numbers, table):
+    if text := untested_pairs(measured):
         LOG.info(text)
     LOG.info(f"wrote {study.files.interactions} in {time.monotonic() - start:.0f} s")
     return pairs
@@ -207,13 +208,13 @@ def _pairs(
     output: Output,
     held_out: HeldOut,
     settings: Interpret,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Test pairs of motifs of one output in the held-out records that it is about.
 
     Returns
     -------
-    The table of `evaluate_interactions` with the columns `marginals.PAIR_COLUMNS`, and the curves
-    of `pair_curves`.
+    The table of `evaluate_interactions` with the columns `marginals.PAIR_COLUMNS`, the curves of
+    `pair_curves`, and the table of `measured_pairs`, which counts all test records.
     """
     scores = calibrated_scores(scorer, output, held_out)
     letters = [held_out.sequences[row] for row in held_out.described]
@@ -225,13 +226,6 @@ def _pairs(
         settings.hit_p,
         settings.seed,
     )
-    if len(ppms) > 1:
-        together = sites[sites.groupby("record")["name"].transform("nunique") > 1]
-        LOG.info(
-            f"{output.name}: {together['record'].nunique():,} of "
-            f"{counted(len(letters), f'test {output.records}')} have used sites of two or more "
-            f"motifs ({counted(len(together), 'site')})"
-        )
     table = evaluate_interactions(
         sites,
         letters,
@@ -247,4 +241,6 @@ def _pairs(
         table["orientation"] = table["orientation"].replace(ORDERS)
     backgrounds = neutral_backgrounds(held_out, scores, settings.seed)
     curves, marginal = pair_curves(table, ppms, backgrounds, seed=settings.seed)
-    return table.join(marginal), curves
+    hits = find_hits(ppms, {}, held_out.sequences, settings.hit_p or HIT_P, scorer.alphabet)
+    measured = measured_pairs(table, list(ppms), sites, hits, held_out.truth)
+    return table.join(marginal), curves, measured

@@ -108,7 +108,7 @@ class StudyResults:
         """Read the tested pairs of motifs."""
         from selfattn_bio.evidence.interactions import Interactions
 
-        names = "interactions", "distances", "interactions_source"
+        names = "interactions", "distances", "measured", "interactions_source"
         pairs = Interactions(*(self.read(self.files, name) for name in names))
         self.check_source(self.files, "interactions_source", pairs.source)
         return pairs

@@ -40,6 +40,7 @@ PLANTED = {"Dref": "ATCGAT", "Trl": "GAGAGA"}
 PROMISED = """
 metrics.json audit.tsv audit.json predictions/valid.tsv predictions/test.tsv motifs.meme motifs.tsv
 seqlets.bed marginals.tsv interactions.tsv interactions.json interactions.distances.tsv
+interactions.measured.tsv
 report.html motifs.ipynb
 split.tsv corpus/corpus.json corpus/records.parquet attribution/attribution.npz
 model/model.safetensors model/run.toml model/provenance.json model/history.csv model/train.json

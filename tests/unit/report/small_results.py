@@ -111,6 +111,15 @@ PAIRS = table_of(
 PAIRS = PAIRS.reindex(
     columns=dict.fromkeys([*PAIRS, *interactions.COLUMNS, *marginals.PAIR_COLUMNS])
 )
+MEASURED = table_of("""
+    target   name_a   name_b   verdict      used neither only_first only_second both
+    positive motif_01 motif_02 supported    62   0.25    0.5        0.75        1.0
+    positive motif_01 motif_03 inconclusive 25   0.25    0.5        0.75        1.0
+    positive motif_02 motif_03 not_tested   9    0.27    0.42       0.26        1.23
+""").assign(
+    verdict=["supported", "inconclusive", "not tested"],
+    **{f"{name}_records": 20 + i for i, name in enumerate(interactions.MATCHES)},
+)
 SHIFT = {"what": "length", "split": "test", "train": 60.0, "other": 61.5, "effect": 0.25}
 AUDIT = {
     "records": {"test": 80, "train": 40},
@@ -257,6 +266,7 @@ def make_results(folder: Path, motifs: pd.DataFrame = MOTIFS, prefix: str = "r")
     model = {"model/provenance.json": provenance, "model/history.csv": history}
     write_files(folder, model | {"motifs.tsv": motifs, "motifs.json": belonging(folder)})
     pairs: dict[str, Any] = {"interactions.tsv": PAIRS, "interactions.distances.tsv": by_distance}
+    pairs["interactions.measured.tsv"] = MEASURED
     pairs["interactions.json"] = belonging(folder)
     write_files(folder, pairs | {"marginals.tsv": curves})
     (folder / "model" / "run.toml").write_text(toml_text(TASK))

@@ -403,6 +403,8 @@ def test_range_of_effects_begins_with_the_smaller():
     known = {"marginal_start": 0, "marginal_end": 9, "marginal_strand_q": np.nan, "min_effect": 0.1}
     expected = "Depends little or not at all on the position: +2.85 to +3.65 (q = 0.5)."
     assert figures.position_peak(row | known) == expected
+    lowering = {"marginal_position_weakest": -0.643, "marginal_position_strongest": -0.614}
+    assert f": {MINUS}0.61 to {MINUS}0.64 (q" in figures.position_peak(row | known | lowering)
 
 
 @pytest.mark.parametrize("curves", ["marginals", "distances"])

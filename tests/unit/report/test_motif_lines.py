@@ -19,7 +19,7 @@ def test_printed_odds_ratios_are_readable():
 def test_printed_sites_name_their_units():
     row = MOTIFS.to_dict("records")[0] | {"lacks": ""}
     line, *_ = motif_lines(pd.DataFrame([row]), 0.05, SPLIT)
-    assert "120 sites, " in line
+    assert "120 sites of train and valid, " in line
     row["site_units"] = "5 of 78 clusters, 55 in one"
     line, *_ = motif_lines(pd.DataFrame([row]), 0.05, SPLIT)
-    assert "120 sites in 5 of 78 clusters, 55 in one, " in line
+    assert "120 sites of train and valid in 5 of 78 clusters, 55 in one, " in line

@@ -79,7 +79,19 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
             "interactions",
             "inconclusive (no q value, because only 2 of the 6 needed pairs were tested: 1).",
         ),
-        ("interactions", "<p>Not tested: 1 pair of positive (too few records). A pair needs two "),
+        ("interactions", "Measured, without the model (3 pairs, tested or not)"),
+        (
+            "interactions",
+            '<span class="verdict not tested">not tested</span> <small>both used in 9',
+        ),
+        (
+            "interactions",
+            "<td>0.27 (20)</td><td>0.42 (21)</td><td>0.26 (22)</td><td>1.23 (23)",
+        ),
+        (
+            "interactions",
+            "distance, insert them into neutral backgrounds with <code>marginalize_sp",
+        ),
         *(("interactions", f'<span class="verdict {verdict}">') for verdict in PAIRS["verdict"]),
         ("leakage", "3 test records have a near neighbour."),
         ("groups", "By tissue: AUROC: no gap beyond chance (p = "),
@@ -238,7 +250,7 @@ def test_outputs_that_were_not_explained_are_named(results, page_text):
 
 
 def test_motif_pairs_are_reported(page_text, results):
-    rows, unclear = tables_of(page_text, "interactions")
+    rows, unclear, _ = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert [list(rows), list(unclear)] == [names[:1], names[1:]]
     lacks = "no q value, because only 2 of the 6 needed pairs were tested"
@@ -251,7 +263,7 @@ def test_motif_pairs_are_reported(page_text, results):
     }
     # redundant pairs come before inconclusive ones, and old tables do not name what is missing
     old = PAIRS.assign(verdict=["inconclusive", "redundant"]).drop(columns="lacks")
-    tables = tables_of(page_of(replace(results, interactions=old)), "interactions")
+    tables = tables_of(page_of(replace(results, interactions=old, measured=None)), "interactions")
     assert [list(each) for each in tables] == [names[1:], names[:1]]
     for pairs, number, text in (
         (PAIRS[:0], 3, "No pair of motifs was tested. A pair needs two motifs of the same output"),
@@ -259,7 +271,9 @@ def test_motif_pairs_are_reported(page_text, results):
         (None, 3, "Pairs of motifs were not tested"),
     ):
         changed = replace(results, motifs=results.motifs[:number], sites=results.sites[:0])
-        assert text in page_of(replace(changed, interactions=pairs))
+        page = page_of(replace(changed, interactions=pairs, measured=None))
+        assert text in page
+        assert "Measured, without the model" not in page
 
 
 DOCUMENTS = {path.stem for path in (Path(__file__).parents[3] / "docs").glob("*.md")}
@@ -359,6 +373,7 @@ def test_missing_or_damaged_file_is_named(tmp_path, name, text, message):
         ("marginals.tsv", "effect_low", "motifs"),
         ("interactions.tsv", "q", "interactions"),
         ("interactions.distances.tsv", "epistasis", "interactions"),
+        ("interactions.measured.tsv", "both", "interactions"),
     ],
 )
 def test_damaged_table_names_its_column_and_step(tmp_path, name, column, step):

@@ -1,7 +1,6 @@
 """Explain, motifs and interactions: which records are used, what is written, and refusals."""
 
 import dataclasses
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -292,9 +291,6 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert "not tested" not in caplog.text
     assert "one and two of positive: epistasis" in caplog.text
     assert "), 10 records, preferred distance: none (q " in caplog.text
-    assert re.search(
-        r"\d+ of 10 test positives have used sites of two or more motifs ", caplog.text
-    )
     assert ", orientation" not in caplog.text  # ACGT is its own reverse complement
     missing = (
         "no difference from random positions shown; no q value, because only 1 of the 6 needed "
@@ -315,28 +311,37 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert curves["epistasis"].mean() == pytest.approx(table["marginal"][0], abs=1e-4)
 
 
-def test_pairs_that_are_not_tested_are_counted():
-    pairs = pd.DataFrame({"target": ["heart", "heart"]})
-    text = interactions.untested_pairs({"heart": 3, "liver": 4, "lung": 1}, pairs)
-    assert text.startswith(
-        "not tested: 1 pair of heart (too few records), 6 pairs of liver (too few records). A pair "
-        "needs two motifs of the same output, and at least 20 test records in which the "
-        "model relies on a site of each, "
+def test_pairs_that_are_not_tested_are_named():
+    measured = pd.DataFrame({"used": range(13), "both_records": 28, "target": "heart"})
+    measured = measured.assign(
+        name_a="one", name_b=[f"m{i}" for i in range(13)], verdict="not tested"
     )
+    text = interactions.untested_pairs(measured)
+    assert text.startswith(
+        "not tested: one and m12 of heart (both used in 12 records, both match in 28), one and m11 "
+    )
+    assert (
+        "one and m3 of heart (both used in 3 records, both match in 28) and 3 more. A pair" in text
+    )
+    assert "at least 20 test records in which the model relies on a site of each, " in text
     assert text.endswith(", and at most 20 pairs of an output are tested")
-    many = pd.DataFrame({"target": ["heart"] * interactions.MAX_PAIRS})
-    assert "not tested: 1 pair of heart. A pair" in interactions.untested_pairs({"heart": 7}, many)
-    assert interactions.untested_pairs({"heart": 2}, pairs[:1]) == ""
-    assert interactions.untested_pairs({"heart": 2}, pairs[:0]) == ""  # `NO_PAIR` says it
+    assert interactions.untested_pairs(measured.assign(verdict="inconclusive")) == ""
+    assert interactions.untested_pairs(measured[:0]) == ""
 
 
-def test_pair_with_few_records_is_counted_in_the_log(study, monkeypatch, caplog):
+def test_pair_with_few_records_is_named_in_the_log(study, monkeypatch, caplog):
     monkeypatch.setattr(interactions, "MIN_RECORDS", 8)
     monkeypatch.setattr(matching, "relevant_hits", lambda hits, attribution: hits)
     caplog.set_level("INFO", "selfattn_bio")
     meme = write_motifs("my.meme", one="ACGT", two="CCA", rare="TTTTTTTTTT")
     assert len(with_interpret(study, hit_p=0.2).find_interactions(meme)) == 1
-    assert "not tested: 2 pairs of positive (too few records). A pair needs" in caplog.text
+    assert (
+        "not tested: rare and two of positive (both used in 7 records, both match in 13), one"
+        in (caplog.text)
+    )
+    measured = study.interactions.measured
+    assert measured["verdict"].tolist() == ["inconclusive", "not tested", "not tested"]
+    assert (measured.filter(like="_records").sum(axis=1) == 20).all()
 
 
 def test_fewer_than_two_motifs_have_no_pairs(study, caplog):
