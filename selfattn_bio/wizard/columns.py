@@ -64,8 +64,6 @@ class TargetColumn:
         Values that mean label 1, if the values are not 0 and 1.
     classes
         Labels of a column with one label per residue or base.
-    listed
-        Labels of a column whose cells are lists of labels, which must be separated first.
     counts
         Number of records of each class, and without a value, as text.
     notes
@@ -79,7 +77,6 @@ class TargetColumn:
     what: str
     positive: tuple[str, ...] = ()
     classes: str = ""
-    listed: tuple[str, ...] = ()
     counts: str = ""
     notes: tuple[str, ...] = ()
     is_skewed: bool = False
@@ -348,15 +345,15 @@ def target_of(
         negative = next(value for value in values if value != positive)
         what = f"{positive} and {negative}"
         return TargetColumn(name, "binary", what, (positive,), counts=counts)
-    if listed := _listed(values, len(texts)):
-        return TargetColumn(name, "lists", "lists of labels", listed=listed)
+    if _are_lists(values, len(texts)):
+        return TargetColumn(name, "lists", "lists of labels")
     if _are_few(values, len(known)) and not values.keys() & INFINITE:
         return TargetColumn(name, "multiclass", f"{len(values)} classes", counts=counts)
     return None
 
 
-def _listed(values: Iterable[str], num_records: int) -> tuple[str, ...]:
-    """Return the labels in cells such as `Ery` and `Mono, Ery`; none if cells are no such lists.
+def _are_lists(values: Iterable[str], num_records: int) -> bool:
+    """Return whether cells are lists of labels, such as `Ery` and `Mono, Ery`.
 
     More than half of the combined labels also occur alone, unlike in the class `Neuron, exc.`.
     """
@@ -364,8 +361,7 @@ def _listed(values: Iterable[str], num_records: int) -> tuple[str, ...]:
     lists = [re.split(" *[,;] *", cell) for cell in cells]
     combined = {word for words in lists if len(words) > 1 for word in words if finite(word) is None}
     labels = {word for words in lists for word in words if not is_missing(word)}
-    are_lists = 2 * len(combined & cells) > len(combined) and _are_few(labels, num_records)
-    return tuple(sorted(labels)) if are_lists else ()
+    return 2 * len(combined & cells) > len(combined) and _are_few(labels, num_records)
 
 
 def _count_classes(values: Counter[str], empty: str) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress, product
@@ -186,24 +184,13 @@ def _targets(
         raise RunFileError(message, place=place, hint=hint)
     targets = choose_targets(columns, contents.lengths, contents.alphabet, request.columns, place)
     if targets[0].kind == "lists":
-        hint = _how_to_separate(targets[0], place)
-        RunFileError.fail(f"column {targets[0].column!r} has lists of labels", place, hint)
+        name = targets[0].column
+        hint = f"Write a column of 1 and 0 for each label, in pandas t[{name!r}].str.get_dummies"
+        hint += '(","), and name these columns with `columns`; docs/data.md has a complete command'
+        RunFileError.fail(f"column {name!r} has lists of labels", place, hint)
     if request.targets or request.genome:  # labels stay columns, also for two classes
         return tuple(map(in_table, targets))
     return targets
-
-
-def _how_to_separate(lists: TargetColumn, place: str) -> str:
-    """Return a hint with the command that writes a column for each label of a column of lists."""
-    code = (
-        f'import pandas as pd; t = pd.read_csv({json.dumps(place)}, sep=None, engine="python", '
-        f'dtype=str); c = t[{json.dumps(lists.column)}].str.strip(" ,;").str.replace(" *[,;] *", '
-        '"|", regex=True).str.get_dummies(); t.assign(**c).to_csv("labels.csv", index=False)'
-    )
-    return (
-        f"Write a column of 1 and 0 for each label (docs/data.md): python -c {shlex.quote(code)}. "
-        f"Then give labels.csv and `columns` {shlex.join(lists.listed)}"
-    )
 
 
 def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> list[str]:
