@@ -96,11 +96,8 @@ def find_groups(columns: Mapping[str, Texts]) -> str:
     """
     sizes = {name: len({*columns[name]} - {None}) for name in filter(GROUP_NAME.search, columns)}
     fit = [name for name in sizes if 2 <= sizes[name] <= len(columns[name]) / 2]
-
-    def order(name: str) -> tuple[bool, int]:
-        return sizes[name] < MIN_GROUPS, sizes[name] + columns[name].count(None)
-
-    return min(fit, key=order, default="")
+    enough = [name for name in fit if sizes[name] >= MIN_GROUPS] or fit
+    return min(enough, key=lambda name: sizes[name] + columns[name].count(None), default="")
 
 
 def split_lines(

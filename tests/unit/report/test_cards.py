@@ -446,17 +446,3 @@ def test_effects_of_a_motif_are_explained_together(page_text):
         "Motifs alone</a>",
     ):
         assert name in shown
-
-
-def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):
-    answer = page_text[: page_text.index('<section id="performance">')]
-    assert (
-        "The test split is too small to measure the effect of 1 motif: 30 records with a known "
-        "target, a site and space for a control site and sites in 10 independent units are "
-        "needed. To enlarge it, increase test_fraction in [split] to about 0.50, and add records."
-    ) in answer
-    card = section_of(page_text, "motifs")
-    assert (
-        "9 of 80 test records with a known target have a site and space for a control site; 30 "
-        "are needed, that is, about 267 test records with a known target"
-    ) in card

@@ -353,22 +353,6 @@ def test_split_column_that_is_not_used(here, capsys):
     assert (run.split.kind, run.data.label) == ("random", "label")
 
 
-@pytest.mark.parametrize(
-    ("header", "reason"),
-    [
-        (lambda i: f"group=g{i % 3}", "'group' has only 3 groups (10 are needed)"),
-        (lambda i: f"patient=p{i % 5}", "'patient' has only 5 groups (10 are needed)"),
-        (lambda i: f"group=g{i % 20}" * (i > 0), "'group' is missing for 2 records"),
-        (lambda i: f"chrom=chr{i % 2}", "'chrom' has only 2 chromosomes (3 are needed)"),
-        (lambda i: f"chrom=chr{i % 3}", "no two chromosomes have records of every class and "),
-    ],
-)
-def test_unused_groups_and_chromosomes_are_named(here, capsys, header, reason):
-    made(both(header=header))
-    assert f"init: split: at random, because {reason}" in capsys.readouterr().out
-    assert f"[split]\n# {reason}" in TASK.read_text()
-
-
 def test_copies_are_counted(here, capsys):
     files = table(label=label, split=lambda i, _: ("train", "test")[i // 60])
     frame = pd.read_csv("all.csv")

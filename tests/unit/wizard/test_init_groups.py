@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import run
-from init_files import TASK, ingested, made, table, write
+from init_files import TASK, both, ingested, made, table, write
 
 from selfattn_bio import Study
 from selfattn_bio.wizard.auxiliary import is_auxiliary
@@ -205,3 +205,19 @@ def test_split_column_of_targets_is_used(here):
     run = made(f"--sequences {write('s.fa')} --targets t.tsv")
     assert (run.objective.kind, run.split.column) == ("regression", "set")
     assert ingested()[1] == {"train": 40, "valid": 40, "test": 40}
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (lambda i: f"group=g{i % 3}", "'group' has only 3 groups (10 are needed)"),
+        (lambda i: f"patient=p{i % 5}", "'patient' has only 5 groups (10 are needed)"),
+        (lambda i: f"group=g{i % 20}" * (i > 0), "'group' is missing for 2 records"),
+        (lambda i: f"chrom=chr{i % 2}", "'chrom' has only 2 chromosomes (3 are needed)"),
+        (lambda i: f"chrom=chr{i % 3}", "no two chromosomes have records of every class and "),
+    ],
+)
+def test_unused_groups_and_chromosomes_are_named(here, capsys, header, reason):
+    made(both(header=header))
+    assert f"init: split: at random, because {reason}" in capsys.readouterr().out
+    assert f"[split]\n# {reason}" in TASK.read_text()
