@@ -78,12 +78,8 @@ COLUMNS = [  # order in interactions.tsv
     *("orientation", "orientation_fold", *tested("orientation")),
     *("verdict", "lacks", "min_effect"),
 ]
-MATCHES = (
-    "neither",
-    "only_first",
-    "only_second",
-    "both",
-)  # motifs of a pair with a hit in a record
+# motifs of a pair that have a hit in a record
+MATCHES = ("neither", "only_first", "only_second", "both")
 # order in interactions.measured.tsv
 MEASURED = [*NAMES, "verdict", "used", *MATCHES, *(f"{name}_records" for name in MATCHES)]
 

@@ -191,10 +191,9 @@ def split(study: Study) -> Split:
     classes = corpus.targets(task.objective.class_columns)
     log_lines(split_table.describe(table, corpus.records["label"], classes))
     if task.objective.has_scores:
-        if classes.columns.empty:
-            classes = classes.assign(label=corpus.records["label"])
-        classes = classes.assign(**{ALL: "records"})
-        _warn_of_few_units(task, corpus, found.path, classes[table["split"] == "test"])
+        of_classes = classes if len(classes.columns) else corpus.records[["label"]]
+        tested = of_classes.assign(**{ALL: "records"})[table["split"] == "test"]
+        _warn_of_few_units(task, corpus, found.path, tested)
     return found
 
 

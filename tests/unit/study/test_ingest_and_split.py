@@ -328,6 +328,23 @@ def test_split_warns_of_few_units(split_by, caplog):
     assert not caplog.messages
 
 
+def test_split_warns_of_few_units_of_a_class_in_a_column_called_label(here, caplog):
+    rng, rows = np.random.default_rng(0), []
+    for i, group in enumerate(np.arange(300) // 3):
+        label = "rare" if group % 30 == 1 else "ab"[i % 2]
+        letters = "".join(rng.choice(list("ACGT"), 30))
+        rows.append({"sequence": letters, "label": label, "patient": group})
+    pd.DataFrame(rows).to_csv("a.csv", index_label="id")
+    (here / "run.toml").write_text(
+        '[data]\nsequences = "a.csv"\n[objective]\nkind = "multiclass"\ncolumn = "label"\n'
+        'classes = ["a", "b", "rare"]\n'
+        '[split]\nkind = "group"\ncolumn = "patient"\ntest_fraction = 0.4\nvalid_fraction = 0.2\n'
+    )
+    sb.Study(".").ingest()
+    sb.Study(".").split()
+    assert re.match(r"few groups in test: \d+ in all, \d of label rare\. ", caplog.messages[-1])
+
+
 def test_split_names_blocks_that_give_enough_units(split_by, two_classes, caplog):
     for name in "pn":
         lines = (two_classes / f"{name}.fa").read_text().splitlines()
