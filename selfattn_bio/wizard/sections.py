@@ -91,8 +91,8 @@ def spread(contents: Contents) -> str:
 def find_groups(columns: Mapping[str, Texts]) -> str:
     """Return the column whose values repeat as groups do, such as genes; empty if there is none.
 
-    It has a name of groups. Of several, the one with fewest groups is returned, but at least
-    `MIN_GROUPS` if one has so many. A record without a value counts as a group.
+    It has a name of groups. The one with fewest groups is returned, of those with at least
+    `MIN_GROUPS` if there are any. A record without a value counts as a group.
     """
     sizes = {name: len({*columns[name]} - {None}) for name in filter(GROUP_NAME.search, columns)}
     fit = [name for name in sizes if 2 <= sizes[name] <= len(columns[name]) / 2]

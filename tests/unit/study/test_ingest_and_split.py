@@ -328,7 +328,7 @@ def test_split_warns_of_few_units(split_by, caplog):
     assert not caplog.messages
 
 
-def test_split_warns_of_few_units_of_a_class_in_a_column_called_label(here, caplog):
+def test_split_warns_of_few_units_of_a_class_column(here, caplog):
     rng, rows = np.random.default_rng(0), []
     for i, group in enumerate(np.arange(300) // 3):
         label = "rare" if group % 30 == 1 else "ab"[i % 2]

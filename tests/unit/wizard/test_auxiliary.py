@@ -16,7 +16,7 @@ def chosen(columns):
     return [(target.column, target.kind) for target in found]
 
 
-def test_replicates_are_learned_unless_a_column_is_like_their_mean():
+def test_replicates_are_learned_unless_there_is_their_mean():
     replicates = [(name, "regression") for name in REPLICATES]
     assert chosen(REPLICATES | {"dose": OTHERS, "day": OTHERS}) == replicates
     decay = [f"{-(1.1**i)}" for i in range(NUMBER)]
