@@ -21,9 +21,9 @@ def test_printed_sites_name_their_units():
     row = MOTIFS.to_dict("records")[0] | {"lacks": ""}
     line, *_ = motif_lines(pd.DataFrame([row]), 0.05, SPLIT)
     assert "120 sites of train and valid, " in line
-    row["site_units"] = "5 of 78 clusters, 55 in one"
+    row["site_units"] = "5 of 78 clusters, at most 55 in one"
     line, *_ = motif_lines(pd.DataFrame([row]), 0.05, SPLIT)
-    assert "120 sites of train and valid in 5 of 78 clusters, 55 in one, " in line
+    assert "120 sites of train and valid in 5 of 78 clusters, at most 55 in one, " in line
 
 
 def test_the_remedy_for_unmeasured_motifs_is_at_the_top(page_text):

@@ -31,17 +31,17 @@ def test_alignment_of_a_cluster_is_left_out(caplog):
     alignment, motif = [*range(8)] * 2 + [8, 39], [0, 1, 2, 8, 9, 16]
     kept = without_alignments(found([alignment, motif]), Units.of(keys, "clusters"))
     assert [each.name for each in kept] == kept.table["name"].tolist() == ["motif_1"]
-    assert kept.table["site_units"].tolist() == ["3 of 5 clusters, 3 in one"]
+    assert kept.table["site_units"].tolist() == ["3 of 5 clusters, at most 3 in one"]
     assert caplog.messages == [
         "left out, perhaps an alignment of relatives: Motif motif_0 ACGT of 18 sites in 3 "
-        "of 5 clusters, 16 in one"
+        "of 5 clusters, at most 16 in one"
     ]
 
 
 def test_sites_may_be_in_a_cluster_of_most_records():
     keys = ["a"] * 30 + list("bbbbbccccc")
     kept = without_alignments(found([[*range(10)]]), Units.of(keys, "clusters"))
-    assert kept.table["site_units"].tolist() == ["1 of 3 clusters, 10 in one"]
+    assert kept.table["site_units"].tolist() == ["1 of 3 clusters, at most 10 in one"]
 
 
 @pytest.mark.parametrize("keys", [range(RECORDS), [0] * RECORDS])
