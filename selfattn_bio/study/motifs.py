@@ -128,9 +128,7 @@ def without_alignments(motifs: MotifSet, units: Units) -> MotifSet:
         counts = np.bincount(units.numbers[motif.seqlets["record"]])
         in_one = counts.max() / motif.num_sites
         explained = units.numbers[motifs.records["target"] == target]
-        spread = (
-            f"{np.count_nonzero(counts)} of {number} {units.name}, at most {counts.max()} in one"
-        )
+        spread = f"{(counts > 0).sum()} of {number} {units.name}, at most {counts.max()} in one"
         if in_one > ONE_UNIT and np.mean(explained == counts.argmax()) < in_one / 2:
             LOG.info(f"left out, perhaps an alignment of relatives: {motif} in {spread}")
         else:
