@@ -209,7 +209,7 @@ def data_files(wildcards) -> list[str]:
     A missing file is an error here: without this check Snakemake would silently continue from an old corpus.
     """
     run = run_of(wildcards.task)
-    return existing([*run.data.inputs, *(run.partner.inputs if run.partner else [])], wildcards)
+    return existing([*run.data.inputs, *((run.partner and run.partner.files) or ())], wildcards)
 
 
 def target_files(wildcards) -> list[str]:
