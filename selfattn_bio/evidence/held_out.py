@@ -101,8 +101,8 @@ def read_held_out(
     about = records.assign(
         length=[len(each.letters) for each in given], label=of_records.get(LABEL, np.nan)
     )
-    # as text, as values are read from a table of targets
-    text = of_records.astype(object).map(str, na_action="ignore")
+    # as text, as values are read from a table of targets; a missing value makes 1 to 1.0 in pandas
+    text = of_records.convert_dtypes().astype(object).map(str, na_action="ignore").fillna(np.nan)
     values = scorer.objective.targets(text, about, "the targets")
     if partner_of is None:
         return records, [each.letters for each in given], values

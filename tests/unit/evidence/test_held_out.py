@@ -13,7 +13,12 @@ from listed_records import seen
 from planted_motifs import plant
 
 from selfattn_bio.attribution.explanation import Explanation
-from selfattn_bio.config import BinaryObjective, BinsObjective, MultilabelObjective
+from selfattn_bio.config import (
+    BinaryObjective,
+    BinsObjective,
+    MulticlassObjective,
+    MultilabelObjective,
+)
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evidence import held_out
 from selfattn_bio.evidence.marginals import COLUMNS as MARGINAL
@@ -27,6 +32,7 @@ from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.binary import Binary
+from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -288,6 +294,13 @@ def test_wrong_labels_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             motifs.with_evidence(scorer, SEQUENCES, labels)
+
+
+def test_classes_may_be_numbers_and_missing():
+    objective = objective_of(MulticlassObjective(column="c", classes=["1", "2"]))
+    targets = pd.DataFrame({"c": [1, 2, np.nan]})
+    reader = SimpleNamespace(objective=objective, **READER)
+    assert held_out.read_held_out(reader, SEQUENCES, targets)[2].tolist() == [0, 1, UNKNOWN]
 
 
 def test_model_of_other_kind_is_refused():
