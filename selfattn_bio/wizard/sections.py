@@ -40,6 +40,10 @@ PROMOTERS, PROMOTER_STEPS = 16_754, 1500
 # bp, or 1,024 positions after the default stem, which pools 8; with longer sequences attention is
 # limited to a window
 LONG = 8192
+RANDOM_NOTE = (
+    'duplicates stay together; for related sequences "cluster" is better, for several records of '
+    'each gene or patient "group" with its column (docs/leakage.md)'
+)
 UNPOOLED_STEM = {"kind": "conv", "kernel": 5, "pool": 1, "second_kernel": 3}
 
 
@@ -210,11 +214,7 @@ def _split_of_related(
             if lacking:
                 words += f"; records without one, kept apart by similarity alone: {lacking:,}"
     else:
-        hint = (
-            'for related sequences "cluster" is better, for several records of each gene or '
-            'patient "group" with its column (docs/leakage.md)'
-        )
-        lines, words = [setting("kind", "random", f"duplicates stay together; {hint}")], "at random"
+        lines, words = [setting("kind", "random", RANDOM_NOTE)], "at random"
         if are_related:
             reasons.append("one cluster has most of the similar records")
     if number and lacking and not are_joined:
