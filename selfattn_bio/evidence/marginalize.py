@@ -164,7 +164,7 @@ class Ablation(TableResult):
 def marginalize(
     model: Models,
     sequences: Inputs,
-    motifs: str | MotifSet | Mapping[str, AnyMotif],
+    motifs: str | Sequence[str] | MotifSet | Mapping[str, AnyMotif],
     *,
     starts: Sequence[int] | None = None,
     shuffle: bool = True,
@@ -185,7 +185,7 @@ def marginalize(
         Sequences without the signal, such as held-out negatives: strings, the path of a FASTA file,
         or a table with a column `sequence`.
     motifs
-        A consensus in IUPAC codes such as "TATAWAAR", a `MotifSet`, or names to motifs:
+        One or more consensuses in IUPAC codes such as "TATAWAAR", a `MotifSet`, or names to motifs:
         consensuses, (width, A) probabilities, or objects `Motif`. Each background gets a site that
         is sampled from the probabilities, the same one at all positions and on both strands.
     starts
@@ -218,10 +218,10 @@ def marginalize(
         If the FASTA file is malformed, or a character is not in the alphabet.
     """
     backgrounds = _backgrounds(model, sequences, shuffle, num_backgrounds, target, seed)
-    if isinstance(motifs, str):
-        motifs = {motifs: motifs}
     if isinstance(motifs, MotifSet):
         motifs = motifs.ppms
+    if not isinstance(motifs, Mapping):
+        motifs = {each: each for each in ([motifs] if isinstance(motifs, str) else motifs)}
     ppms = {name: _ppm(motif, backgrounds.alphabet) for name, motif in motifs.items()}
     curves, table = position_curves(ppms, backgrounds, starts=starts, seed=seed)
     return Marginals(table, curves, len(backgrounds.letters))

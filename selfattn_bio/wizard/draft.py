@@ -85,8 +85,10 @@ def draft(
     used = {target.column for target in targets} | {split.column if split else ""}
     unused = {name: texts for name, texts in contents.columns.items() if name not in used}
     values: list[Texts] = [contents.columns[each.column] for each in targets if contents.columns]
+    if objective in ("regression", "multilabel"):  # in other columns NA and none are classes
+        values = [[None if is_missing(text) else text for text in texts] for texts in values]
     answers = list(zip(*(values or [labels]), strict=True))
-    known = [not all(map(is_missing, row)) for row in answers]
+    known = [any(row) for row in answers]
     have_classes = objective in ("multiclass", "multilabel")
     classes = answers if have_classes else [(label,) for label in labels]
     split_text, split_words = sections.split_lines(request, contents, classes, split, unused, known)
@@ -100,7 +102,7 @@ def draft(
         both = not recipe or recipe.training.get("reverse_complement", True)
         training = sections.training_lines(contents, objective, both_strands=both)
         chosen = [sections.model_lines(contents, objective), training, *chosen]
-    second = next((name for name, texts in unused.items() if are_sequences(texts)), "")
+    second = next((name for name, texts in unused.items() if _are_inputs(texts, contents)), "")
     pairs = sections.pair_lines(contents, second) if second else []
     written = [
         [*map(comment, head), setting("title", request.name), *map(comment, pairs)],
@@ -128,6 +130,12 @@ def draft(
     splits = _given_splits(request, contents, split)
     messages += _copies(contents, [] if is_number else answers, splits)
     return text, messages, list(_replicates(contents, answers, known)) if is_number else []
+
+
+def _are_inputs(texts: Texts, contents: Contents) -> bool:
+    """Return whether texts are sequences, rather than one label per position."""
+    target = target_of("", texts, contents.lengths, contents.alphabet)
+    return are_sequences(texts) and not (target and target.kind == "labels")
 
 
 def _recipe_lines(recipe: Recipe) -> list[list[str]]:

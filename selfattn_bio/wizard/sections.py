@@ -132,8 +132,7 @@ def split_lines(
         named = _counted(split.counts)
         lines = [setting("kind", "column", named), setting("column", split.column)]
         return _sampled(lines, split.counts), f"column {split.column!r} ({named})"
-    table = pd.DataFrame(classes).map(lambda text: None if is_missing(text) else text)
-    table = table[list(is_known)]
+    table = pd.DataFrame(classes)[list(is_known)]
     if _are_parts(contents.chromosomes, _groups(contents, unused)[1]):
         return _split_of_related(contents, table, unused, is_known, [])
     reasons = []

@@ -254,6 +254,8 @@ def test_effect_is_the_difference_of_scores():
 
 def test_motifs_and_defaults():
     motifs = {"word": TEXT, "matrix": np.full((6, 4), 0.25)}
+    found = sb.marginalize(scorer_of(), TEXTS, [TEXT, "ACGT"])
+    assert found.table["name"].tolist() == [TEXT, "ACGT"]
     found = sb.marginalize(scorer_of(), TEXTS, motifs)
     assert found.num_backgrounds == marginals.NUM_BACKGROUNDS
     assert len(found.curves) == 2 * 2 * (NUM_POSITIONS + 2)

@@ -121,13 +121,25 @@ def test_long_sequences_in_a_table(here):
     assert (run.data.columns, run.data.max_length) == ({"sequence": "seq"}, 160_002)
 
 
-def test_labels_of_residues(here):
+def test_labels_of_residues(here, capsys):
     states = lambda _, row: "".join("HEC"[ord(c) % 3] for c in row)  # noqa: E731
     run = made(table(letters=PROTEIN, number=200, ss3=states))
     assert (run.data.alphabet, run.objective.classes, run.tokens.k) == ("protein", "CEH", 1)
     assert (run.training.shift, run.model.stem.pool, run.split.kind) == (0, 1, "cluster")
     assert run.split.similarity == 0.08
     assert run.stack.parts == ("window_logistic", "window_trees")
+    table(letters="ACDEG", number=200, ss=states, y=lambda i, _: i / 7)
+    assert made("--sequences all.csv --column y").objective.kind == "regression"
+    assert "has sequences, too" not in capsys.readouterr().out
+
+
+def test_class_called_none_is_learned_and_split(here, capsys):
+    """Words such as `none` are missing in columns of numbers, but may be classes."""
+    table(family=lambda i, _: ["none", "kinase", "lyase"][i % 3])
+    assert made("--sequences all.csv").split.kind == "random"
+    assert "valid and test have about 18 records each" in capsys.readouterr().out
+    records, splits = ingested()
+    assert (len(records), splits.get("dropped", 0)) == (120, 0)
 
 
 def test_variants_of_one_protein(here, capsys):

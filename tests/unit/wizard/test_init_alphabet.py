@@ -45,7 +45,7 @@ def test_dna_has_a_hint_for_rna_written_with_t(here, capsys):
     ("name", "alphabet"),
     [
         *((name, "rna") for name in ("utr", "UTR5", "mRNA", "siRNA_seq", "guide", "rna_sequences")),
-        *((name, "dna") for name in ("sequence", "external_region", "oligo")),
+        *((name, "dna") for name in ("sequence", "oligo", "external_region", "mRNA_promoter")),
     ],
 )
 def test_column_of_rna_is_recognised_by_its_name(here, capsys, name, alphabet):
