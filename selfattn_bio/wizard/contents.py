@@ -55,9 +55,7 @@ HEADERS = (
 COORDINATES = r"^(?:\S*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?"
 ATTRIBUTE = rf"\s([A-Za-z_]\w*)={value_pattern('value')}"  # name and value, after the id
 # in the names of columns of RNA, such as utr, mRNA or guide_seq, but not mRNA_promoter
-RNA_NAME = re.compile(
-    r"^(?!.*(?:promoter|enhancer|dna|genom)).*(?:rna|utr|guide)s?(?![a-z])", re.IGNORECASE
-)
+RNA_NAME = re.compile(r"^(?!.*(?:promoter|dna)).*(?:rna|utr|guide)s?(?![a-z])", re.IGNORECASE)
 READ = 1114  # bp; windows for a profile of 1,000 bp, with context on both sides
 SHOWN = 12  # characters of a sequence in a message
 
