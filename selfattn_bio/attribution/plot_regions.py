@@ -13,6 +13,7 @@ from selfattn_bio.arrays import Scores
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.motifs.logos import track
 from selfattn_bio.scoring.regions import split_region
+from selfattn_bio.sequence.genome import matching_name
 
 MOST = 100  # positions whose letters are readable in a figure as wide as a notebook
 HTML_MOST = 200  # positions of an explanation in a notebook, which scrolls
@@ -52,7 +53,7 @@ def plot_interval(
     scores
         (L,) scores of positions [start, start + L).
     name
-        Name of the sequence, in texts and errors.
+        Name of the sequence, in texts and errors. Texts may have a spelling of `matching_name`.
 
     Raises
     ------
@@ -65,9 +66,9 @@ def plot_interval(
         return start + first, start + last
     if isinstance(region, str):
         found = split_region(region)
-        if region in (ALL, name):
+        if region == ALL or matching_name(region, [name]):
             region = start, end
-        elif found and found[0] == name:
+        elif found and matching_name(found[0], [name]):
             region = found[1], end if found[2] is None else found[2]
     match region:
         case (int() | np.integer() as first, int() | np.integer() as last) if (

@@ -211,6 +211,8 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
         shuffling_nulls = f"{changed(row['null_necessity'])} at most"
 
     use = answer("effect", effect, row["min_effect"])
+    ends = [row[f"sufficiency_{end}"] for end in ("low", "high")]
+    enough = direction * row["sufficiency"] * (min(ends) > 0 or max(ends) < 0)
     lines: Lines = [
         ("effect_q", "Does the model use it?", lambda: (
             use,
@@ -223,7 +225,7 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
             f"{row['null_motifs']:.0f} meaningless motifs, which have its columns in random order, "
             f"it {shuffling_nulls}; p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
-            answer("sufficiency", direction * row["sufficiency"]),
+            answer("sufficiency", enough, row["min_effect"]),
             f"Inserting one site into a shuffled record changes {unit} by "
             f"{span('sufficiency')}, compared with its shuffled {letters}; {q('sufficiency')}.")),
         ("stability", "Do the networks of the model agree?", lambda: (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -46,33 +47,36 @@ def interpretation(tested: Tested) -> list[Drawing]:
         }
         is_several = len(groups) > 1
         peaks = {name: _peak(*of, f" for {name}" * is_several) for name, of in groups.items()}
-        shown = sorted(peaks, key=lambda name: -peaks[name][0])[:MAX_CURVES]
-        (_, side, _), attended = peaks[shown[0]], ""
-        means = [plots.by_position(*groups[name], side) for name in shown]
-        labels = short_names(shown) if is_several else ["attribution"]
-        curves = dict(zip(labels, means, strict=True))
+        attended = ""
         if explained.attention.any():  # models without attention weights have zeros
-            curves["raw attention"] = plots.by_position(explained.attention, lengths, side)
             network = " in the network, without the simple models" * bool(results.task.stack.parts)
             attended = (
                 f" Attention: how much attention a position receives{network}. Raw attention is "
                 "not an explanation: a model can attend to positions that do not change its score. "
                 "No motif or verdict is based on it."
             )
-        drawings.append(
-            tested.show(
-                "attention",
-                "Attribution by position",
+        highest = sorted(peaks, key=lambda name: -peaks[name][0])
+        for side in dict.fromkeys(peaks[name][1] for name in highest):
+            shown = [name for name in highest if peaks[name][1] == side][:MAX_CURVES]
+            means = [plots.by_position(*groups[name], side) for name in shown]
+            labels = short_names(shown) if is_several else ["attribution"]
+            curves = dict(zip(labels, means, strict=True))
+            if attended:
+                curves["raw attention"] = plots.by_position(explained.attention, lengths, side)
+            drawing = tested.show(
+                f"attention_{side}",
+                f"Attribution by position, from the {side}",
                 f"Attribution: how much the score depends on a position.{attended} Values are "
                 "multiples of the mean of each record, averaged over the records explained for an "
-                f"output. There is a curve for each output, or for the {MAX_CURVES} with the "
-                f"highest peaks. Positions count from the {side} of the records. Those that fewer "
-                f"than {percent(plots.MIN_REACHED)} of the records have are left out.",
+                f"output. There is a curve for each output with its peak near the {side} of the "
+                f"records, or for the {MAX_CURVES} with the highest peaks. Peaks are means of a "
+                "twentieth of the positions. Positions that fewer than "
+                f"{percent(plots.MIN_REACHED)} of the records have are left out.",
                 "Motifs whose position varies between records are not visible in this mean.",
                 partial(plots.draw_along, curves, label=f"from the {side} ({alphabet.unit})"),
                 finding=" ".join(peaks[name][2] for name in shown if peaks[name][0]),
             )
-        )
+            drawings.append(drawing)
     return drawings
 
 
@@ -236,8 +240,12 @@ def position_counts(results: Results) -> dict[str, Any] | None:
     rows, curves = _shown_alone(results), results.marginals
     if not rows or curves is None:
         return None
+    changes = [row["marginal_low"] > 0 or row["marginal_high"] < 0 for row in rows]
+    tests = ("position", "strand")
+    depends = [any(dependence(row, test) for test in tests) for row in rows]
     return {
         "number": len(rows),
+        "others": len(rows) - sum(map(or_, changes, depends)),
         "raising": sum(row["marginal_low"] > 0 for row in rows),
         "lowering": sum(row["marginal_high"] < 0 for row in rows),
         "by_position": _dependent(rows, "position", "{consensus}"),

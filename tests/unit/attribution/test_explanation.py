@@ -392,6 +392,8 @@ def test_substitutions_are_drawn_on_the_chromosome():
     assert start < 5390 < 5418 < end
     assert limits(found.plot("chr1:5,401-5,408")) == limits(found.plot((5400, 5408)))
     assert limits(found.plot("all")) == (5000, 5701)
+    protein = Substitutions(table.assign(chrom="sp|P12345|A_MOUSE"))
+    assert limits(protein.plot("P12345:5,401-5,408")) == (5400, 5408)
     with pytest.raises(ArgumentError, match=r"which has positions \[5000, 5701\)"):
         found.plot("chr1:1-9")
     with pytest.raises(ArgumentError, match="there are no substitutions at chr1:5611-5620"):

@@ -129,12 +129,21 @@ def test_parts_that_hide_a_dependence_on_the_position(results, monkeypatch, part
     assert (after in shown) == bool(named)
 
 
+@pytest.mark.parametrize(("q", "others"), [(0.003, ""), (0.2, " The 1 without these effects act")])
+def test_motif_of_one_end_is_not_without_effect(results, q, others):
+    motifs = results.motifs.assign(marginal_low=-0.1, marginal_position_q=q)
+    shown = section_of(page_of(replace(results, motifs=motifs)), "marginals")
+    assert "backgrounds: 0 of 1;" in shown
+    assert shown.count(" without these effects act") == bool(others)
+    assert others in shown
+
+
 def test_effects_of_motifs_alone_are_reported(page_text, results):
     shown = section_of(page_text, "marginals")
     for text in (
-        "Motifs that raise the prediction alone, in neutral backgrounds: 1 of 1; that lower it: "
-        "0. The effect depends on the position for 1: TATNC (+0.30 to +1.15). The effect depends "
-        "on the strand for none.",
+        "Motifs that raise the prediction alone, on average over all positions of neutral "
+        "backgrounds: 1 of 1; that lower it: 0. The effect depends on the position for 1: TATNC "
+        "(+0.30 to +1.15). The effect depends on the strand for none.",
         "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Depends on the position: +0.30 to +1.15 (q = "
         "0.003). Largest if the site starts at positions 41 to 45, at the end of the sequence. "
         "Depends little or not at all on the strand: +0.35 to +0.45 (q = 0.2).",

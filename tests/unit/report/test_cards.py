@@ -119,6 +119,7 @@ def test_networks_agree_on_a_shown_effect_only(rows):
 
 def test_motif_that_lowers_a_number(rows):
     number = NUMBER | {"null_necessity": -0.03, "sufficiency": -0.77, "sufficiency_q": 0.001}
+    number |= {"sufficiency_low": -0.9, "sufficiency_high": -0.6}
     lines = lines_of(rows[0], **number)
     matched = "Also compared with records matched for GC content and length?"
     for question, answer, *figures in (
@@ -133,6 +134,7 @@ def test_motif_that_lowers_a_number(rows):
             assert text in lines[question].figures
     for question, expected, changes in (
         (ENOUGH, REVERSE, {"sufficiency": 0.77}),
+        (ENOUGH, NO, {"sufficiency_high": 0.01}),
         (matched, REVERSE, {"difference": 1.5}),
         (USED, REVERSE, {"effect": 0.9, "necessity": 0.9}),
         # no difference between the records

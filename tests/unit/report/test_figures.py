@@ -75,16 +75,28 @@ def test_outputs_have_their_own_curve_and_peak(tmp_path, results):
     scores = np.zeros_like(explained.hypothetical)
     scores[..., 0] = 1
     scores[:half, 9, 0] = 20
-    for row, length in enumerate(explained.records["length"]):
-        scores[row, length:] = 0
     targets = ["liver"] * half + ["heart"] * (len(scores) - half)
     records = explained.records.assign(target=targets)
-    own = replace(explained, hypothetical=scores, records=records)
-    *_, drawing = interpretation(tested.Tested(replace(results, explained=own), tmp_path))
+
+    def drawn():
+        own = replace(explained, hypothetical=scores, records=records)
+        return interpretation(tested.Tested(replace(results, explained=own), tmp_path))
+
+    for row, length in enumerate(records["length"]):
+        scores[row, length:] = 0
+    drawing = drawn()[-1]
     assert drawing.finding.startswith("Attribution for liver is highest at positions ")
     assert "Attribution for heart is highest at " in drawing.finding
     assert all(name in drawing.svg for name in ("liver", "heart", "raw attention"))
     assert "attribution" not in drawing.svg
+    records["length"] -= np.arange(len(records)) % 7
+    for row, length in enumerate(records["length"]):
+        scores[row, length:] = 0
+        scores[row, length - 3 : length, 0] *= 1 + 5 * (row >= half)
+    liver, heart = drawn()[-2:]
+    assert "liver is highest at positions " in liver.finding
+    assert "heart is highest at the last " in heart.finding
+    assert [each.title.split()[-1] for each in (liver, heart)] == ["start", "end"]
 
 
 def test_positions_that_few_records_have_are_left_out():
@@ -118,9 +130,9 @@ def test_findings_are_on_what_was_measured(tmp_path, results):
     assert found["evidence"] == (
         "Of 2 motifs, 1 changes the prediction (interval without 0): 1 raises it."
     )
-    assert found["attention"].startswith("Attribution is highest at positions ")
+    assert found["attention_start"].startswith("Attribution is highest at positions ")
     unknown = replace(results.explained, hypothetical=results.explained.hypothetical[:, :, :0])
-    assert findings(replace(results, explained=unknown))["attention"] == ""
+    assert findings(replace(results, explained=unknown))["attention_start"] == ""
     blind = replace(results.explained, attention=np.zeros_like(results.explained.attention))
     with without_files():
         *_, drawing = interpretation(tested.Tested(replace(results, explained=blind), tmp_path))
@@ -428,7 +440,7 @@ def test_motifs_that_lack_only_enrichment_are_shown_alone(results):
     assert "<h3>motif_01" in shown
     assert "<h3>motif_02" in shown
     assert "<h3>motif_03" not in shown
-    assert "alone, in neutral backgrounds: 2 of 2;" in shown
+    assert "neutral backgrounds: 2 of 2;" in shown
     unmeasured = motifs.assign(lacks=["", "enrichment not shown", "effect not measured"])
     shown = section_of(page_of(replace(own, motifs=unmeasured)), "marginals")
     assert "<h3>motif_03" in shown

@@ -175,7 +175,7 @@ def test_figures_are_saved_next_to_page(page_text, results):
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"url\(#([^)]+)\)", page_text)) <= set(ids)
     names = [
-        *("attention", "calibration", "comparison", "distance_0", "evidence", "groups_gc"),
+        *("attention_start", "calibration", "comparison", "distance_0", "evidence", "groups_gc"),
         *("learning", "marginal_motif_01", "precision_recall", "roc"),
     ]
     assert sorted(path.name for path in results.layout.plots.iterdir()) == [

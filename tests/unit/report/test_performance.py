@@ -53,7 +53,7 @@ def test_each_objective_has_its_figures(kind, make):
     page = page_of(make(kind), drawn=True)
     names = re.findall(r'</h3>\s*<svg [^>]*aria-label="([^"]+)"', page)
     # the fixture has attributions, but no motifs
-    expected = ["comparison", *FIGURES[kind].split(), "learning", "attention"]
+    expected = ["comparison", *FIGURES[kind].split(), "learning", "attention_start"]
     assert sorted(names) == sorted(name.replace("_", " ") for name in expected)
     assert "<image" not in page  # the policy of the page forbids images
     assert "Motifs were not" in page
