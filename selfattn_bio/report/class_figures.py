@@ -1,4 +1,4 @@
-"""Figures of models of two classes and of bins, and of groups of their test records."""
+"""Figures of models of two classes and of bins."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import plots, target_plots, words
 from selfattn_bio.report.tested import MAX_CURVES, Drawing, Tested
-from selfattn_bio.report.words import GROUPS, deviation, estimate, figure, percent, ranked
+from selfattn_bio.report.words import deviation, figure, percent, ranked
 
 FALSE_POSITIVES, RECALL = 0.05, 0.5  # where the curves are read
-SPANS = ("gc", "length")  # groups that are ranges
-QUANTILES = " Boundaries are quantiles of the training set, so groups differ in size."
 WIDE = (7.4, 1.9)  # size of the track in inches
 MAX_DISTANCE = 5  # bins; the highest in the figure of distances
 
@@ -88,46 +86,6 @@ def _precision_recall(tested: Tested, curves: Mapping[str, ArrayLike], limit: st
         f"The curve applies to this fraction of positives. {limit}",
         lambda ax: plots.draw_precision_recall(labels, curves, ax),
         finding=f"Precision where half of the positives are found: {', '.join(found)}.",
-    )
-
-
-def group_figures(tested: Tested) -> list[Drawing]:
-    """Draw the performance within groups of similar records, if there are any."""
-    groups, names = tested.results.metrics.get("groups", {}), ("model", tested.baseline)
-    return [
-        tested.show(
-            f"groups_{by}",
-            f"AUROC by {GROUPS[by]}",
-            f"AUROC in groups of the test set, by {GROUPS[by]}. A model that uses only this "
-            "property has an AUROC near 0.5 within each group.",
-            f"Each group has fewer records, so its interval is wider.{QUANTILES * (by in SPANS)}",
-            partial(
-                target_plots.draw_pairs, rows, names, label="AUROC", references=[0.5] * len(rows)
-            ),
-            finding=_above_chance(groups[by]["groups"]),
-        )
-        for by in (*SPANS, "begins_with_m")
-        if by in groups
-        for rows in [[_by_classifier(entry, tested.baseline) for entry in groups[by]["groups"]]]
-    ]
-
-
-def _by_classifier(entry: Mapping[str, Any], baseline: str) -> tuple[str, Any, Any]:
-    """Return the name of a group, and the AUROC of model and baseline, None with one class."""
-    of_model, of_baseline = ((entry.get(name) or {}).get("auroc") for name in ("model", baseline))
-    return entry["group"], of_model, of_baseline
-
-
-def _above_chance(entries: list[dict[str, Any]]) -> str:
-    """Count the groups in which the model is better than chance."""
-    aurocs = [entry["model"]["auroc"] for entry in entries if entry.get("model")]
-    if not aurocs:
-        return "No group has records of both classes."
-    worst = min(aurocs, key=lambda auroc: auroc["value"])
-    above = sum(auroc["low"] > 0.5 for auroc in aurocs)
-    return (
-        f"AUROC is above chance in {above} of {len(aurocs)} groups; the lowest is "
-        f"{estimate(worst)}."
     )
 
 

@@ -12,7 +12,6 @@ from small_results import table_of
 from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.evidence.marginals import draw_curves
 from selfattn_bio.report import figures, plots, target_plots, tested
-from selfattn_bio.report.class_figures import _above_chance
 from selfattn_bio.report.figures import _effects, _peak, interpretation
 from selfattn_bio.report.performance import _outlook
 from selfattn_bio.report.target_figures import _accuracy_along, _ends, _most_frequent, _spread
@@ -97,16 +96,6 @@ def test_positions_that_few_records_have_are_left_out():
         expected = [1.05 / 2, (19 * 10.5 + 1) / 20, 1.05 / 2]
         np.testing.assert_allclose(means.to_numpy()[3:6], expected)
     assert (plots.by_position(values * 0, lengths) == 0).all()
-
-
-@pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
-def test_groups_above_chance_are_counted(low, count):
-    aurocs = [{"value": 0.6, "low": low, "high": 0.7}, {"value": 0.8, "low": 0.7, "high": 0.9}]
-    entries = [{"model": {"auroc": auroc}} for auroc in aurocs] + [{"model": None}]
-    assert _above_chance(entries) == (
-        f"AUROC is above chance in {count} of 2 groups; the lowest is 0.600 ({low:.3f} to 0.700)."
-    )
-    assert _above_chance([{"model": None}]) == "No group has records of both classes."
 
 
 def test_findings_are_on_what_was_measured(tmp_path, results):
