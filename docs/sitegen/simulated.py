@@ -18,15 +18,8 @@ def plots() -> Iterator[Example]:
     yield (
         "Predicted and observed values",
         "regression",
-        "One dot per test record; the dotted diagonal is a perfect prediction.",
+        "One dot per test record. Orange: means of records with similar predictions.",
         "draw_scatter",
-        {"predicted": predicted, "observed": observed, "name": "expression"},
-    )
-    yield (
-        "Residuals",
-        "regression",
-        "Observed minus predicted value. Orange: means of records with similar predictions.",
-        "draw_residuals",
         {"predicted": predicted, "observed": observed, "name": "expression"},
     )
     yield (

@@ -5,7 +5,7 @@ Each function returns the figures of one objective. `report.performance` registe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -292,9 +292,8 @@ def _spread(
 
 
 def numbers_figures(tested: Tested, columns: Sequence[str]) -> list[Drawing]:
-    """Draw observed and predicted values and residuals of the first columns, and all columns."""
-    drawings, size = [], TALL if tested.baseline else SIZE
-    show = partial(tested.show, size=size, panels=len(tested.names))  # a panel per classifier
+    """Draw observed and predicted values and coverage of the first columns, and all columns."""
+    drawings = []
     for number, column in enumerate(columns[:MAX_COLUMNS]):
         ending, pairs = f"_{number + 1}" if len(columns) > 1 else "", _pairs(tested, column)
         title = f"Observed and predicted {column}"
@@ -302,27 +301,20 @@ def numbers_figures(tested: Tested, columns: Sequence[str]) -> list[Drawing]:
             why = f"Fewer than two test records have a known value of {column}."
             drawings.append(tested.skip(f"scatter{ending}", title, why))
             continue
-        fits = {name: f": {_fit(tested.outputs(name)[column])}" for name in tested.names}
         drawings += [
-            show(
+            tested.show(
                 f"scatter{ending}",
                 title,
-                f"{_points(pairs)} Dotted line: perfect prediction.",
+                f"{_points(pairs)} Dotted line: perfect prediction. Orange: means of ten groups of "
+                "records with similar predictions, with 95 % intervals. If they rise more steeply "
+                "than the line, the predictions are too close to the mean.",
                 f"{RHO} measures the order of the values and R² their size: R² can be low, even "
-                f"negative, where {RHO} is high.",
-                partial(_paint, tested, column, pairs, plots.draw_scatter, fits),
+                f"negative, where {RHO} is high. The width of the cloud is the error of single "
+                "predictions.",
+                partial(_paint, tested, column, pairs),
+                size=TALL if tested.baseline else SIZE,
+                panels=len(tested.names),
                 finding=_relation(tested, column, pairs["model"]),
-            ),
-            show(
-                f"residuals{ending}",
-                f"Residuals of {column}",
-                "Observed minus predicted values. Orange: means of ten groups of records with "
-                "similar predictions, with 95 % intervals. If they are above 0 on the right and "
-                "below 0 on the left, the predictions are too close to the mean.",
-                "A mean near 0 does not make single predictions accurate: the width of the cloud "
-                "is their error.",
-                partial(_paint, tested, column, pairs, plots.draw_residuals, {}),
-                finding=_deviations(tested, pairs),
             ),
             *_coverage(tested, column, ending, pairs),
         ]
@@ -362,18 +354,13 @@ def _coverage(tested: Tested, column: str, ending: str, pairs: Pairs) -> list[Dr
     ]
 
 
-def _paint(
-    tested: Tested,
-    column: str,
-    pairs: Pairs,
-    plot: Callable[..., None],
-    fits: Mapping[str, str],
-    axes: Any,
-) -> None:
-    """Draw one plot per classifier, with its name and its fit as title."""
+def _paint(tested: Tested, column: str, pairs: Pairs, axes: Any) -> None:
+    """Draw one scatter plot per classifier, with its name and its fit as title."""
     for ax, name in zip(np.atleast_1d(axes), tested.names, strict=True):
-        plot(*pairs[name], ax, short_name(column))
-        ax.set_title(f"{name}{fits.get(name, '')}", fontsize=7.5, loc="left")
+        of = tested.outputs(name)[column]
+        fit = f"{RHO} {estimate(of['spearman'], 2)}\nR² {estimate(of['r2'], 2)}"
+        plots.draw_scatter(*pairs[name], ax, short_name(column))
+        ax.set_title(f"{name}: {fit}", fontsize=7.5, loc="left")
         ax.label_outer()
 
 
@@ -394,17 +381,6 @@ def _relation(tested: Tested, column: str, pair: tuple[NDArray[Any], NDArray[Any
     return f"The predictions cannot be distinguished from no relation: {found}."
 
 
-def _deviations(tested: Tested, pairs: Pairs) -> str:
-    """Compare the standard deviation before and after subtracting the predictions."""
-    observed = float(np.std(pairs["model"][1]))
-    left = {name: f"{np.std(y - x):.3g}" for name, (x, y) in pairs.items()}
-    other = tested.baseline and f" ({left[tested.baseline]} with {tested.baseline})"
-    return (
-        f"The standard deviation is {observed:.3g} before and {left['model']} after subtracting "
-        f"the predictions{other}."
-    )
-
-
 def _pairs(tested: Tested, column: str) -> Pairs:
     """Return predicted and observed values of the known records, by classifier."""
     observed = tested.numbers(column)
@@ -418,7 +394,3 @@ def _points(pairs: Pairs) -> str:
     if number > plots.MAX_POINTS:
         return f"{number:,} test records; darker hexagons have more of them (logarithmic)."
     return f"One dot for each of {number:,} test records."
-
-
-def _fit(entry: dict[str, Any]) -> str:
-    return f"{RHO} {estimate(entry['spearman'], 2)}\nR² {estimate(entry['r2'], 2)}"

@@ -40,7 +40,9 @@ MAX_CELLS = 12  # classes of a confusion matrix whose counts are written
 def draw_scatter(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str = "") -> None:
     """Draw observed against predicted values; the dotted diagonal is a perfect prediction.
 
-    More than 1,000 records are counted in hexagons; darker ones have more records.
+    More than 1,000 records are counted in hexagons; darker ones have more records. Orange dots are
+    means of ten groups of equal size with similar predictions; lines are their 95 % intervals over
+    records. Groups with equal predictions are joined.
 
     Parameters
     ----------
@@ -50,7 +52,14 @@ def draw_scatter(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str 
         Name of the column, for the labels of the axes.
     """
     x, y = np.asarray(predicted, dtype=float), np.asarray(observed, dtype=float)
-    _draw_points(x, y, ax)
+    if len(x) > MAX_POINTS:
+        ax.hexbin(x, y, gridsize=HEXAGONS, mincnt=1, bins="log", cmap="Blues", linewidths=0)
+    else:
+        ax.plot(x, y, "o", color=MODEL, alpha=0.45, markersize=2.5, markeredgewidth=0)
+    groups = similar_groups(x)
+    means, halves = normal_intervals([y[group] for group in groups])
+    middles, colour = [x[group].mean() for group in groups], VERDICTS["contradicted"]
+    ax.errorbar(middles, means, yerr=halves, ls="", color=colour, zorder=4, **DOTS)
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
     ax.plot([low, high], [low, high], color=MUTED, **DOTTED)
     ax.set(xlabel=f"predicted {name}".strip(), ylabel=f"observed {name}".strip())
@@ -74,30 +83,6 @@ def draw_profiles(shown: Sequence[Mapping[str, Any]], strands: int, ax: Any) -> 
         panel.set(xlabel="bp from the middle", ylabel="counts")
         panel.set_title(short_name(f"{each['track']}, {each['id']}", 50), fontsize=7.5, loc="left")
         panel.label_outer()
-
-
-def draw_residuals(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str = "") -> None:
-    """Draw observed minus predicted values against predicted ones.
-
-    Orange dots are means of ten groups of equal size with similar predictions; lines are their
-    95 % intervals over records. Groups with equal predictions are joined.
-
-    Parameters
-    ----------
-    predicted, observed
-        (n,), in the same unit.
-    name
-        Name of the column, for the label of the horizontal axis.
-    """
-    x, y = np.asarray(predicted, dtype=float), np.asarray(observed, dtype=float)
-    residuals = y - x
-    _draw_points(x, residuals, ax)
-    ax.axhline(0, color=MUTED, **DOTTED)
-    groups = similar_groups(x)
-    means, halves = normal_intervals([residuals[group] for group in groups])
-    middles, colour = [x[group].mean() for group in groups], VERDICTS["contradicted"]
-    ax.errorbar(middles, means, yerr=halves, ls="", color=colour, zorder=4, **DOTS)
-    ax.set(xlabel=f"predicted {name}".strip(), ylabel="observed minus predicted")
 
 
 def similar_groups(predicted: ArrayLike) -> list[Bools]:
@@ -138,13 +123,6 @@ def proportion(inside: Bools) -> dict[str, float]:
     """Return the fraction of true values and its 95 % interval (Wilson 1927)."""
     found = binomtest(int(inside.sum()), len(inside)).proportion_ci(method="wilson")
     return {"value": float(inside.mean()), "low": found.low, "high": found.high}
-
-
-def _draw_points(x: NDArray[Any], y: NDArray[Any], ax: Axes) -> None:
-    if len(x) > MAX_POINTS:
-        ax.hexbin(x, y, gridsize=HEXAGONS, mincnt=1, bins="log", cmap="Blues", linewidths=0)
-    else:
-        ax.plot(x, y, "o", color=MODEL, alpha=0.45, markersize=2.5, markeredgewidth=0)
 
 
 def normal_intervals(groups: Sequence[NDArray[Any]]) -> tuple[list[float], list[float]]:

@@ -300,7 +300,7 @@ def test_rare_classes_are_merged():
 
 def test_scatter_draws_each_record(ax):
     target_plots.draw_scatter([1, 2, 3], [1, 2, 5], ax, "growth")
-    points, diagonal = ax.get_lines()
+    points, *_, diagonal = ax.get_lines()
     np.testing.assert_array_equal(points.get_xydata(), [[1, 1], [2, 2], [3, 5]])
     np.testing.assert_array_equal(diagonal.get_xydata(), [[1, 1], [5, 5]])
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted growth", "observed growth")
@@ -312,10 +312,10 @@ def test_many_records_are_counted_in_hexagons(ax):
     assert ax.collections[0].get_array().sum() == len(x)
 
 
-def test_residuals_have_means_of_similar_predictions(ax):
+def test_scatter_has_means_of_similar_predictions(ax):
     predicted = np.repeat([0.0, 1.0], 50)
-    target_plots.draw_residuals(predicted, predicted + np.tile([0.5, 1.5], 50), ax)
-    np.testing.assert_allclose(ax.get_lines()[-1].get_xydata(), [[0, 1], [1, 1]])
+    target_plots.draw_scatter(predicted, predicted + np.tile([0.5, 1.5], 50), ax)
+    np.testing.assert_allclose(ax.get_lines()[1].get_xydata(), [[0, 1], [1, 2]])
 
 
 def test_coverage_is_that_of_similar_predictions(ax):

@@ -37,13 +37,12 @@ def drawn(tmp_path):
 
 
 FIGURES = {
-    "regression": "scatter residuals coverage",
-    "columns": "scatter_1 residuals_1 coverage_1 scatter_2 residuals_2 coverage_2 "
-    "pearson_by_column",
+    "regression": "scatter coverage",
+    "columns": "scatter_1 coverage_1 scatter_2 coverage_2 pearson_by_column",
     "multiclass": "confusion f1_by_class class_roc class_precision_recall",
     "multilabel": "auroc_by_label auprc_by_label",
     "labels": "confusion f1_by_label along",
-    "several": "activity_scatter activity_residuals class_confusion class_f1_by_class "
+    "several": "activity_scatter class_confusion class_f1_by_class "
     "class_class_roc class_class_precision_recall",
 }
 
@@ -107,9 +106,6 @@ def test_scatter_states_the_correlation(make, drawn):
     # both panels, with the same scale
     assert drawing.svg.count(f"{rho['model']:.2f} (") == 1
     assert drawing.svg.count(f"{rho['worse']:.2f} (") == 1
-    residuals = drawings["residuals"]
-    left = np.std(of.test["true.expression"].astype(float) - of.test["expression"])
-    assert f"{left:.3g} after subtracting the predictions" in residuals.finding
 
 
 def with_entry(of, **changes):
@@ -176,7 +172,7 @@ def test_few_known_values_have_no_scatter(known, make, drawn):
     few = dataclasses.replace(of, test=of.test.assign(**{"true.expression": values}))
     sentence = "Fewer than two test records have a known value of expression."
     assert (sentence in page_of(few)) == (known < 2)
-    assert ("residuals" in drawn(few, findings=False, svg=True)) == (known == 2)
+    assert ("coverage" in drawn(few, findings=False, svg=True)) == (known == 2)
 
 
 def test_unknown_values_have_no_figure(make, drawn):
