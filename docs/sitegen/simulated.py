@@ -40,18 +40,6 @@ def plots() -> Iterator[Example]:
         "draw_confusion",
         {"counts": np.array([[82, 11, 7], [9, 120, 21], [12, 30, 158]]), "names": CLASSES},
     )
-    x = np.linspace(0, 1, 50)
-    yield (
-        "ROC curves by class",
-        "multiclass, multilabel",
-        "One curve per class against all others.",
-        "draw_class_curves",
-        {
-            "curves": {name: (x, x ** (0.2 + 0.1 * i)) for i, name in enumerate(CLASSES)},
-            "x": "false positive rate",
-            "y": "true positive rate",
-        },
-    )
     yield (
         "A metric by class",
         "multiclass, multilabel, regression",

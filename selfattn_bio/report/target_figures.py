@@ -13,12 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import (
-    average_precision_score,
-    precision_recall_curve,
-    roc_auc_score,
-    roc_curve,
-)
 
 from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.display import short_name, short_names
@@ -32,30 +26,24 @@ from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import Multiclass, confusion
 from selfattn_bio.objectives.numbers import Multilabel
 from selfattn_bio.report import target_plots as plots
-from selfattn_bio.report.tested import MAX_CURVES, SIZE, Drawing, Tested
+from selfattn_bio.report.tested import SIZE, Drawing, Tested
 from selfattn_bio.report.words import RHO, deviation, estimate, figure, percent
 
 MAX_CLASSES = 20  # classes of a confusion matrix; the others are merged
 MAX_ROWS = 30  # classes or columns of a figure with one row for each
 OTHERS = "other classes"
-NBSP = "\N{NO-BREAK SPACE}"  # `short_names` keeps it with its word
-MOST_FREQUENT = " Shown are the {} most frequent classes of the test set."
 MAX_COLUMNS = 3  # columns with a scatter plot
 TALL = (SIZE[0], 4.6)  # inches; of two plots, one above the other
 Pairs = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # classifier -> predicted, observed
 
 
 def multiclass_figures(objective: Multiclass, tested: Tested) -> list[Drawing]:
-    """Draw the confusion matrix, F1 by class, and the curves of the most frequent classes."""
+    """Draw the confusion matrix, and F1 by class."""
     names = list(tested.outputs("model"))
     numbers = tested.true(objective.section.column).map({name: i for i, name in enumerate(names)})
     truth = np.asarray(numbers.fillna(UNKNOWN), dtype=np.int64)
-    predicted = tested.predicted("model")
-    return [
-        _confusion(tested, confusion(predicted, truth), names, "records"),
-        by_output(tested, "f1", "class"),
-        *_curves(tested, predicted, truth, names),
-    ]
+    counts = confusion(tested.predicted("model"), truth)
+    return [_confusion(tested, counts, names, "records"), by_output(tested, "f1", "class")]
 
 
 def _confusion(tested: Tested, counts: Integers, names: list[str], unit: str) -> Drawing:
@@ -73,14 +61,14 @@ def _confusion(tested: Tested, counts: Integers, names: list[str], unit: str) ->
             f" The most frequent error: {wrong[row, column]:,} of {merged[row].sum():,} {unit} of "
             f"class {shown[row]} are predicted as {shown[column]}."
         )
-    rule = f"{MOST_FREQUENT.format(MAX_CLASSES - 1)} The others are merged." * (OTHERS in shown)
+    rule = f" Shown are the {MAX_CLASSES - 1} most frequent classes; the others are merged."
     cell = 0.36 if len(shown) <= plots.MAX_CELLS else 0.15  # inches, with and without counts
     side = max(SIZE[0], 0.6 + 0.065 * max(map(len, labels)) + cell * len(shown))
     return tested.show(
         "confusion",
         "Confusion matrix",
         f"Rows: true class; columns: predicted class. Percentages and colours: fraction of the "
-        f"row; below, the number of {unit}.{rule}",
+        f"row; below, the number of {unit}.{rule * (OTHERS in shown)}",
         f"A rare class has few {unit}, so its percentages are uncertain: compare the counts and "
         "the intervals of F1.",
         lambda ax: plots.draw_confusion(merged, labels, ax),
@@ -99,58 +87,6 @@ def _most_frequent(counts: Integers, names: list[str]) -> tuple[Integers, list[s
     merged = np.zeros((len(kept) + 1,) * 2, dtype=np.int64)
     np.add.at(merged, (group[:, None], group[None, :]), counts)
     return merged, [*(names[i] for i in kept), OTHERS]
-
-
-def _curves(tested: Tested, predicted: Floats, truth: Integers, names: list[str]) -> list[Drawing]:
-    """Draw ROC and precision-recall curves, each class against all others."""
-    known = truth != UNKNOWN
-    counts = np.bincount(truth[known], minlength=len(names))
-    chosen = [i for i in np.argsort(-counts, kind="stable") if 0 < counts[i] < known.sum()]
-    if not chosen:
-        return []
-    shown = chosen[:MAX_CURVES]
-    pairs = {names[i]: (truth[known] == i, predicted[known, i]) for i in chosen}
-    aurocs = {name: float(roc_auc_score(*pair)) for name, pair in pairs.items()}
-    precisions = {name: float(average_precision_score(*pair)) for name, pair in pairs.items()}
-    rocs, recalls = {}, {}
-    for name, pair in list(pairs.items())[:MAX_CURVES]:
-        rocs[f"{name}{NBSP}({aurocs[name]:.3f})"] = roc_curve(*pair)[:2]
-        recalls[f"{name}{NBSP}({precisions[name]:.3f})"] = precision_recall_curve(*pair)[1::-1]
-    rule = MOST_FREQUENT.format(MAX_CURVES) * (len(chosen) > MAX_CURVES)
-    return [
-        tested.show(
-            "class_roc",
-            "ROC curve of each class",
-            f"Each class against all others. In brackets: AUROC; 0.5 is chance level.{rule}",
-            "AUROC does not depend on how frequent a class is, so it does not show how many calls "
-            "of a rare class are wrong.",
-            partial(plots.draw_class_curves, rocs, x="false positive rate", y="true positive rate"),
-            size=(SIZE[0], 2.6 + 0.16 * len(rocs)),
-            finding=_extremes(aurocs, "AUROC"),
-        ),
-        tested.show(
-            "class_precision_recall",
-            "Precision and recall of each class",
-            "Each class against all others. In brackets: AUPRC; chance level is the fraction of "
-            f"the class, from {percent(counts[shown].min() / known.sum(), 1)} to "
-            f"{percent(counts[shown].max() / known.sum(), 1)} here.{rule}",
-            "The curves apply to the class frequencies of this test set.",
-            partial(plots.draw_class_curves, recalls, x="recall", y="precision"),
-            size=(SIZE[0], 2.6 + 0.16 * len(rocs)),
-            finding=_extremes(precisions, "AUPRC"),
-        ),
-    ]
-
-
-def _extremes(values: dict[str, float], metric: str) -> str:
-    """Name the classes with the highest and the lowest value."""
-    best, worst = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
-    if figure(values[best]) == figure(values[worst]):
-        return f"{metric} is {figure(values[best])} for each class."
-    return (
-        f"{metric} is highest for {best} ({figure(values[best])}) and lowest for "
-        f"{worst} ({figure(values[worst])})."
-    )
 
 
 def multilabel_figures(objective: Multilabel, tested: Tested) -> list[Drawing]:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
 from selfattn_bio.arrays import Bools, Floats, Integers
-from selfattn_bio.display import short_name, short_names
+from selfattn_bio.display import short_name
 from selfattn_bio.evaluation.summary import COVERAGE
 from selfattn_bio.report.plots import (
     ABOVE,
@@ -171,25 +171,6 @@ def draw_confusion(counts: Integers, names: Sequence[str], ax: Axes) -> None:
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.set(xlabel="predicted class", ylabel="true class")
-
-
-def draw_class_curves(
-    curves: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], ax: Axes, x: str, y: str
-) -> None:
-    """Draw one curve per class with both axes from 0 to 1, such as ROC curves.
-
-    Parameters
-    ----------
-    curves
-        Name of each class in the legend -> coordinates x and y; at most `figures.MAX_CURVES`.
-    x, y
-        Labels of the axes.
-    """
-    names = short_names(list(curves), 40)
-    for name, (across, up), colour in zip(names, curves.values(), PALETTE, strict=False):
-        ax.plot(across, up, color=colour, linewidth=1.4, label=name)
-    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
-    ax.legend(**ABOVE)
 
 
 def draw_pairs(
