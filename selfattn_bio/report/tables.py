@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from selfattn_bio.display import position_range
 from selfattn_bio.evaluation.leakage import leak_rows
-from selfattn_bio.evaluation.metrics import TITLES, title_of
+from selfattn_bio.evaluation.metrics import TITLES, estimates, title_of
 from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.interactions import CLEAR, MATCHES, UNCLEAR
 from selfattn_bio.model.checkpoint import StackWeights
@@ -117,11 +117,7 @@ def shown_metrics(entry: Mapping[str, Any]) -> list[str]:
 
     Calibration has its own sentence, and the distance of pseudo-replicates its own row.
     """
-    known = [
-        name
-        for name, of in entry.items()
-        if isinstance(of, dict) and "value" in of and not name.startswith(NOT_SHOWN)
-    ]
+    known = [name for name, _ in estimates(entry) if not name.startswith(NOT_SHOWN)]
     return sorted(known, key=lambda name: [*TITLES, name].index(name))
 
 

@@ -18,6 +18,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, OutputError
 from selfattn_bio.evaluation.card import left_out_sentence, model_card
 from selfattn_bio.evaluation.groups import MOST, group_metrics, groups_of
+from selfattn_bio.evaluation.metrics import estimates
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, Classifier, summarise
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.figure import DisplayedFigure
@@ -73,7 +74,7 @@ class Evaluation(TableResult):
         test = self.metrics["test"]
         known = [
             f"{metric} {found['value']:.3f}"
-            for metric, found in _values(test["model"])
+            for metric, found in estimates(test["model"])
             if found["value"] is not None
         ]
         shown = ", ".join(known[:3])
@@ -93,7 +94,7 @@ class Evaluation(TableResult):
             (split, name, role, metric, found["value"], found.get("low"), found.get("high"))
             for split in EVALUATED_SPLITS
             for name, role, entry in _entries(self.metrics[split])
-            for metric, found in _values(entry)
+            for metric, found in estimates(entry)
         ]
         columns = ["split", "name", "role", "metric", "value", "low", "high"]
         numbers = dict.fromkeys(("value", "low", "high"), float)
@@ -314,11 +315,9 @@ def check_evaluation_output(folder: str | Path) -> None:
 
 
 def _card(metrics: Mapping[str, Any], folders: list[Path]) -> str:
-    """Return the card of the model with these member folders; undefined metrics are left out."""
-    values = _values(metrics["valid"]["model"])
-    valid = {name: of["value"] for name, of in values if of.get("low") is not None}
-    left_out = left_out_sentence(metrics["left_out"])
-    return model_card(folders[0], valid, metrics["test"]["model"], folders[1:], left_out)
+    """Return the card of the model with these member folders."""
+    valid, test = (metrics[split]["model"] for split in EVALUATED_SPLITS)
+    return model_card(folders[0], valid, test, folders[1:], left_out_sentence(metrics["left_out"]))
 
 
 def _entries(of_split: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -327,10 +326,3 @@ def _entries(of_split: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[st
     for key, role in ROLES.items():
         for name, entry in of_split.get(key, {}).items():
             yield name, role, entry
-
-
-def _values(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the metrics of a classifier, without its threshold and chosen settings."""
-    for metric, found in entry.items():
-        if isinstance(found, Mapping) and "value" in found:
-            yield metric, found
