@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
+from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import plots, target_plots, words
@@ -25,7 +26,7 @@ MAX_DISTANCE = 5  # bins; the highest in the figure of distances
 def binary_figures(objective: Binary, tested: Tested) -> list[Drawing]:
     """Draw ROC and precision-recall curves, and calibration."""
     test, labels = tested.results.test, tested.results.test["label"].to_numpy()
-    curves = {name: test[name] for name in _shown(tested.results.metrics)}
+    curves = {name: test[name] for name in _entries(objective, tested)}
     drawings = [
         tested.show(
             "roc",
@@ -89,20 +90,17 @@ def _precision_recall(tested: Tested, curves: Mapping[str, ArrayLike], limit: st
     )
 
 
-def _shown(metrics: Mapping[str, Any]) -> list[str]:
-    """Return the classifiers whose curves are drawn: model, best baselines and first control.
-
-    Their number is limited so that the curves can be distinguished.
-    """
-    best = [name for role, name, _ in ranked(metrics["test"], Binary) if role != "control"]
-    return [*best[: MAX_CURVES - 1], *list(metrics["test"]["controls"])[:1]]
+def _entries(objective: Objective[Any], tested: Tested) -> dict[str, dict[str, Any]]:
+    """Return the metrics by name of the model and the best others, as many as curves are clear."""
+    found = ranked(tested.results.metrics["test"], objective)
+    return {name: entry for _, name, entry in found[:MAX_CURVES]}
 
 
 def bins_figures(objective: BinsOfPoints, tested: Tested) -> list[Drawing]:
     """Draw precision and recall, distances of calls, and the block with median AUPRC."""
     results = tested.results
-    test, test_metrics = results.test, results.metrics["test"]
-    entries = {name: entry for _, name, entry in words.ranked(test_metrics, objective)[:MAX_CURVES]}
+    test = results.test
+    entries = _entries(objective, tested)
     curves = {name: test[name] for name in entries}
     block = typical_block(test, results.task.evaluation.block or objective.section.block)
     size = objective.section.bin
