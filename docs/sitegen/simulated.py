@@ -55,18 +55,6 @@ def plots() -> Iterator[Example]:
         },
     )
     yield (
-        "Accuracy along the record",
-        "labels",
-        "Mean accuracy in each tenth of the records, with intervals over records.",
-        "draw_accuracy",
-        {
-            "accuracies": {
-                name: [rng.binomial(20, rate, 60) / 20 for _ in range(10)]
-                for name, rate in (("this model", 0.8), ("neighbours", 0.65))
-            },
-        },
-    )
-    yield (
         "Distance of calls to points",
         "bins",
         "Fraction of called bins whose nearest bin with a point is at most this far away.",

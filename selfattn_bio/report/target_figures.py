@@ -14,12 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.arrays import Floats, Integers
+from selfattn_bio.arrays import Integers
 from selfattn_bio.display import short_name, short_names
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.summary import COVERAGE
-from selfattn_bio.evaluation.units import Units
-from selfattn_bio.evaluation.verdict import verdict
 from selfattn_bio.evidence.associations import correlation_sentence
 from selfattn_bio.objectives.labels import Labels
 from selfattn_bio.objectives.loss import UNKNOWN
@@ -27,7 +25,7 @@ from selfattn_bio.objectives.multiclass import Multiclass, confusion
 from selfattn_bio.objectives.numbers import Multilabel
 from selfattn_bio.report import target_plots as plots
 from selfattn_bio.report.tested import SIZE, Drawing, Tested
-from selfattn_bio.report.words import RHO, deviation, estimate, figure, percent
+from selfattn_bio.report.words import RHO, deviation, estimate, percent
 
 MAX_CLASSES = 20  # classes of a confusion matrix; the others are merged
 MAX_ROWS = 30  # classes or columns of a figure with one row for each
@@ -99,58 +97,14 @@ def multilabel_figures(objective: Multilabel, tested: Tested) -> list[Drawing]:
 
 
 def labels_figures(objective: Labels, tested: Tested) -> list[Drawing]:
-    """Draw the confusion matrix of all positions, F1 by label, and accuracy along the record."""
+    """Draw the confusion matrix of all positions, and F1 by label."""
     classes = objective.section.classes
-    truth = tested.true(objective.section.column)
-    calls = {name: tested.labels(name) for name in tested.names}
-    counts = _position_counts(truth, calls["model"], classes)
-    along = {name: _accuracy_along(truth, of) for name, of in calls.items()}
+    truth, calls = tested.true(objective.section.column), tested.results.test["predicted"]
+    counts = _position_counts(truth, calls, classes)
     return [
         _confusion(tested, counts, list(classes), "positions"),
         by_output(tested, "f1", "label"),
-        _along(tested, along),
     ]
-
-
-def _along(tested: Tested, along: dict[str, Floats]) -> Drawing:
-    """Draw accuracies (n, 10) of each classifier in the parts of each record."""
-    of_model = along["model"]
-    complete = of_model[np.isfinite(of_model).all(axis=1)]
-    name, title = "along", "Accuracy along the record"
-    if len(complete) < 2:
-        why = "Fewer than two test records have known labels in each tenth of their positions."
-        return tested.skip(name, title, why)
-    accuracies = {
-        classifier: [part[np.isfinite(part)] for part in of.T] for classifier, of in along.items()
-    }
-    return tested.show(
-        name,
-        title,
-        "Mean accuracy in ten parts of each record, from the first to the last position. Lines: "
-        f"95 % intervals over records. Records of fewer than {plots.PARTS} positions are left out.",
-        "Labels near the ends have context on one side only, so a lower accuracy there is "
-        "expected.",
-        lambda ax: plots.draw_accuracy(accuracies, ax),
-        finding=_ends(complete),
-    )
-
-
-def _ends(accuracies: Floats) -> str:
-    """Compare accuracies (n, 10) at the ends of records with the middle, by a normal interval."""
-    ends, middle = accuracies[:, [0, -1]].mean(axis=1), accuracies[:, 2:-2].mean(axis=1)
-    (difference,), (half,) = plots.normal_intervals([ends - middle])
-    lead = {"value": difference, "low": difference - half, "high": difference + half}
-    findings = {
-        "better": "Accuracy is higher at the ends of the record than in the middle",
-        "worse": "Accuracy is lower at the ends of the record than in the middle",
-        "too few": "There are too few records to compare the ends of the record with the middle",
-        "not distinguishable": "Accuracy at the ends cannot be distinguished from the middle",
-    }
-    found = findings[verdict(lead, Units.single(len(ends)).entry()["unit"])]
-    return (
-        f"{found}: {figure(ends.mean())} and {figure(middle.mean())}, difference "
-        f"{estimate(lead, sign=True)}."
-    )
 
 
 def _position_counts(truth: pd.Series, calls: pd.Series, classes: str) -> Integers:
@@ -158,22 +112,6 @@ def _position_counts(truth: pd.Series, calls: pd.Series, classes: str) -> Intege
     known, codes = truth != "", list(classes.encode())
     true, called = (np.frombuffer("".join(of[known]).encode(), np.uint8) for of in (truth, calls))
     return pd.crosstab(true, called).reindex(index=codes, columns=codes, fill_value=0).to_numpy()
-
-
-def _accuracy_along(truth: pd.Series, calls: pd.Series) -> Floats:
-    """Return the accuracy in each tenth of each record, (n, 10), missing without known labels.
-
-    Ten parts of a record of 25 positions have two or three positions each. All parts are missing
-    for a record of fewer than ten positions.
-    """
-    found = np.full((len(truth), plots.PARTS), np.nan)
-    for row, true, called in zip(found, truth, calls, strict=True):
-        if len(true) < plots.PARTS:
-            continue
-        right = np.array([a == b for a, b in zip(true, called, strict=True)], dtype=float)
-        right[[a == "-" for a in true]] = np.nan
-        row[:] = [pd.Series(part).mean() for part in np.array_split(right, plots.PARTS)]
-    return found
 
 
 def by_output(tested: Tested, metric: str, what: str) -> Drawing:

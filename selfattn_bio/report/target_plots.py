@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from selfattn_bio.arrays import Bools, Floats, Integers
@@ -57,9 +57,10 @@ def draw_scatter(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str 
     else:
         ax.plot(x, y, "o", color=MODEL, alpha=0.45, markersize=2.5, markeredgewidth=0)
     groups = similar_groups(x)
-    means, halves = normal_intervals([y[group] for group in groups])
-    middles, colour = [x[group].mean() for group in groups], VERDICTS["contradicted"]
-    ax.errorbar(middles, means, yerr=halves, ls="", color=colour, zorder=4, **DOTS)
+    middles, means = ([of[group].mean() for group in groups] for of in (x, y))
+    halves = [1.96 * y[group].std(ddof=1) / np.sqrt(group.sum()) for group in groups]
+    orange = VERDICTS["contradicted"]
+    ax.errorbar(middles, means, yerr=halves, ls="", color=orange, zorder=4, **DOTS)
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
     ax.plot([low, high], [low, high], color=MUTED, **DOTTED)
     ax.set(xlabel=f"predicted {name}".strip(), ylabel=f"observed {name}".strip())
@@ -123,13 +124,6 @@ def proportion(inside: Bools) -> dict[str, float]:
     """Return the fraction of true values and its 95 % interval (Wilson 1927)."""
     found = binomtest(int(inside.sum()), len(inside)).proportion_ci(method="wilson")
     return {"value": float(inside.mean()), "low": found.low, "high": found.high}
-
-
-def normal_intervals(groups: Sequence[NDArray[Any]]) -> tuple[list[float], list[float]]:
-    """Return the mean of each group, and half the width of its normal 95 % interval."""
-    means = [float(group.mean()) for group in groups]
-    halves = [1.96 * float(group.std(ddof=1)) / np.sqrt(len(group)) for group in groups]
-    return means, halves
 
 
 def draw_confusion(counts: Integers, names: Sequence[str], ax: Axes) -> None:
@@ -217,25 +211,6 @@ def draw_pairs(
     name_rows([name for name, *_ in rows], ax)
     ax.set_xlabel(label)
     ax.legend(**ABOVE, ncols=3, columnspacing=1.0)
-
-
-def draw_accuracy(accuracies: Mapping[str, Sequence[NDArray[Any]]], ax: Axes) -> None:
-    """Draw the accuracy in each tenth of the records, with its 95 % interval over records.
-
-    Parameters
-    ----------
-    accuracies
-        Name of the classifier, the model first -> one array of values over records for each part.
-    ax
-        Axes to draw into.
-    """
-    for i, (name, parts) in enumerate(accuracies.items()):
-        means, halves = normal_intervals(parts)
-        middles = (np.arange(len(parts)) + 0.5) / len(parts)
-        ax.errorbar(middles, means, yerr=halves, color=PALETTE[i], label=name, **DOTS)
-    ends = "0: first position, 1: last"
-    ax.set(xlim=(0, 1), xlabel=f"position in the record ({ends})", ylabel="accuracy")
-    ax.legend(**ABOVE, ncols=2)
 
 
 def draw_distances(fractions: Mapping[str, Floats], chance: Floats, size: int, ax: Axes) -> None:

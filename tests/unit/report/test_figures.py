@@ -14,7 +14,7 @@ from selfattn_bio.evidence.marginals import draw_curves
 from selfattn_bio.report import figures, plots, target_plots, tested
 from selfattn_bio.report.figures import _effects, _peak, interpretation
 from selfattn_bio.report.performance import _outlook
-from selfattn_bio.report.target_figures import _accuracy_along, _ends, _most_frequent, _spread
+from selfattn_bio.report.target_figures import _most_frequent, _spread
 from selfattn_bio.report.words import MINUS
 
 
@@ -252,37 +252,6 @@ def test_intervals_above_chance_are_counted():
     assert "chance" not in _spread(model, ["c"], "auprc", {})
 
 
-@pytest.mark.parametrize(
-    ("ends", "records", "start"),
-    [
-        (0.5, 30, "Accuracy is lower at the ends of the record than in the middle: 0.5"),
-        (0.5, 19, "There are too few records to compare the ends of the record with the middle: "),
-        (0.95, 20, "Accuracy is higher at the ends of the record than in the middle: 0.9"),
-        (0.8, 30, "Accuracy at the ends cannot be distinguished from the middle: 0."),
-    ],
-)
-def test_ends_are_compared_with_an_interval(ends, records, start):
-    accuracies = np.random.default_rng(0).normal(0.8, 0.05, (records, 10))
-    accuracies[:, [0, -1]] += ends - 0.8
-    finding = _ends(accuracies)
-    assert finding.startswith(start)
-    differences = accuracies[:, [0, -1]].mean(axis=1) - accuracies[:, 2:-2].mean(axis=1)
-    mean, half = differences.mean(), 1.96 * differences.std(ddof=1) / np.sqrt(records)
-    bounds = f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})".replace("-", MINUS)
-    assert finding.endswith(f"difference {bounds}.")
-
-
-def test_accuracy_of_short_records_is_missing():
-    truth = pd.Series(["H" * 10, "-" + "H" * 9, "H" * 9, ""])
-    calls = pd.Series(["H" * 9 + "E", "H" * 10, "H" * 9, ""])
-    found = _accuracy_along(truth, calls)
-    np.testing.assert_array_equal(found[0], [1] * 9 + [0])
-    np.testing.assert_array_equal(found[1], [np.nan] + [1] * 9)
-    assert np.isnan(found[2:]).all()
-    with pytest.raises(ValueError, match="shorter"):
-        _accuracy_along(truth[:1], pd.Series(["H" * 9]))
-
-
 def test_distances_are_in_kb(ax):
     target_plots.draw_distances({"model": np.array([0.5, 1])}, np.array([0.1, 0.2]), 200, ax)
     assert ax.get_xlabel() == "maximum distance to a point (kb)"
@@ -316,6 +285,8 @@ def test_scatter_has_means_of_similar_predictions(ax):
     predicted = np.repeat([0.0, 1.0], 50)
     target_plots.draw_scatter(predicted, predicted + np.tile([0.5, 1.5], 50), ax)
     np.testing.assert_allclose(ax.get_lines()[1].get_xydata(), [[0, 1], [1, 2]])
+    bars = np.array(ax.collections[0].get_segments())[0, :, 1]
+    np.testing.assert_allclose(bars, [1 - 1.96 / 14, 1 + 1.96 / 14])
 
 
 def test_coverage_is_that_of_similar_predictions(ax):
@@ -345,15 +316,6 @@ def test_pairs_have_intervals_and_chance_if_known(ax):
     ax.clear()
     target_plots.draw_pairs(rows[:1], ("model", ""), ax, "AUPRC")
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["model"]
-
-
-def test_accuracy_along_the_record_has_intervals(ax):
-    parts = [np.array([1.0, 0.0, 1.0, 0.0]), np.ones(4)]
-    target_plots.draw_accuracy({"model": parts}, ax)
-    np.testing.assert_allclose(ax.get_lines()[0].get_xydata(), [[0.25, 0.5], [0.75, 1]])
-    half = 1.96 * np.std(parts[0], ddof=1) / 2
-    segments = ax.collections[0].get_segments()
-    np.testing.assert_allclose(segments[0][:, 1], [0.5 - half, 0.5 + half])
 
 
 def test_losses_are_counted_next_to_the_baseline(ax):

@@ -41,7 +41,7 @@ FIGURES = {
     "columns": "scatter_1 coverage_1 scatter_2 coverage_2 pearson_by_column",
     "multiclass": "confusion f1_by_class",
     "multilabel": "auroc_by_label auprc_by_label",
-    "labels": "confusion f1_by_label along",
+    "labels": "confusion f1_by_label",
     "several": "activity_scatter class_confusion class_f1_by_class",
 }
 
@@ -182,12 +182,6 @@ def test_unknown_values_have_no_figure(make, drawn):
     unknown = dataclasses.replace(of, test=of.test.assign(**{"true.family": ""}))
     drawings = drawn(unknown, findings=False)
     assert drawings["confusion"].means == "No class of the test records is known."
-    of = make("labels")
-    names = ["true.structure", "predicted", "worse.predicted"]
-    short = of.test.assign(**{name: of.test[name].str[-9:] for name in names})
-    drawings = drawn(dataclasses.replace(of, test=short), findings=False)
-    assert drawings["along"].means.startswith("Fewer than two test records have known labels in")
-    assert drawings["along"].svg == ""
 
 
 def test_scatter_leaves_out_unknown_values(make, drawn):
