@@ -91,9 +91,14 @@ def _precision_recall(tested: Tested, curves: Mapping[str, ArrayLike], limit: st
 
 
 def _entries(objective: Objective[Any], tested: Tested) -> dict[str, dict[str, Any]]:
-    """Return the metrics by name of the model and the best others, as many as curves are clear."""
+    """Return the metrics by name of the model, the best baselines and the first control.
+
+    Their number is limited so that their curves can be distinguished.
+    """
     found = ranked(tested.results.metrics["test"], objective)
-    return {name: entry for _, name, entry in found[:MAX_CURVES]}
+    controls = [each for each in found if each[0] == "control"][:1]
+    best = [each for each in found if each[0] != "control"][: MAX_CURVES - len(controls)]
+    return {name: entry for _, name, entry in [*best, *controls]}
 
 
 def bins_figures(objective: BinsOfPoints, tested: Tested) -> list[Drawing]:

@@ -11,7 +11,9 @@ from small_results import table_of
 
 from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.evidence.marginals import draw_curves
+from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import figures, plots, target_plots, tested
+from selfattn_bio.report.class_figures import _entries
 from selfattn_bio.report.figures import _effects, _peak, interpretation
 from selfattn_bio.report.performance import _outlook
 from selfattn_bio.report.target_figures import _most_frequent, _spread
@@ -250,6 +252,17 @@ def test_intervals_above_chance_are_counted():
     found = _spread(model, list("abc"), "auprc", {"a": 0.1, "b": 0.45})
     assert found.startswith("AUPRC is 0.50 for each class or label. 1 of 2 intervals are above")
     assert "chance" not in _spread(model, ["c"], "auprc", {})
+
+
+def test_curves_are_those_of_the_best_and_a_control(tmp_path, results):
+    entries = {f"b{i}": {"auroc": {"value": 0.6 + i / 100}} for i in range(9)}
+    test = {
+        "model": {"auroc": {"value": 0.5}},
+        "baselines": entries,
+        "controls": {"c": {}, "d": {}},
+    }
+    own = replace(results, metrics=results.metrics | {"test": test})
+    assert [*_entries(Binary, tested.Tested(own, tmp_path))] == ["model", "b8", "b7", "b6", "c"]
 
 
 def test_distances_are_in_kb(ax):
