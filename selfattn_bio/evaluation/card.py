@@ -34,7 +34,7 @@ SHOWN = 12  # digits of a checksum
 SETTINGS = {"tokens", "partner", "model", "split"}  # sections of the run file
 NETWORKS = {
     "attention": "self-attention encoder",
-    "paired": "pair of self-attention encoders, in which the first input attends to the second,",
+    "paired": "pair of self-attention encoders, one per input, joined by cross-attention,",
     "pretrained": "pretrained encoder",
     "module": "network of a module",
     "cnn": "convolutional network",

@@ -350,6 +350,7 @@ def test_site_positions():
     [
         ("metrics.json", None, "not found. Run `selfattn-bio evaluate "),
         ("split.tsv", None, "not found. Run `selfattn-bio split "),
+        ("audit.json", b"{}", "cannot read this file: 'limits'. Run `selfattn-bio audit "),
         ("metrics.json", b"no", "cannot read this file: "),
         ("attribution/attribution.npz", b"no", "cannot read this file: "),
         ("corpus/records.parquet", b"no", "cannot read this file: "),
