@@ -18,15 +18,8 @@ def plots() -> Iterator[Example]:
     yield (
         "Predicted and observed values",
         "regression",
-        "One dot per test record; the dotted diagonal is a perfect prediction.",
+        "One dot per test record. Orange: means of records with similar predictions.",
         "draw_scatter",
-        {"predicted": predicted, "observed": observed, "name": "expression"},
-    )
-    yield (
-        "Residuals",
-        "regression",
-        "Observed minus predicted value. Orange: means of records with similar predictions.",
-        "draw_residuals",
         {"predicted": predicted, "observed": observed, "name": "expression"},
     )
     yield (
@@ -47,18 +40,6 @@ def plots() -> Iterator[Example]:
         "draw_confusion",
         {"counts": np.array([[82, 11, 7], [9, 120, 21], [12, 30, 158]]), "names": CLASSES},
     )
-    x = np.linspace(0, 1, 50)
-    yield (
-        "ROC curves by class",
-        "multiclass, multilabel",
-        "One curve per class against all others.",
-        "draw_class_curves",
-        {
-            "curves": {name: (x, x ** (0.2 + 0.1 * i)) for i, name in enumerate(CLASSES)},
-            "x": "false positive rate",
-            "y": "true positive rate",
-        },
-    )
     yield (
         "A metric by class",
         "multiclass, multilabel, regression",
@@ -71,18 +52,6 @@ def plots() -> Iterator[Example]:
             ],
             "names": ("this model", "2-mers"),
             "label": "AUROC",
-        },
-    )
-    yield (
-        "Accuracy along the record",
-        "labels",
-        "Mean accuracy in each tenth of the records, with intervals over records.",
-        "draw_accuracy",
-        {
-            "accuracies": {
-                name: [rng.binomial(20, rate, 60) / 20 for _ in range(10)]
-                for name, rate in (("this model", 0.8), ("neighbours", 0.65))
-            },
         },
     )
     yield (

@@ -13,18 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.config import (
-    ChromosomeSplit,
-    ColumnSplit,
-    FilesSplit,
-    RegionSplit,
-    RunFile,
-    read_run_file,
-)
-from selfattn_bio.display import one_line
+from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio.config.writing import toml_value
+from selfattn_bio.display import one_line, with_interval
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import Calibration
-from selfattn_bio.evaluation.metrics import title_of
+from selfattn_bio.evaluation.metrics import estimates, title_of
 from selfattn_bio.model.checkpoint import (
     CARD,
     HISTORY,
@@ -37,21 +31,25 @@ from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 SHOWN = 12  # digits of a checksum
-SPLIT_BY = {
-    "group": "by group",
-    "species": "by species",
-    "cluster": "by clusters of similar sequences",
-    "random": "at random",
+SETTINGS = {"tokens", "partner", "model", "split"}  # sections of the run file
+NETWORKS = {
+    "attention": "self-attention encoder",
+    "paired": "pair of self-attention encoders, one per input, joined by cross-attention,",
+    "pretrained": "pretrained encoder",
+    "module": "network of a module",
+    "cnn": "convolutional network",
+    "dilated": "dilated convolutional network",
 }
+Estimates = Mapping[str, Any]  # metrics by name, as an entry of metrics.json
 
 
-def write_card(folder: Path, valid: Mapping[str, float]) -> None:
+def write_card(folder: Path, valid: Estimates) -> None:
     """Write the card into a model folder that is otherwise complete; see `model_card`."""
     (folder / CARD).write_text(model_card(folder, valid), encoding="utf-8")
 
 
-def best_metrics(folder: Path) -> dict[str, float]:
-    """Return the validation metrics of the saved weights, by their names in history.csv.
+def best_metrics(folder: Path) -> dict[str, dict[str, float]]:
+    """Return the validation metrics of the saved weights, as `{metric: {value}}`.
 
     Raises
     ------
@@ -63,8 +61,8 @@ def best_metrics(folder: Path) -> dict[str, float]:
     if rows.empty:
         message = f"the training history lacks step {best}, that of the weights"
         raise ModelFolderError(message, place=str(folder / HISTORY), hint=RETRAIN)
-    metrics = rows.iloc[0].astype(float).to_dict()
-    return {str(name): value for name, value in metrics.items() if str(name).startswith("valid_")}
+    found = rows.filter(regex="^valid_").iloc[0].astype(float)
+    return {str(name).removeprefix("valid_"): {"value": of} for name, of in found.items()}
 
 
 def read_history(path: Path, *columns: str) -> pd.DataFrame:
@@ -91,8 +89,8 @@ def read_history(path: Path, *columns: str) -> pd.DataFrame:
 
 def model_card(
     folder: Path,
-    valid: Mapping[str, float],
-    test: Mapping[str, Mapping[str, float]] | None = None,
+    valid: Estimates,
+    test: Estimates | None = None,
     others: Sequence[Path] = (),
     left_out: str = "",
 ) -> str:
@@ -102,11 +100,9 @@ def model_card(
     ----------
     folder
         The model folder; the first one if there are several.
-    valid
-        Metrics of the best evaluation, named as in history.csv or metrics.json.
-    test
-        `test.model` of metrics.json: value, low and high of each metric. None if the model was not
-        evaluated.
+    valid, test
+        Metrics on both splits, as `valid.model` and `test.model` of metrics.json: value, low and
+        high of each metric. `test` is None if the model was not evaluated.
     others
         The other model folders, if the metrics belong to the mean of several models.
     left_out
@@ -119,7 +115,8 @@ def model_card(
         *_stack(folder, run, is_judged=test is not None),
         *([_members(folder, others)] if others else []),
         _training(run, provenance),
-        _figures(run, provenance, valid, test),
+        _settings(run),
+        _figures(run, provenance, {"valid": valid, "test": test or {}}),
         left_out,
         *_privacy(provenance),
         _use(run),
@@ -177,6 +174,8 @@ def _members(folder: Path, others: Sequence[Path]) -> str:
 
 def _title(run: RunFile) -> str:
     predicts = objective_of(run.objective).predicts
+    inputs = [run.data.alphabet, *([run.partner.alphabet] if run.partner else [])]
+    read = " together with ".join(get_alphabet(name).title for name in inputs)
     control = (
         "\n\n**This model is a negative control: it was trained on shuffled labels, so it should "
         "be no better than chance.**"
@@ -184,8 +183,8 @@ def _title(run: RunFile) -> str:
         else ""
     )
     return (
-        f"# {one_line(run.title or 'A model of selfattn_bio')}\n\nA {_words(run)} that reads "
-        f"{_letters(run)} and {predicts}.{control}"
+        f"# {one_line(run.title or 'A model of selfattn_bio')}\n\nA {_network(run)} that reads "
+        f"{read} and {predicts}.{control}"
     )
 
 
@@ -203,46 +202,10 @@ def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
     return [words]
 
 
-def _words(run: RunFile) -> str:
-    members = f"mean of {run.model.members} networks, " if run.model.members > 1 else ""
-    if run.model.kind == "attention":
-        layers = f"{run.model.num_layers} layer{'s' * (run.model.num_layers > 1)}"
-        attends = f"attention pattern {run.model.pattern.kind}"
-        kind = f"self-attention encoder ({layers}, dimension {run.model.embed_dim}, {attends})"
-    elif run.model.kind == "paired":
-        number = run.model.cross_layers
-        kind = (
-            f"pair of self-attention encoders, one per input, with {number} cross-attention "
-            f"layer{'s' * (number > 1)} in which the first input attends to the second,"
-        )
-    elif run.model.kind == "pretrained":
-        kind = f"pretrained encoder (`{Path(run.model.folder).name}`, {run.model.adapt} adapted)"
-    elif run.model.kind == "module":
-        kind = f"network built by `{run.model.module}`"
-    else:
-        kind = (
-            "convolutional network" if run.model.kind == "cnn" else "dilated convolutional network"
-        )
-    kind += " with weights shared by both strands" if run.shares_strands else ""
-    return f"{members}each a {kind}" if members else kind
-
-
-def _letters(run: RunFile) -> str:
-    first = _tokens(run.data.alphabet, run.tokens.k, run.tokens.stride)
-    if run.partner is None:
-        return first
-    second = _tokens(run.partner.alphabet, run.partner.k, run.partner.stride)
-    return f"{first}, together with a second sequence ({second}),"
-
-
-def _tokens(alphabet: str, k: int, stride: int) -> str:
-    """Describe how sequences are divided into tokens, such as `DNA as overlapping 3-mers`."""
-    name, unit = get_alphabet(alphabet).title, get_alphabet(alphabet).letter
-    if k == stride == 1:
-        return f"{name} as single {unit}s"
-    if stride == 1:
-        return f"{name} as overlapping {k}-mers"
-    return f"{name} as {k}-mers that begin every {stride} {unit}s"
+def _network(run: RunFile) -> str:
+    members = f"mean of {run.model.members} networks, each a " if run.model.members > 1 else ""
+    shared = " with weights shared by both strands" if run.shares_strands else ""
+    return f"{members}{NETWORKS[run.model.kind]}{shared}"
 
 
 def _training(run: RunFile, provenance: dict[str, Any]) -> str:
@@ -255,22 +218,6 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
         for each in used_files(provenance.get("data", []))
     ]
     table = "\n".join(["| file | records | sha256 (start) |", "|---|---|---|", *files])
-    match run.split:
-        case (
-            ChromosomeSplit(kind=kind, valid=valid, test=test)
-            | RegionSplit(kind=kind, valid=valid, test=test)
-        ):
-            places = f"valid {', '.join(valid)}; test {', '.join(test)}"
-            how = f"by {kind} ({one_line(places)}; train all others)"
-        case ColumnSplit(column=column):
-            how = f"given in the data, in column {_code(column)}"
-        case FilesSplit():
-            how = "given as separate files"
-        case split:
-            how = (
-                f"{SPLIT_BY[split.kind]} (valid {split.valid_fraction:.0%}, test "
-                f"{split.test_fraction:.0%}, seed {split.seed})"
-            )
     assembly = f" Coordinates refer to {one_line(run.data.assembly)}." if run.data.assembly else ""
     parents = [
         f" Training started from the weights of {one_line(str(parent.get('folder')))}."
@@ -278,13 +225,20 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
     ]
     trained = (
         f"{provenance.get('num_train', 0):,} training records and "
-        f"{provenance.get('num_valid', 0):,} validation records, split {how}. "
+        f"{provenance.get('num_valid', 0):,} validation records, "
+        f"split of kind `{run.split.kind}`. "
         f"Objective: `{run.objective.kind}`.{assembly}{''.join(parents)}"
     )
     named = "lists every training and validation record"
     if "privacy" in provenance:
         named = "lists the validation records, but no training records"
     return f"## Training data\n\n{table}\n\n{trained} `seen.parquet` {named}."
+
+
+def _settings(run: RunFile) -> str:
+    sections = run.model_dump(mode="json", include=SETTINGS, exclude_none=True).items()
+    lines = [f"- {_code(f'{name} = {toml_value(of)}')}" for name, of in sections]
+    return "\n".join(["## Settings\n", *lines, "", "`run.toml` has all settings."])
 
 
 def _source(source: Mapping[str, Any]) -> str:
@@ -297,27 +251,19 @@ def _source(source: Mapping[str, Any]) -> str:
     )
 
 
-def _figures(
-    run: RunFile,
-    provenance: dict[str, Any],
-    valid: Mapping[str, float],
-    test: Mapping[str, Mapping[str, float]] | None,
-) -> str:
+def _figures(run: RunFile, provenance: dict[str, Any], found: Mapping[str, Estimates]) -> str:
+    by_split = {split: dict(estimates(of)) for split, of in found.items()}
     rows = [
-        f"| {title_of(name.removeprefix('valid_'))} | {value:.4g} | {_of_test(name, test)} |"
-        for name, value in valid.items()
-    ]
-    rows += [
-        f"| {title_of(name)} | | {shown} |"
-        for name in test or {}
-        if not {name, f"valid_{name}"} & set(valid) and (shown := _of_test(name, test))
+        f"| {title_of(name)} | {_shown(by_split['valid'], name)} | "
+        f"{_shown(by_split['test'], name)} |"
+        for name in by_split["valid"] | by_split["test"]
     ]
     table = "\n".join(["| | valid | test |", "|---|---|---|", *rows])
     chosen = (
         f"The weights are those of step {provenance.get('best_step')}, which was best on the "
         "validation set, so the validation metrics are optimistic."
     )
-    if not test:
+    if not found["test"]:
         chosen += (
             " This page has no test metrics. `selfattn-bio evaluate` writes a copy of this page "
             "with test metrics next to metrics.json."
@@ -332,13 +278,14 @@ def _figures(
     return f"## Performance\n\n{table}\n\n{chosen}"
 
 
-def _of_test(name: str, test: Mapping[str, Mapping[str, float]] | None) -> str:
-    # some values are single numbers, such as the threshold; undefined metrics are None
-    found = (test or {}).get(name.removeprefix("valid_"))
-    if not isinstance(found, Mapping) or found.get("low") is None:
+def _shown(found: Mapping[str, Any], name: str) -> str:
+    """Return a metric with its interval as in the report; empty if it is unknown."""
+    if (of := found.get(name, {})).get("value") is None:
         return ""
-    floor = f"; {found['floor']:.4g} if perfectly calibrated" if "floor" in found else ""
-    return f"{found['value']:.4g} ({found['low']:.4g} to {found['high']:.4g}{floor})"
+    if of.get("low") is None:
+        return f"{of['value']:.4g}"
+    floor = f"; {of['floor']:.3f} if perfectly calibrated" if "floor" in of else ""
+    return f"{with_interval(of['value'], of['low'], of['high'], 3, sign='')}{floor}"
 
 
 def _privacy(provenance: dict[str, Any]) -> list[str]:

@@ -297,6 +297,36 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
     }
 
 
+def leak_rows(
+    summary: Mapping[str, Any], alphabet: Alphabet
+) -> list[tuple[str, int | None, int | None]]:
+    """Return each kind of leak with its number of test records and its limit, for log and report.
+
+    A number is None if nothing could be compared, a limit if there is none. `summary` is the
+    content of audit.json.
+    """
+    limits, num_test = summary["limits"], summary["records"]["test"]
+    near = None if limits["max_near"] == 1 else int(limits["max_near"] * num_test)
+    unchecked = " (not checked: no coordinates to compare)" * (summary["overlaps"] is None)
+    strand, similar = alphabet.either_strand, f"at least {summary['similarity']:g} of k-mers shared"
+    rows = [
+        (f"identical sequence{strand}", summary["duplicates"], limits["max_duplicates"]),
+        (f"overlapping interval{strand}{unchecked}", summary["overlaps"], limits["max_overlaps"]),
+        ("sequence or interval used to train a parent model", summary["seen"], limits["max_seen"]),
+        *(
+            (f"same {name}", summary["shared"].get(name, 0), limits["max_shared"])
+            for name in summary["groups"]
+        ),
+        (f"near neighbour ({similar})", summary["near"], near),
+    ]
+    if (other := summary["near_other_label"]) is not None:
+        rows.append(("near neighbour with a different label", other, None))
+    without = {f"no {name}": of for name, of in summary["without_group"].items()}
+    if not summary["groups"]:
+        without = {"no column of groups ([split] kind group)": None}
+    return [*rows, *((f"not compared by group: {why}", of, None) for why, of in without.items())]
+
+
 def shifts_of(train: Part, split: Part, alphabet: Alphabet) -> list[dict[str, Any]]:
     """Compare a split with the training split: labels, GC content (DNA) and length.
 

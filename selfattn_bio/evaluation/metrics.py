@@ -9,7 +9,7 @@ bootstrap. Records that are not independent, such as those of one locus, are res
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,13 @@ def title_of(metric: str) -> str:
     """
     part, _, name = metric.rpartition(".")
     return f"{part}: {TITLES.get(name, name)}" if part else TITLES.get(name, name)
+
+
+def estimates(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the metrics of an entry of metrics.json, without its threshold and settings."""
+    for metric, found in entry.items():
+        if isinstance(found, Mapping) and "value" in found:
+            yield metric, found
 
 
 @dataclass(frozen=True)

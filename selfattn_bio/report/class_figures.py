@@ -1,4 +1,4 @@
-"""Figures of models of two classes and of bins, and of groups of their test records."""
+"""Figures of models of two classes and of bins."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
+from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import plots, target_plots, words
 from selfattn_bio.report.tested import MAX_CURVES, Drawing, Tested
-from selfattn_bio.report.words import GROUPS, deviation, estimate, figure, percent, ranked
+from selfattn_bio.report.words import deviation, figure, percent, ranked
 
 FALSE_POSITIVES, RECALL = 0.05, 0.5  # where the curves are read
-SPANS = ("gc", "length")  # groups that are ranges
-QUANTILES = " Boundaries are quantiles of the training set, so groups differ in size."
 WIDE = (7.4, 1.9)  # size of the track in inches
 MAX_DISTANCE = 5  # bins; the highest in the figure of distances
 
@@ -27,7 +26,7 @@ MAX_DISTANCE = 5  # bins; the highest in the figure of distances
 def binary_figures(objective: Binary, tested: Tested) -> list[Drawing]:
     """Draw ROC and precision-recall curves, and calibration."""
     test, labels = tested.results.test, tested.results.test["label"].to_numpy()
-    curves = {name: test[name] for name in _shown(tested.results.metrics)}
+    curves = {name: test[name] for name in _entries(objective, tested)}
     drawings = [
         tested.show(
             "roc",
@@ -91,60 +90,22 @@ def _precision_recall(tested: Tested, curves: Mapping[str, ArrayLike], limit: st
     )
 
 
-def group_figures(tested: Tested) -> list[Drawing]:
-    """Draw the performance within groups of similar records, if there are any."""
-    groups, names = tested.results.metrics.get("groups", {}), ("model", tested.baseline)
-    return [
-        tested.show(
-            f"groups_{by}",
-            f"AUROC by {GROUPS[by]}",
-            f"AUROC in groups of the test set, by {GROUPS[by]}. A model that uses only this "
-            "property has an AUROC near 0.5 within each group.",
-            f"Each group has fewer records, so its interval is wider.{QUANTILES * (by in SPANS)}",
-            partial(
-                target_plots.draw_pairs, rows, names, label="AUROC", references=[0.5] * len(rows)
-            ),
-            finding=_above_chance(groups[by]["groups"]),
-        )
-        for by in (*SPANS, "begins_with_m")
-        if by in groups
-        for rows in [[_by_classifier(entry, tested.baseline) for entry in groups[by]["groups"]]]
-    ]
+def _entries(objective: Objective[Any], tested: Tested) -> dict[str, dict[str, Any]]:
+    """Return the metrics by name of the model, the best baselines and the first control.
 
-
-def _by_classifier(entry: Mapping[str, Any], baseline: str) -> tuple[str, Any, Any]:
-    """Return the name of a group, and the AUROC of model and baseline, None with one class."""
-    of_model, of_baseline = ((entry.get(name) or {}).get("auroc") for name in ("model", baseline))
-    return entry["group"], of_model, of_baseline
-
-
-def _above_chance(entries: list[dict[str, Any]]) -> str:
-    """Count the groups in which the model is better than chance."""
-    aurocs = [entry["model"]["auroc"] for entry in entries if entry.get("model")]
-    if not aurocs:
-        return "No group has records of both classes."
-    worst = min(aurocs, key=lambda auroc: auroc["value"])
-    above = sum(auroc["low"] > 0.5 for auroc in aurocs)
-    return (
-        f"AUROC is above chance in {above} of {len(aurocs)} groups; the lowest is "
-        f"{estimate(worst)}."
-    )
-
-
-def _shown(metrics: Mapping[str, Any]) -> list[str]:
-    """Return the classifiers whose curves are drawn: model, best baselines and first control.
-
-    Their number is limited so that the curves can be distinguished.
+    Their number is limited so that their curves can be distinguished.
     """
-    best = [name for role, name, _ in ranked(metrics["test"], Binary) if role != "control"]
-    return [*best[: MAX_CURVES - 1], *list(metrics["test"]["controls"])[:1]]
+    found = ranked(tested.results.metrics["test"], objective)
+    controls = [each for each in found if each[0] == "control"][:1]
+    best = [each for each in found if each[0] != "control"][: MAX_CURVES - len(controls)]
+    return {name: entry for _, name, entry in [*best, *controls]}
 
 
 def bins_figures(objective: BinsOfPoints, tested: Tested) -> list[Drawing]:
     """Draw precision and recall, distances of calls, and the block with median AUPRC."""
     results = tested.results
-    test, test_metrics = results.test, results.metrics["test"]
-    entries = {name: entry for _, name, entry in words.ranked(test_metrics, objective)[:MAX_CURVES]}
+    test = results.test
+    entries = _entries(objective, tested)
     curves = {name: test[name] for name in entries}
     block = typical_block(test, results.task.evaluation.block or objective.section.block)
     size = objective.section.bin

@@ -12,7 +12,7 @@ from selfattn_bio.config import AnySplit
 from selfattn_bio.config.derived import NETWORK
 from selfattn_bio.display import counted, shortened, with_interval
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.evaluation.metrics import AT_HALF, CALLED, title_of
+from selfattn_bio.evaluation.metrics import AT_HALF, CALLED, estimates, title_of
 from selfattn_bio.evidence.verdicts import acts_alone, shortfall, why_alone
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
@@ -107,10 +107,8 @@ def _others(name: str, entry: Metrics, objective: Objective[Any]) -> Iterator[st
         return
     if known := [
         f"{title_of(metric)} {words.estimate(found)}"
-        for metric, found in entry.items()
-        if metric not in (objective.main_metric, words.HALVES)
-        and isinstance(found, dict)
-        and found.get("value") is not None
+        for metric, found in estimates(entry)
+        if metric not in (objective.main_metric, words.HALVES) and found["value"] is not None
     ]:
         yield f"test {', '.join(known)}{mean_of(objective)}  {name}"
 

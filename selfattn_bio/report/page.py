@@ -34,7 +34,6 @@ from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.outputs import LOG_ODDS
 from selfattn_bio.report import cards, figures, lines, tables, words
 from selfattn_bio.report.cards import attention_figures
-from selfattn_bio.report.class_figures import group_figures
 from selfattn_bio.report.figures import marginal_section
 from selfattn_bio.report.performance import draw_performance
 from selfattn_bio.report.results import Results, both_inputs
@@ -92,7 +91,6 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         left_out=left_out_sentence(metrics.get("left_out", {})),  # of an earlier version
         differences=tables.difference_table(metrics),
         performance=draw_performance(objective, tested),
-        group_figures=group_figures(tested),
         groups=tables.group_tables(metrics),
         unit=alphabet.unit,
         used_files=used_files(results.corpus["sources"]),

@@ -5,6 +5,7 @@ Interpretation is optional: tasks without it, or without any motif, also get a r
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 
 from selfattn_bio.attribution.explanation import Explanation
 from selfattn_bio.config import RunFile
+from selfattn_bio.evaluation.leakage import leak_rows
 from selfattn_bio.evaluation.summary import TRUE
 from selfattn_bio.evidence import interactions, marginals, verdicts
 from selfattn_bio.evidence.stability import attribution_correlations, motif_stability
 from selfattn_bio.layout import Layout
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.motifs.motif_set import MOTIF_COLUMNS
-from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.alphabet import DNA, get_alphabet
 from selfattn_bio.sequence.intervals import FAR
 from selfattn_bio.sequence.tables import BED_COLUMNS, read_bed, read_table
 
@@ -133,7 +135,7 @@ def read_results(study: Study) -> Results:
         history=study.read(layout, "history", pd.read_csv),
         provenance=provenance,
         corpus=corpus,
-        audit=study.read_optional(layout, "audit_counts"),
+        audit=study.read_optional(layout, "audit_counts", read_audit),
         records=records.merge(split, on="id", how="left", validate="one_to_one"),
         interactions=study.read_optional(layout, "interactions", read_pairs),
         distances=study.read_optional(layout, "distances", read_distances),
@@ -180,6 +182,13 @@ def _motif_files(study: Study, layout: Layout, alphabet: str) -> dict[str, Any]:
         "discovery": study.read(layout, "discovery_sites", read_bed) if has_motifs else none,
         "marginals": study.read_optional(layout, "marginals", read_curves),
     }
+
+
+def read_audit(path: Path) -> dict[str, Any]:
+    """Read audit.json; KeyError if counts are missing, as in files of earlier versions."""
+    found: dict[str, Any] = json.loads(path.read_bytes())
+    leak_rows(found, DNA)
+    return found
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

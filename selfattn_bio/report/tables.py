@@ -15,7 +15,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from selfattn_bio.display import position_range
-from selfattn_bio.evaluation.metrics import TITLES, title_of
+from selfattn_bio.evaluation.leakage import leak_rows
+from selfattn_bio.evaluation.metrics import TITLES, estimates, title_of
 from selfattn_bio.evidence.epistasis import NAMES
 from selfattn_bio.evidence.interactions import CLEAR, MATCHES, UNCLEAR
 from selfattn_bio.model.checkpoint import StackWeights
@@ -116,11 +117,7 @@ def shown_metrics(entry: Mapping[str, Any]) -> list[str]:
 
     Calibration has its own sentence, and the distance of pseudo-replicates its own row.
     """
-    known = [
-        name
-        for name, of in entry.items()
-        if isinstance(of, dict) and "value" in of and not name.startswith(NOT_SHOWN)
-    ]
+    known = [name for name, _ in estimates(entry) if not name.startswith(NOT_SHOWN)]
     return sorted(known, key=lambda name: [*TITLES, name].index(name))
 
 
@@ -222,6 +219,14 @@ def leakage_tables(audit: Mapping[str, Any], alphabet: Alphabet = DNA) -> dict[s
     for of in audit["nearest"]:
         upper = f" to {of['to']}" if of["to"] > of["from"] else ""
         shared.append((f"{of['from']}{upper}", of["count"]))
+    leaks = (
+        {
+            "match among these records": what,
+            "test records": None if count is None else f"{count:,}",
+            "limit": "none" if limit is None else f"{limit:,}",
+        }
+        for what, count, limit in leak_rows(audit, alphabet)
+    )
     nearest = (
         {"fraction of k-mers shared": fraction, "test records": f"{count:,}"}
         for fraction, count in shared
@@ -238,40 +243,10 @@ def leakage_tables(audit: Mapping[str, Any], alphabet: Alphabet = DNA) -> dict[s
         for of in audit["shifts"]
     )
     return {
-        "leaks": _leaks(audit, alphabet.either_strand),
+        "leaks": Table.of(leaks),
         "nearest": Table.of(nearest, "Similarity of test records to their nearest neighbour"),
         "shifts": Table.of(shifts, "Shifts between the training set and the other splits"),
     }
-
-
-def _leaks(audit: Mapping[str, Any], either_strand: str) -> Table:
-    """Return one row per kind of leak, with the limit of [audit] if there is one."""
-    limits, similarity, num_test = audit["limits"], audit["similarity"], audit["records"]["test"]
-    near = None if limits["max_near"] == 1 else int(limits["max_near"] * num_test)
-    unchecked = " (not checked: no coordinates to compare)" if audit["overlaps"] is None else ""
-    overlapping = f"overlapping interval{either_strand}{unchecked}"
-    rows = [
-        (f"identical sequence{either_strand}", audit["duplicates"], limits["max_duplicates"]),
-        (overlapping, audit["overlaps"], limits["max_overlaps"]),
-        ("sequence or interval used to train a parent model", audit["seen"], limits["max_seen"]),
-        *(
-            (f"same {column}", count, limits["max_shared"])
-            for column, count in audit["shared"].items()
-        ),
-        (f"near neighbour (at least {similarity:g} of k-mers shared)", audit["near"], near),
-    ]
-    for column, count in audit.get("without_group", {}).items():
-        rows.append((f"not compared by group: no {column}", count, None))
-    if (other := audit["near_other_label"]) is not None:
-        rows.append(("near neighbour with a different label", other, None))
-    return Table.of(
-        {
-            "match among these records": what,
-            "test records": None if count is None else f"{count:,}",
-            "limit": "none" if limit is None else f"{limit:,}",
-        }
-        for what, count, limit in rows
-    )
 
 
 def split_table(records: pd.DataFrame, kind: str) -> Table:

@@ -11,11 +11,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from selfattn_bio.arrays import Bools, Floats, Integers
-from selfattn_bio.display import short_name, short_names
+from selfattn_bio.display import short_name
 from selfattn_bio.evaluation.summary import COVERAGE
 from selfattn_bio.report.plots import (
     ABOVE,
@@ -40,7 +40,9 @@ MAX_CELLS = 12  # classes of a confusion matrix whose counts are written
 def draw_scatter(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str = "") -> None:
     """Draw observed against predicted values; the dotted diagonal is a perfect prediction.
 
-    More than 1,000 records are counted in hexagons; darker ones have more records.
+    More than 1,000 records are counted in hexagons; darker ones have more records. Orange dots are
+    means of ten groups of equal size with similar predictions; lines are their 95 % intervals over
+    records. Groups with equal predictions are joined.
 
     Parameters
     ----------
@@ -50,7 +52,15 @@ def draw_scatter(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str 
         Name of the column, for the labels of the axes.
     """
     x, y = np.asarray(predicted, dtype=float), np.asarray(observed, dtype=float)
-    _draw_points(x, y, ax)
+    if len(x) > MAX_POINTS:
+        ax.hexbin(x, y, gridsize=HEXAGONS, mincnt=1, bins="log", cmap="Blues", linewidths=0)
+    else:
+        ax.plot(x, y, "o", color=MODEL, alpha=0.45, markersize=2.5, markeredgewidth=0)
+    groups = similar_groups(x)
+    middles, means = ([of[group].mean() for group in groups] for of in (x, y))
+    halves = [1.96 * y[group].std(ddof=1) / np.sqrt(group.sum()) for group in groups]
+    orange = VERDICTS["contradicted"]
+    ax.errorbar(middles, means, yerr=halves, ls="", color=orange, zorder=4, **DOTS)
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
     ax.plot([low, high], [low, high], color=MUTED, **DOTTED)
     ax.set(xlabel=f"predicted {name}".strip(), ylabel=f"observed {name}".strip())
@@ -74,30 +84,6 @@ def draw_profiles(shown: Sequence[Mapping[str, Any]], strands: int, ax: Any) -> 
         panel.set(xlabel="bp from the middle", ylabel="counts")
         panel.set_title(short_name(f"{each['track']}, {each['id']}", 50), fontsize=7.5, loc="left")
         panel.label_outer()
-
-
-def draw_residuals(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str = "") -> None:
-    """Draw observed minus predicted values against predicted ones.
-
-    Orange dots are means of ten groups of equal size with similar predictions; lines are their
-    95 % intervals over records. Groups with equal predictions are joined.
-
-    Parameters
-    ----------
-    predicted, observed
-        (n,), in the same unit.
-    name
-        Name of the column, for the label of the horizontal axis.
-    """
-    x, y = np.asarray(predicted, dtype=float), np.asarray(observed, dtype=float)
-    residuals = y - x
-    _draw_points(x, residuals, ax)
-    ax.axhline(0, color=MUTED, **DOTTED)
-    groups = similar_groups(x)
-    means, halves = normal_intervals([residuals[group] for group in groups])
-    middles, colour = [x[group].mean() for group in groups], VERDICTS["contradicted"]
-    ax.errorbar(middles, means, yerr=halves, ls="", color=colour, zorder=4, **DOTS)
-    ax.set(xlabel=f"predicted {name}".strip(), ylabel="observed minus predicted")
 
 
 def similar_groups(predicted: ArrayLike) -> list[Bools]:
@@ -140,20 +126,6 @@ def proportion(inside: Bools) -> dict[str, float]:
     return {"value": float(inside.mean()), "low": found.low, "high": found.high}
 
 
-def _draw_points(x: NDArray[Any], y: NDArray[Any], ax: Axes) -> None:
-    if len(x) > MAX_POINTS:
-        ax.hexbin(x, y, gridsize=HEXAGONS, mincnt=1, bins="log", cmap="Blues", linewidths=0)
-    else:
-        ax.plot(x, y, "o", color=MODEL, alpha=0.45, markersize=2.5, markeredgewidth=0)
-
-
-def normal_intervals(groups: Sequence[NDArray[Any]]) -> tuple[list[float], list[float]]:
-    """Return the mean of each group, and half the width of its normal 95 % interval."""
-    means = [float(group.mean()) for group in groups]
-    halves = [1.96 * float(group.std(ddof=1)) / np.sqrt(len(group)) for group in groups]
-    return means, halves
-
-
 def draw_confusion(counts: Integers, names: Sequence[str], ax: Axes) -> None:
     """Draw how often each true class (row) is predicted as each class (column).
 
@@ -193,25 +165,6 @@ def draw_confusion(counts: Integers, names: Sequence[str], ax: Axes) -> None:
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.set(xlabel="predicted class", ylabel="true class")
-
-
-def draw_class_curves(
-    curves: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], ax: Axes, x: str, y: str
-) -> None:
-    """Draw one curve per class with both axes from 0 to 1, such as ROC curves.
-
-    Parameters
-    ----------
-    curves
-        Name of each class in the legend -> coordinates x and y; at most `figures.MAX_CURVES`.
-    x, y
-        Labels of the axes.
-    """
-    names = short_names(list(curves), 40)
-    for name, (across, up), colour in zip(names, curves.values(), PALETTE, strict=False):
-        ax.plot(across, up, color=colour, linewidth=1.4, label=name)
-    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
-    ax.legend(**ABOVE)
 
 
 def draw_pairs(
@@ -258,25 +211,6 @@ def draw_pairs(
     name_rows([name for name, *_ in rows], ax)
     ax.set_xlabel(label)
     ax.legend(**ABOVE, ncols=3, columnspacing=1.0)
-
-
-def draw_accuracy(accuracies: Mapping[str, Sequence[NDArray[Any]]], ax: Axes) -> None:
-    """Draw the accuracy in each tenth of the records, with its 95 % interval over records.
-
-    Parameters
-    ----------
-    accuracies
-        Name of the classifier, the model first -> one array of values over records for each part.
-    ax
-        Axes to draw into.
-    """
-    for i, (name, parts) in enumerate(accuracies.items()):
-        means, halves = normal_intervals(parts)
-        middles = (np.arange(len(parts)) + 0.5) / len(parts)
-        ax.errorbar(middles, means, yerr=halves, color=PALETTE[i], label=name, **DOTS)
-    ends = "0: first position, 1: last"
-    ax.set(xlim=(0, 1), xlabel=f"position in the record ({ends})", ylabel="accuracy")
-    ax.legend(**ABOVE, ncols=2)
 
 
 def draw_distances(fractions: Mapping[str, Floats], chance: Floats, size: int, ax: Axes) -> None:

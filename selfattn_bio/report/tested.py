@@ -154,11 +154,6 @@ class Tested:
         names = [f"{of}{self._prefix}{name}" for name in self.outputs("model")]
         return self.results.test[names].to_numpy(dtype=np.float64)
 
-    def labels(self, classifier: str) -> pd.Series:
-        """Return the predicted labels per position as text, (n,)."""
-        of = "" if classifier == "model" else f"{classifier}."
-        return self.results.test[f"{of}predicted"]
-
     def true(self, column: str) -> pd.Series:
         """Return the true values as text, (n,); empty if unknown."""
         return self.results.test[f"{TRUE}{column}"]

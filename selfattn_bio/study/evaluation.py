@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, OutputError
 from selfattn_bio.evaluation.card import left_out_sentence, model_card
 from selfattn_bio.evaluation.groups import MOST, group_metrics, groups_of
+from selfattn_bio.evaluation.metrics import estimates
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, Classifier, summarise
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.figure import DisplayedFigure
@@ -31,6 +32,7 @@ from selfattn_bio.report import plots
 from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.report.plots import COLOURS
 from selfattn_bio.report.tested import MAX_CURVES
+from selfattn_bio.report.words import ranked
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.sequence.tables import write_table
@@ -42,8 +44,6 @@ from selfattn_bio.study.evaluated import (
     predictions_table,
 )
 from selfattn_bio.study.study import Study
-
-ROLES = {"baselines": "baseline", "controls": "control"}  # by key of metrics.json
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,27 +73,31 @@ class Evaluation(TableResult):
         test = self.metrics["test"]
         known = [
             f"{metric} {found['value']:.3f}"
-            for metric, found in _values(test["model"])
+            for metric, found in estimates(test["model"])
             if found["value"] is not None
         ]
         shown = ", ".join(known[:3])
-        others = ", ".join(name for key in ROLES for name in test.get(key, {}))
-        unit = OBJECTIVES[self.metrics["objective"]].examples
+        others = ", ".join(name for _, name, _ in ranked(test, self._objective)[1:])
+        unit = self._objective.examples
         return f"Evaluation on {test['n']:,} test {unit}: {shown}; compared with {others}"
+
+    @property
+    def _objective(self) -> type[Objective[Any]]:
+        return OBJECTIVES[self.metrics["objective"]]
 
     @property
     def table(self) -> pd.DataFrame:
         """Return all metrics with their intervals, one row per split, classifier and metric.
 
-        Columns: split, name, role (model, baseline or control), metric, value, low, high. Undefined
-        values and bounds are missing. Validation metrics of a stack are cross-validated, because
-        its weights were fitted on these records.
+        Columns: split, name, role (model, baseline or control), metric, value, low, high. The best
+        baselines come first. Undefined values and bounds are missing. Validation metrics of a stack
+        are cross-validated, because its weights were fitted on these records.
         """
         rows = [
             (split, name, role, metric, found["value"], found.get("low"), found.get("high"))
             for split in EVALUATED_SPLITS
-            for name, role, entry in _entries(self.metrics[split])
-            for metric, found in _values(entry)
+            for role, name, entry in ranked(self.metrics[split], self._objective)
+            for metric, found in estimates(entry)
         ]
         columns = ["split", "name", "role", "metric", "value", "low", "high"]
         numbers = dict.fromkeys(("value", "low", "high"), float)
@@ -314,23 +318,6 @@ def check_evaluation_output(folder: str | Path) -> None:
 
 
 def _card(metrics: Mapping[str, Any], folders: list[Path]) -> str:
-    """Return the card of the model with these member folders; undefined metrics are left out."""
-    values = _values(metrics["valid"]["model"])
-    valid = {name: of["value"] for name, of in values if of.get("low") is not None}
-    left_out = left_out_sentence(metrics["left_out"])
-    return model_card(folders[0], valid, metrics["test"]["model"], folders[1:], left_out)
-
-
-def _entries(of_split: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yield name, role and metrics of each classifier of a split."""
-    yield "model", "model", of_split["model"]
-    for key, role in ROLES.items():
-        for name, entry in of_split.get(key, {}).items():
-            yield name, role, entry
-
-
-def _values(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the metrics of a classifier, without its threshold and chosen settings."""
-    for metric, found in entry.items():
-        if isinstance(found, Mapping) and "value" in found:
-            yield metric, found
+    """Return the card of the model with these member folders."""
+    valid, test = (metrics[split]["model"] for split in EVALUATED_SPLITS)
+    return model_card(folders[0], valid, test, folders[1:], left_out_sentence(metrics["left_out"]))

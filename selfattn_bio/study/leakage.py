@@ -16,7 +16,14 @@ from selfattn_bio.config import Audit, ClusterSplit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, LeakageError
-from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
+from selfattn_bio.evaluation.leakage import (
+    Part,
+    counts_of,
+    find_leaks,
+    leak_rows,
+    shifts_of,
+    tells_label,
+)
 from selfattn_bio.files import whole_file, write_text
 from selfattn_bio.layout import Layout
 from selfattn_bio.log import LOG, log_lines
@@ -29,6 +36,7 @@ from selfattn_bio.study.study import Study
 
 # Warn if length or GC content alone separates the labels with this AUROC.
 TELLS_LABEL = 0.95
+MOST_SIMILAR = 3  # test records in the log
 TEXTS = ("id", "neighbour", "of", "strand", "duplicate", "overlap", "shared", "seen_by")
 
 
@@ -132,7 +140,6 @@ def audit(study: Study, pretraining: Sequence[str | Path] = ()) -> Leakage:
     summary |= {
         "failed": exceeded_limits(summary, leaks, limits),
         "warnings": warnings_of(summary),
-        "worst": worst_leaks(leaks),
     }
     leakage = Leakage(leaks, summary, str(split))
     leakage.save(study.root.folder)
@@ -268,40 +275,24 @@ def warnings_of(summary: dict[str, Any]) -> list[str]:
     return warnings
 
 
-def worst_leaks(leaks: pd.DataFrame, most: int = 10) -> list[dict[str, Any]]:
-    """Return the test records with the most similar neighbours, for the report."""
-    top = leaks[leaks["similarity"] > 0].nlargest(most, "similarity")
-    return json.loads(top.to_json(orient="records"))
-
-
 def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
     """Return the lines for the log: counts, the most similar records and shifts."""
     records = ", ".join(
         f"{count:,} of {name}" for name, count in summary["records"].items() if name != "test"
     )
-    fraction, other = summary["near"] / len(leaks), summary["near_other_label"]
     alphabet = get_alphabet(summary["alphabet"])
-    shared = f"with a group that is also in train: {sum(summary['shared'].values())}"
-    for column, number in summary["without_group"].items():
-        shared += f" ({number:,} have no {column!r}, so no group to compare)"
-    if not summary["groups"]:
-        shared = "no column of groups ([split] kind group)"
-    overlaps = f"with an overlapping interval: {summary['overlaps']}"
-    if summary["overlaps"] is None:
-        overlaps = "overlapping intervals: not checked (no coordinates to compare)"
     lines = [
         f"compared {len(leaks):,} test records with {records}, by shared k-mers; "
         f"{missed_relatives(alphabet)}",
-        f"test records with a near neighbour (at least {summary['similarity']:g} of the k-mers "
-        f"shared): {summary['near']} ({fraction:.2%})"
-        + ("" if other is None else f", {other} of them with another label"),
-        f"test records with the same sequence{alphabet.either_strand}: "
-        f"{summary['duplicates']}, {overlaps}, "
-        f"seen by a parent model: {summary['seen']}, {shared}",
+        *(
+            what if count is None else f"{what}: {counted(count, 'test record')}"
+            for what, count, _ in leak_rows(summary, alphabet)
+        ),
     ]
     if (partners := summary["partners"]) is not None:
         lines.append(f"partners also in train: {partners:,} of {len(leaks):,} (near: first inputs)")
-    for row in worst_leaks(leaks, 3):
+    nearest = leaks[leaks["similarity"] > 0].nlargest(MOST_SIMILAR, "similarity")
+    for row in nearest.to_dict("records"):
         lines.append(
             f"most similar: {row['id']} shares {row['similarity']:.2f} of its k-mers with "
             f"{row['neighbour']} of {row['of']}"

@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from selfattn_bio.baselines import load_baseline
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.display import with_interval
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import sha256_of
 
@@ -95,8 +96,8 @@ def test_metrics_and_predictions_are_written(capsys):
     assert said.splitlines()[-2].startswith("evaluate: On validation, ")
     assert "Use the baseline, which is saved in baselines/kmer6_logistic." in said
     valid, test = (metrics[split]["model"]["auroc"] for split in ("valid", "test"))
-    interval = f"{test['value']:.4g} ({test['low']:.4g} to {test['high']:.4g})"
-    assert f"| AUROC | {valid['value']:.4g} | {interval} |" in Path("model_card.md").read_text()
+    shown = (with_interval(of["value"], of["low"], of["high"], 3, "") for of in (valid, test))
+    assert f"| AUROC | {' | '.join(shown)} |" in Path("model_card.md").read_text()
 
 
 @pytest.mark.usefixtures("task")

@@ -145,7 +145,7 @@ def test_module_is_evaluated_and_scored(allowed):
     table = sb.score_sequences("model", SEQUENCES)
     assert table["probability"].iloc[0] > 0.5 > table["probability"].iloc[1]
     card = Path("model/README.md").read_text()
-    assert "A network built by `users_detector:build` that reads DNA" in card
+    assert 'module = "users_detector:build"' in card
 
 
 def test_motif_of_module_is_supported(allowed):

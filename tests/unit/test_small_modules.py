@@ -203,7 +203,7 @@ def test_few_blocks_are_in_memory():
 
 PLACE = dict.fromkeys(("chrom", "start", "end", "strand"))
 BOUNDED = {"auroc": {"value": 0.8, "low": 0.7, "high": 0.9}}
-METRICS = {"n": 4, "model": BOUNDED, "baselines": {"gc": BOUNDED}}
+METRICS = {"n": 4, "model": BOUNDED, "baselines": {"gc": BOUNDED}, "controls": {}}
 CURVES = pd.DataFrame(
     {"unit": "log-odds", "name": "m", "strand": "+", "start": [0, 9], "end": [9, 18]}
     | {"orientation": "++", "distance": [1, 2]}
@@ -232,7 +232,8 @@ def motifs():
 
 def evaluation():
     test = pd.DataFrame({"label": [0, 1] * 2, "model": [0.1, 0.8, 0.3, 0.2], "gc": [0.5, 0.6] * 2})
-    return selfattn_bio.Evaluation({"valid": METRICS, "test": METRICS}, {"test": test}, "")
+    metrics = {"objective": "binary", "valid": METRICS, "test": METRICS}
+    return selfattn_bio.Evaluation(metrics, {"test": test}, "")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ PROVENANCE = {
     **{"num_train": 1000, "num_valid": 230, "best_step": 250, "seed": 7},
     **{"git_commit": "c0ffee", "versions": {"torch": "2.9"}},
 }
-VALID = {"valid_auroc": 0.85804, "valid_loss": 0.4688}
+VALID = {"auroc": {"value": 0.85804}, "loss": {"value": 0.4688}}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_names_cannot_leave_their_line(folder):
     (path / "provenance.json").write_text(json.dumps(provenance))
     card = model_card(path, VALID)
     assert r"# A\n# B" in card
-    assert r"in column `x'\n<b>`" in card
+    assert r"""kind = "column", column = "x'\n<b>", """ in card
     assert r"| `a\|b\n\n# c.fa` | 1,200 |" in card
 
 
@@ -54,7 +54,7 @@ def test_titles_are_no_html(folder, title):
     path = folder(title=title, split={"kind": "column", "column": "<b>"})
     card = model_card(path, VALID)
     assert f"\n# {title.replace('<', '&lt;')}\n" in card
-    assert "in column `<b>`" in card  # code is shown as it is
+    assert 'column = "<b>", ' in card  # code is shown as it is
 
 
 def test_card_names_stack_parts(folder):
@@ -104,12 +104,14 @@ def test_card_describes_model_folder(folder):
     assert front_matter["tags"] == ["biology", "dna", "binary", "attention"]
     for words in (
         "# Some promoters\n",
-        "mean of 2 networks, each a self-attention encoder (1 layer, dimension 8, attention ",
-        "DNA as overlapping 3-mers",
+        "A mean of 2 networks, each a self-attention encoder that reads DNA and predicts ",
+        '- `model = { kind = "attention", members = 2, embed_dim = 8, num_layers = 1, ',
+        "- `tokens = { k = 3, ",
         "| `a.fa` | 1,200 | `0123456789ab` |",
         "| `b.fa` (shuffled negatives) | 30 |",
         "1,000 training records and 230 validation records",
-        "split by chromosome (valid chr2L; test chr2R; train all others).",
+        "split of kind `chromosome`. Objective: `binary`.",
+        '- `split = { kind = "chromosome", valid = ["chr2L"], test = ["chr2R"] }`',
         *("Coordinates refer to dm3.", "| AUROC | 0.858 |  |", "step 250", "has no test metrics"),
         "Calibrated log-odds are 0.790 \N{MULTIPLICATION SIGN} logit -0.100 (Platt scaling).",
         *("at least 0.490", "selfattn_bio.load(", "seed 7; code c0ffee; torch 2.9"),
@@ -125,9 +127,8 @@ MASKED = {"data": {"sequences": ["a.fa"]}, "objective": {"kind": "masked"}}
 @pytest.mark.parametrize(
     ("sections", "words"),
     [
-        ({"data": FILES}, "split given as separate files."),
-        ({"data": CSV, "split": {"kind": "column"}}, "given in the data, in column `split`."),
-        ({"tokens": {"k": 1}}, "reads DNA as single bases and"),
+        ({"data": FILES}, "split of kind `files`."),
+        ({"data": CSV, "split": {"kind": "column"}}, 'kind = "column", column = "split", '),
         ({"training": {"labels": "shuffled"}}, "**This model is a negative control"),
         (MASKED, "is a language model"),
     ],
@@ -146,11 +147,11 @@ def test_card_has_test_and_validation_metrics(folder):
     }
     page = model_card(folder(), VALID, tested, left_out=left_out_sentence({"it is slow": ["gc"]}))
     assert "\n\nLeft out of the comparison: gc, because it is slow.\n\n" in page
-    assert "| AUROC | 0.858 | 0.8675 (0.85 to 0.88) |" in page
-    assert "| MCC at 0.5 | | 0.5 (0.4 to 0.6) |" in page
+    assert "| AUROC | 0.858 | 0.868 (0.850 to 0.880) |" in page
+    assert "| MCC at 0.5 |  | 0.500 (0.400 to 0.600) |" in page
     assert "threshold | |" not in page
     assert "no test metrics" not in page
-    assert "split at random (valid 15%" in page
+    assert "split = { valid_fraction = 0.15, " in page
 
 
 def test_card_lists_each_source_file_once_with_hash(folder, monkeypatch):

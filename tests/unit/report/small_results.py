@@ -125,6 +125,7 @@ AUDIT = {
     "records": {"test": 80, "train": 40},
     **{"similarity": 0.15, "near": 3, "near_other_label": 1, "duplicates": 0, "overlaps": 0},
     **{"shared": {"species": 7}, "without_group": {"family": 5}, "seen": 0},
+    "groups": ["species", "family"],
     "nearest": [
         {"from": 0.05, "to": 0.15, "count": 12},
         {"from": 0.15, "to": 1.0, "count": 2},

@@ -11,11 +11,12 @@ from small_results import table_of
 
 from selfattn_bio.attribution.readout import AttentionMap
 from selfattn_bio.evidence.marginals import draw_curves
+from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import figures, plots, target_plots, tested
-from selfattn_bio.report.class_figures import _above_chance
+from selfattn_bio.report.class_figures import _entries
 from selfattn_bio.report.figures import _effects, _peak, interpretation
 from selfattn_bio.report.performance import _outlook
-from selfattn_bio.report.target_figures import _accuracy_along, _ends, _most_frequent, _spread
+from selfattn_bio.report.target_figures import _most_frequent, _spread
 from selfattn_bio.report.words import MINUS
 
 
@@ -109,16 +110,6 @@ def test_positions_that_few_records_have_are_left_out():
         expected = [1.05 / 2, (19 * 10.5 + 1) / 20, 1.05 / 2]
         np.testing.assert_allclose(means.to_numpy()[3:6], expected)
     assert (plots.by_position(values * 0, lengths) == 0).all()
-
-
-@pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
-def test_groups_above_chance_are_counted(low, count):
-    aurocs = [{"value": 0.6, "low": low, "high": 0.7}, {"value": 0.8, "low": 0.7, "high": 0.9}]
-    entries = [{"model": {"auroc": auroc}} for auroc in aurocs] + [{"model": None}]
-    assert _above_chance(entries) == (
-        f"AUROC is above chance in {count} of 2 groups; the lowest is 0.600 ({low:.3f} to 0.700)."
-    )
-    assert _above_chance([{"model": None}]) == "No group has records of both classes."
 
 
 def test_findings_are_on_what_was_measured(tmp_path, results):
@@ -275,35 +266,15 @@ def test_intervals_above_chance_are_counted():
     assert "chance" not in _spread(model, ["c"], "auprc", {})
 
 
-@pytest.mark.parametrize(
-    ("ends", "records", "start"),
-    [
-        (0.5, 30, "Accuracy is lower at the ends of the record than in the middle: 0.5"),
-        (0.5, 19, "There are too few records to compare the ends of the record with the middle: "),
-        (0.95, 20, "Accuracy is higher at the ends of the record than in the middle: 0.9"),
-        (0.8, 30, "Accuracy at the ends cannot be distinguished from the middle: 0."),
-    ],
-)
-def test_ends_are_compared_with_an_interval(ends, records, start):
-    accuracies = np.random.default_rng(0).normal(0.8, 0.05, (records, 10))
-    accuracies[:, [0, -1]] += ends - 0.8
-    finding = _ends(accuracies)
-    assert finding.startswith(start)
-    differences = accuracies[:, [0, -1]].mean(axis=1) - accuracies[:, 2:-2].mean(axis=1)
-    mean, half = differences.mean(), 1.96 * differences.std(ddof=1) / np.sqrt(records)
-    bounds = f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})".replace("-", MINUS)
-    assert finding.endswith(f"difference {bounds}.")
-
-
-def test_accuracy_of_short_records_is_missing():
-    truth = pd.Series(["H" * 10, "-" + "H" * 9, "H" * 9, ""])
-    calls = pd.Series(["H" * 9 + "E", "H" * 10, "H" * 9, ""])
-    found = _accuracy_along(truth, calls)
-    np.testing.assert_array_equal(found[0], [1] * 9 + [0])
-    np.testing.assert_array_equal(found[1], [np.nan] + [1] * 9)
-    assert np.isnan(found[2:]).all()
-    with pytest.raises(ValueError, match="shorter"):
-        _accuracy_along(truth[:1], pd.Series(["H" * 9]))
+def test_curves_are_those_of_the_best_and_a_control(tmp_path, results):
+    entries = {f"b{i}": {"auroc": {"value": 0.6 + i / 100}} for i in range(9)}
+    test = {
+        "model": {"auroc": {"value": 0.5}},
+        "baselines": entries,
+        "controls": {"c": {}, "d": {}},
+    }
+    own = replace(results, metrics=results.metrics | {"test": test})
+    assert [*_entries(Binary, tested.Tested(own, tmp_path))] == ["model", "b8", "b7", "b6", "c"]
 
 
 def test_distances_are_in_kb(ax):
@@ -323,7 +294,7 @@ def test_rare_classes_are_merged():
 
 def test_scatter_draws_each_record(ax):
     target_plots.draw_scatter([1, 2, 3], [1, 2, 5], ax, "growth")
-    points, diagonal = ax.get_lines()
+    points, *_, diagonal = ax.get_lines()
     np.testing.assert_array_equal(points.get_xydata(), [[1, 1], [2, 2], [3, 5]])
     np.testing.assert_array_equal(diagonal.get_xydata(), [[1, 1], [5, 5]])
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted growth", "observed growth")
@@ -335,10 +306,12 @@ def test_many_records_are_counted_in_hexagons(ax):
     assert ax.collections[0].get_array().sum() == len(x)
 
 
-def test_residuals_have_means_of_similar_predictions(ax):
+def test_scatter_has_means_of_similar_predictions(ax):
     predicted = np.repeat([0.0, 1.0], 50)
-    target_plots.draw_residuals(predicted, predicted + np.tile([0.5, 1.5], 50), ax)
-    np.testing.assert_allclose(ax.get_lines()[-1].get_xydata(), [[0, 1], [1, 1]])
+    target_plots.draw_scatter(predicted, predicted + np.tile([0.5, 1.5], 50), ax)
+    np.testing.assert_allclose(ax.get_lines()[1].get_xydata(), [[0, 1], [1, 2]])
+    bars = np.array(ax.collections[0].get_segments())[0, :, 1]
+    np.testing.assert_allclose(bars, [1 - 1.96 / 14, 1 + 1.96 / 14])
 
 
 def test_coverage_is_that_of_similar_predictions(ax):
@@ -368,15 +341,6 @@ def test_pairs_have_intervals_and_chance_if_known(ax):
     ax.clear()
     target_plots.draw_pairs(rows[:1], ("model", ""), ax, "AUPRC")
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["model"]
-
-
-def test_accuracy_along_the_record_has_intervals(ax):
-    parts = [np.array([1.0, 0.0, 1.0, 0.0]), np.ones(4)]
-    target_plots.draw_accuracy({"model": parts}, ax)
-    np.testing.assert_allclose(ax.get_lines()[0].get_xydata(), [[0.25, 0.5], [0.75, 1]])
-    half = 1.96 * np.std(parts[0], ddof=1) / 2
-    segments = ax.collections[0].get_segments()
-    np.testing.assert_allclose(segments[0][:, 1], [0.5 - half, 0.5 + half])
 
 
 def test_losses_are_counted_next_to_the_baseline(ax):

@@ -175,7 +175,7 @@ def test_figures_are_saved_next_to_page(page_text, results):
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"url\(#([^)]+)\)", page_text)) <= set(ids)
     names = [
-        *("attention_start", "calibration", "comparison", "distance_0", "evidence", "groups_gc"),
+        *("attention_start", "calibration", "comparison", "distance_0", "evidence"),
         *("learning", "marginal_motif_01", "precision_recall", "roc"),
     ]
     assert sorted(path.name for path in results.layout.plots.iterdir()) == [
@@ -230,7 +230,7 @@ def test_motifs_of_steps_run_by_hand_are_shown(results, monkeypatch):
 
 def test_every_figure_states_a_finding(page_text):
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page_text, re.DOTALL)
-    assert len(captions) == 10
+    assert len(captions) == 9
     for caption in captions:
         assert re.match(r"<b>[A-Z].+\.</b> [A-Z]", caption), caption
 
@@ -350,6 +350,7 @@ def test_site_positions():
     [
         ("metrics.json", None, "not found. Run `selfattn-bio evaluate "),
         ("split.tsv", None, "not found. Run `selfattn-bio split "),
+        ("audit.json", b"{}", "cannot read this file: 'limits'. Run `selfattn-bio audit "),
         ("metrics.json", b"no", "cannot read this file: "),
         ("attribution/attribution.npz", b"no", "cannot read this file: "),
         ("corpus/records.parquet", b"no", "cannot read this file: "),

@@ -69,10 +69,15 @@ def test_audit_writes_one_line_per_test_record(audit, texts):
     assert code == 0
     start = "audit: compared 20 test records with 20 of train, by shared k-mers; "
     assert out[0] == f"{start}relatives below about 90 % identity can be missed"
-    assert out[1].endswith(" 0.15 of the k-mers shared): 3 (15.00%), 2 of them with another label")
-    unchecked = "overlapping intervals: not checked (no coordinates to compare)"
-    assert f": 0, {unchecked}, seen by a parent model: 0, with a group that is " in out[2]
-    assert re.match(r"audit: most similar: .. shares 0\.\d+ of its k-mers with n. of train", out[3])
+    assert out[1:7] == [
+        "audit: identical sequence on either strand: 0 test records",
+        "audit: overlapping interval on either strand (not checked: no coordinates to compare)",
+        "audit: sequence or interval used to train a parent model: 0 test records",
+        "audit: same group: 0 test records",
+        "audit: near neighbour (at least 0.15 of k-mers shared): 3 test records",
+        "audit: near neighbour with a different label: 2 test records",
+    ]
+    assert re.match(r"audit: most similar: .. shares 0\.\d+ of its k-mers with n. of train", out[7])
     assert any(re.match("audit: mean GC content: 0.*Cohen's d", line) for line in out)
     assert out[-1] == "audit: wrote audit.tsv"
     same, other = (line.split("warning: test records with a near ")[1] for line in err.splitlines())
@@ -86,7 +91,6 @@ def test_audit_writes_one_line_per_test_record(audit, texts):
     counts = summary()
     assert (counts["near"], counts["failed"]) == (3, [])
     assert counts["records"] == {"test": 20, "train": 20}
-    assert {each["id"] for each in counts["worst"][:3]} == set(copies)
 
 
 def test_unknown_labels_are_not_counted(here, capsys, texts):
@@ -104,7 +108,7 @@ def test_unknown_labels_are_not_counted(here, capsys, texts):
     capsys.readouterr()
     run("audit .")
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[1].endswith("(at least 0.15 of the k-mers shared): 1 (5.00%)")
+    assert " near neighbour (at least 0.15 of k-mers shared): 1 test record\n" in printed.out
     (warning,) = printed.err.splitlines()
     assert warning.endswith("with a near neighbour: 1; test metrics may be too optimistic")
     assert summary()["near_other_label"] is None
@@ -217,7 +221,7 @@ def test_pairs_count_partners_of_train(here, capsys, texts):
     capsys.readouterr()
     run("audit .")
     printed = capsys.readouterr()
-    assert "(at least 0.15 of the k-mers shared): 2 (10.00%)\n" in printed.out
+    assert "(at least 0.15 of k-mers shared): 2 test records\n" in printed.out
     assert "audit: partners also in train: 19 of 20 (near: first inputs)\n" in printed.out
     (warning,) = printed.err.splitlines()
     assert warning.endswith("with a near neighbour: 2; test metrics may be too optimistic")

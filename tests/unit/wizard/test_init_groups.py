@@ -33,7 +33,7 @@ def test_records_of_a_gene_stay_together(here, capsys):
     assert min(sizes["valid"], sizes["test"]) >= 9
     assert "targets: height (missing for 30 records)\n" in capsys.readouterr().out
     run("audit my_task")
-    assert "with a group that is also in train: 0\n" in capsys.readouterr().out
+    assert "same gene_id: 0 test records\n" in capsys.readouterr().out
     assert Study("my_task").leakage.summary["groups"] == ["gene_id"]
 
 
@@ -75,7 +75,7 @@ def test_proteins_of_a_gene_and_of_a_cluster_stay_together(here, capsys):
     genes = Study("my_task").corpus.column("gene")
     number = int((genes.isna() & (table["split"] == "test")).sum())
     run("audit my_task")
-    shared = f"with a group that is also in train: 0 ({number} have no 'gene', so no group to "
+    shared = f"not compared by group: no gene: {number} test records\n"
     assert shared in capsys.readouterr().out
     assert table["split"].groupby(np.arange(len(records)) // 4).nunique().eq(1).all()
 
@@ -91,9 +91,7 @@ def test_clusters_join_similar_records_of_different_genes(here, capsys):
     assert (split.kind, split.column) == ("cluster", "gene")
     assert ingested()[1]["dropped"] == 5
     run("audit my_task")
-    assert (
-        "with a near neighbour (at least 0.15 of the k-mers shared): 0 (" in capsys.readouterr().out
-    )
+    assert "near neighbour (at least 0.15 of k-mers shared): 0 test" in capsys.readouterr().out
 
 
 def test_attributes_of_headers_may_be_groups(here, capsys):
