@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 
-from selfattn_bio.baselines.base import ARRAYS, CARD, Baseline, Card, Setup
+from selfattn_bio.baselines.base import ARRAYS, CARD, POLICY, Baseline, Card, Setup
 from selfattn_bio.baselines.blocks import KmerCounts
 from selfattn_bio.config.training import KNOWN_BASELINES
 from selfattn_bio.errors import ModelFolderError
@@ -71,7 +71,7 @@ def load_baseline(folder: str | Path, threads: int = 0, device: str = "") -> Bas
     if alphabet.family not in kind.alphabets:
         message = f"{card.kind} does not read the alphabet {card.alphabet!r}"
         ModelFolderError.fail(message, folder / CARD, REFIT)
-    policy = SequencePolicy(alphabet, card.soft_mask, card.gaps, header=card.header)
+    policy = SequencePolicy(alphabet, **{name: getattr(card, name) for name in POLICY})
     others = card.database, threads, card.objective, card.pretrained, device
     baseline = kind(Setup(policy, card.strands, *others))
     baseline.calibration = Calibration.of(card.calibration.model_dump() if card.calibration else {})

@@ -28,6 +28,8 @@ from selfattn_bio.stored import ArrayOf, Sha256, Stored, StoredCalibration
 Array = NDArray[np.float64]
 TWO_CLASSES, RECORD, POSITION, BIN, PROFILE = "two classes", "record", "position", "bin", "profile"
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
+# parts of the `SequencePolicy` in baseline.json
+POLICY = ("soft_mask", "gaps", "id_column", "sequence_column", "header")
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class Card(Stored):
     soft_mask: SoftMask
     gaps: Literal["refuse", "remove"]
     header: str = ""
+    id_column: str = "id"
+    sequence_column: str = "sequence"
     strands: Literal["given", "both"]
     database: Annotated[str, Field(min_length=1)]
     pretrained: str = ""
@@ -402,9 +406,7 @@ class Baseline(ABC):
                 "version": 3,
                 "title": self.title,
                 "alphabet": self.setup.alphabet.name,
-                "soft_mask": self.setup.policy.soft_mask,
-                "gaps": self.setup.policy.gaps,
-                "header": self.setup.policy.header,
+                **{name: getattr(self.setup.policy, name) for name in POLICY},
                 "strands": self.setup.strands,
                 "database": self.setup.database,
                 "pretrained": self.setup.pretrained,

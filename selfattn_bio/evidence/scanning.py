@@ -7,7 +7,6 @@ records do.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -28,8 +27,7 @@ from selfattn_bio.motifs.residues import background, forms_of
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.sequence.readers import read_records
-from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.records import ReadSummary, Record
 from selfattn_bio.sequence.tables import BED_COLUMNS, on_chromosome, write_bed, write_table
 
 CHUNK_LETTERS = 8_000_000  # letters per chunk, padding included: 32 MB of DNA in one-hot coding
@@ -179,13 +177,8 @@ def scan_files(
 
 
 def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Iterator[Record]:
-    if isinstance(sequences, Path) or (isinstance(sequences, str) and os.path.exists(sequences)):
-        yield from read_records(sequences, alphabet)
-    else:
-        yield from (
-            Record(each.id, each.letters)
-            for each in read_inputs(SequencePolicy(alphabet), sequences, 1)
-        )
+    for each in read_inputs(SequencePolicy(alphabet), sequences, 1, ids=ReadSummary()):
+        yield Record(each.id, each.letters, *(each.place or ())[:4])
 
 
 def _are_rna(sequences: Sequence[str] | str | Path) -> bool:

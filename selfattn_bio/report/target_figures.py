@@ -209,6 +209,10 @@ def _coverage(tested: Tested, column: str, ending: str, pairs: Pairs) -> list[Dr
         why = f"There are too few validation records for intervals with {width} coverage."
         return [tested.skip(name, title, why)]
     inside = (low <= observed) & (observed <= high)
+    narrowest, widest = (f"{of(high - low):.3g}" for of in (np.min, np.max))
+    # the union of several networks is wider where these disagree
+    widths = narrowest if narrowest == widest else f"{narrowest} to {widest}"
+    why = "Uncertain predictions have intervals as wide as the others. " * (narrowest == widest)
     found = plots.proportion(inside)
     verdict_on_width = deviation("They", found, COVERAGE, "too narrow", "wider than needed")
     return [
@@ -218,10 +222,10 @@ def _coverage(tested: Tested, column: str, ending: str, pairs: Pairs) -> list[Dr
             f"Fraction of {width} prediction intervals (score --coverage {COVERAGE}) with the "
             "observed value, in ten groups of records with similar predictions. Lines: 95 % "
             f"intervals over records. Dotted line: {width}.",
-            "Uncertain predictions have intervals as wide as the others, so intervals can be too "
-            "narrow there even if the fraction of all records is right.",
+            f"{why}Intervals of uncertain predictions can be too narrow even if the fraction of "
+            "all records is right.",
             lambda ax: plots.draw_coverage(predicted, inside, ax, short_name(column)),
-            finding=f"{width} intervals, {np.median(high - low):.3g} wide, contain "
+            finding=f"{width} intervals, {widths} wide, contain "
             f"{percent(found['value'])} of the observed values ({percent(found['low'])} to "
             f"{percent(found['high'])}).{verdict_on_width}",
         )

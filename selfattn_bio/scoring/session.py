@@ -12,7 +12,7 @@ from selfattn_bio.files import BED_FILES, GFF_FILES, whole_file
 from selfattn_bio.scoring.regions import parse_region
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import bed_interval, data_lines, gff_interval
-from selfattn_bio.sequence.tracks import check_assembly, read_track
+from selfattn_bio.sequence.tracks import read_track
 from selfattn_bio.sequence.vcf import VcfFile
 
 TRACKS = (*BED_FILES, *GFF_FILES, ".vcf", ".vcf.gz", ".bedgraph", ".bw", ".bigwig")
@@ -36,9 +36,9 @@ def write_session(path: Path, tracks: Sequence[Path], genome: Path, region: str)
     ------
     IntervalError, VariantFileError
         If a file does not exist, is no track, or has a malformed line; if a position of a BED, GFF
-        or VCF file is beyond the end of its chromosome; if the length of a chromosome of a bigWig
-        differs from that in the genome; or if a VCF file names a chromosome that is not in the
-        genome. Positions of bedGraph files are not compared with the genome.
+        or VCF file is beyond the end of its chromosome; if a chromosome of a bigWig is longer than
+        in the genome; or if a VCF file names a chromosome that is not in the genome. Positions of
+        bedGraph files are not compared with the genome.
     GenomeError
         If the genome cannot be read, or the region is malformed or not in it.
     """
@@ -73,9 +73,15 @@ def _check(track: Path, genome: Genome) -> None:
     elif name.endswith((*BED_FILES, *GFF_FILES)):
         for line in data_lines(track, is_gff=is_gff):
             found = (gff_interval if is_gff else bed_interval)(*line)
-            chrom = genome.name_of(found.chrom)
-            if chrom and found.end > genome.lengths[chrom]:
-                message = f"ends at {found.end}, beyond {chrom} ({genome.lengths[chrom]} bp)"
-                IntervalError.fail(message, f"{track}:{found.line}", "Is it the same assembly?")
+            _check_end(found.chrom, found.end, genome, f"{track}:{found.line}")
     else:
-        check_assembly(read_track(track), genome, str(track))
+        # tracks of records that name their positions end at the last record of a chromosome
+        for chrom, length in read_track(track).lengths.items():
+            _check_end(chrom, length, genome, str(track))
+
+
+def _check_end(name: str, end: int, genome: Genome, place: str) -> None:
+    chrom = genome.name_of(name)
+    if chrom and end > genome.lengths[chrom]:
+        message = f"ends at {end}, beyond {chrom} ({genome.lengths[chrom]} bp)"
+        IntervalError.fail(message, place, "Is it the same assembly?")

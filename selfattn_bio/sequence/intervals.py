@@ -89,7 +89,7 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
         `.bed` (3 to 12 columns, the first six are read), `.narrowPeak` (or `.bed` with 10 columns,
         as distributed by ENCODE), `.broadPeak`, `.gff3`, `.gff` or `.gtf`, each optionally with
         `.gz` or `.bgz`; or `.h5ad` with regions as `var`. Any other name is that of a table with
-        columns of chrom, start and end (0-based half-open) and perhaps strand and name.
+        columns of chrom, start and end (0-based half-open) and perhaps strand, and name or id.
     feature
         Type of GFF lines to read, such as gene or exon. Optional if all lines have the same type.
 
@@ -176,7 +176,11 @@ def _bed_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def bed_rows(table: pd.DataFrame) -> Iterator[tuple[int, list[str]]]:
-    """Yield the index of each row of a table, and its first six columns of BED, without a score."""
+    """Yield the index of each row of a table, and its first six columns of BED, without a score.
+
+    Without a column name, the names are those of a column id.
+    """
+    table = table if "name" in table else table.rename(columns={"id": "name"})
     table = table.reindex(columns=[*LOCUS, "name", "score", "strand"]).assign(score=".")
     for row, *cells in table.astype(object).fillna(".").itertuples(name=None):
         yield row, [f"{cell:.15g}" if isinstance(cell, float) else str(cell) for cell in cells]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.compression import raise_sequence_error
 from selfattn_bio.errors import RecordIdError
+from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import control_in, printable
 from selfattn_bio.sequence.policy import Body, SequencePolicy, at
 
@@ -137,8 +138,8 @@ class Fields:
         Replace ids by the file name and the number of the record, starting at 1.
     needs_id
         Whether a table must have the columns that `columns` names, and headers must match `header`.
-        Otherwise a table may lack ids, and have the columns id and sequence instead, and `header`
-        only gives the ids of the headers that it matches.
+        Otherwise a table may lack ids, and have the columns id and sequence in any case instead,
+        and `header` only gives the ids of the headers that it matches.
     """
 
     label: str = ""
@@ -170,11 +171,16 @@ class Fields:
         return self.columns.get(name, name)
 
     def within(self, names: Collection[str]) -> Fields:
-        """Return fields that use their own names where only these are in a table."""
-        own = {
-            field for field, name in self.columns.items() if field in names and name not in names
-        }
-        return replace(self, columns={**self.columns, **dict(zip(own, own, strict=True))})
+        """Return fields that find ids and sequences by these words where a table lacks the columns.
+
+        The case of the words does not matter, but lower case goes first.
+        """
+        usual = {name.lower(): name for name in sorted(names, key=str.islower)}
+        missing = [own for own in ("id", "sequence") if self.column(own) not in names]
+        found = {own: usual[own] for own in missing if own in usual}
+        for own, name in (pair for pair in found.items() if pair[0] != pair[1]):
+            LOG.info(f"column {name!r} is read as {own}")
+        return replace(self, columns={**self.columns, **found})
 
 
 @dataclass(frozen=True)

@@ -205,14 +205,16 @@ def _warn_of_few_units(task: RunFile, corpus: Corpus, path: Path, tested: pd.Dat
         keys, name = record_units(task, corpus, path, block)
         return count_units(keys[tested.index], tested), name
 
+    def needed(counts: pd.Series) -> float:
+        return max(growth(counts.min(), MIN_UNITS), growth(counts[ALL, "records"], FEW_UNITS))
+
     counts, name = count()
     rarest: Any = counts.idxmin()
-    total = counts[ALL, "records"]
-    factor = max(growth(counts[rarest], MIN_UNITS), growth(total, FEW_UNITS))
+    total, factor = counts[ALL, "records"], needed(counts)
     if factor <= 1:
         return
     blocks = BLOCKS if "block" in name else ()
-    enough = [block for block in blocks if count(block)[0].min() >= MIN_UNITS]
+    enough = [block for block in blocks if needed(count(block)[0]) <= 1]
     finer = f". Here, [evaluation] block = {enough[0]} gives enough" if enough else ""
     of_class = f", {counts[rarest]} of {rarest[0]} {rarest[1]}" if rarest[0] != ALL else ""
     LOG.warning(

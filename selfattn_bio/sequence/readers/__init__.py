@@ -172,7 +172,8 @@ def sequence_files(
 
 def read_records(path: str | Path, alphabet: Alphabet) -> Iterator[Record]:
     """Read a file of sequences in any format; see `SequenceFile.records`."""
-    return SequenceFile(Path(path)).records(SequencePolicy(alphabet), ReadSummary())
+    file = SequenceFile(Path(path), fields=Fields(needs_id=False))
+    return file.records(SequencePolicy(alphabet), ReadSummary())
 
 
 def kind_of(blocks: BlockReader, fields: Fields) -> str:

@@ -78,7 +78,9 @@ def fitted(tmp_path_factory):
         if name == "substitutions_linear":
             letters = [record[:36] for record in letters]
         section = SECTIONS[BASELINES[name].suits[0]]
-        policy = SequencePolicy(get_alphabet(alphabet), gaps="remove", header=r"^(?P<id>\w+)\|")
+        columns = {"id_column": "gene", "sequence_column": "seq"}
+        header = {"header": r"^(?P<id>\w+)\|"}
+        policy = SequencePolicy(get_alphabet(alphabet), gaps="remove", **columns, **header)
         database = str(path) if alphabet == "dna" else "none"
         others = {"threads": 1, "section": section, "pretrained": str(pretrained)}
         setup = Setup(policy, strands, database, **others)

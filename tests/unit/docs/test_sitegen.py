@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import selfattn_bio
+from selfattn_bio.baselines import BASELINES
 from selfattn_bio.cli.main import COMMANDS, build_parser
 from selfattn_bio.config import AnyModel, AnyObjective, RunFile
 from selfattn_bio.report import plots, target_plots
@@ -65,6 +66,21 @@ def test_keys_have_values_ranges_and_defaults():
     assert '| `schedule` | `"cosine"`, `"linear"`, `"inverse_sqrt"`, `"constant"` |' in text
     assert "| `position` | [t5](#modelposition-kind-t5) or " in text
     assert "| `epsilon` | number, above 0, at most 50 | required |" in text
+
+
+def test_baselines_are_listed_with_their_alphabets():
+    text = (DOCS / "baselines.md").read_text(encoding="utf-8")
+    read = {("dna",): "DNA and RNA", ("protein",): "protein"}
+    rows = re.findall(r"^\| (`[\w`, ]+`) \|.*\| ([^|]+) \|$", text, re.MULTILINE)
+    listed = [
+        (BASELINES[name], of)
+        for names, of in rows
+        for name in re.findall(r"\w+", names)
+        if name != "cnn"
+    ]
+    assert {kind.name for kind, _ in listed} > {"gc", "motif_scores", "kmer2_trees"}
+    for kind, of in listed:
+        assert of.startswith(read.get(kind.alphabets, "")), kind.name
 
 
 def test_generated_parts_of_pages_are_current():

@@ -150,7 +150,8 @@ def test_a_file_with_coordinates(fasta):
 def test_hits_have_the_ids_of_records(tmp_path):
     sequence = padded(WORD, 5, 20)
     texts = {"a.fa": f">r1|x y=1\n{sequence}\n", "b.csv": f"id,sequence\nr 1,{sequence}\n"}
-    for (name, text), expected in zip(texts.items(), ("r1|x", "r 1"), strict=True):
+    texts["c.csv"] = f"Sequence,ID\n{sequence},r 1\n"
+    for (name, text), expected in zip(texts.items(), ("r1|x", "r 1", "r 1"), strict=True):
         (tmp_path / name).write_text(text)
         found = selfattn_bio.hits({"m": PPM}, tmp_path / name, hit_p=1e-5)
         assert places(found) == [[expected, 5, 14, "+"]]

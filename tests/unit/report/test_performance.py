@@ -138,10 +138,17 @@ def test_coverage_counts_intervals_with_the_observed_value(make, drawn):
     width = (of.test["high_expression"] - of.test["low_expression"]).median()
     start = f"90 % intervals, {width:.3g} wide, contain {100 * inside.mean():.0f} % of the observed"
     assert drawing.finding.startswith(start)
+    as_wide = "Uncertain predictions have intervals as wide as the others."
+    assert drawing.not_means.startswith(as_wide)
     for low, verdict in ((observed + 1, "too narrow"), (observed - 1, "wider than needed")):
         bounds = {"low_expression": low, "high_expression": observed + 2}
         changed = dataclasses.replace(of, test=of.test.assign(**bounds))
         assert drawn(changed)["coverage"].finding.endswith(f"). They are {verdict}.")
+    # networks that disagree about the first record
+    wider = of.test["high_expression"] + np.where(of.test.index == of.test.index[0], 1, 0)
+    drawing = drawn(dataclasses.replace(of, test=of.test.assign(high_expression=wider)))["coverage"]
+    assert f"90 % intervals, {width:.3g} to {width + 1:.3g} wide, contain" in drawing.finding
+    assert as_wide not in drawing.not_means
     infinite = dataclasses.replace(of, test=of.test.assign(low_expression=-np.inf))
     drawing = drawn(infinite, findings=False)["coverage"]
     assert drawing.means.startswith("There are too few validation records for intervals with 90 %")

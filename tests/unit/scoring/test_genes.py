@@ -199,7 +199,7 @@ def test_damaged_tracks_are_not_in_a_session(here, capsys):
         ("a.gtf", "1\tx\tgene\t1\t5\t.\t.\t.\t.\n", ":1: ends at 5, beyond 1 (4 bp)"),
         ("a.bw", "no bigWig file" * 9, ": damaged bigWig file: not in bigWig format"),
         ("cut.bw", None, ": damaged bigWig file: "),
-        ("long.bw", None, ": 1 has 9 bp in the track, and 4 bp in g.fa"),
+        ("long.bw", None, ": ends at 9, beyond 1 (4 bp). Is it the same assembly?"),
     ):
         if text is not None:
             (here / name).write_text(text)
@@ -208,4 +208,6 @@ def test_damaged_tracks_are_not_in_a_session(here, capsys):
         assert not (here / "a.xml").exists()
     (here / "patch.bed").write_text("7\t1\t9\n")  # a chromosome that the genome lacks
     (here / "deletion.vcf").write_text(f"{VCF}1\t1\t.\tA\t<DEL>\t.\t.\t.\n")
-    run("browse empty.bed patch.bed deletion.vcf --genome g.fa --output a.xml")
+    with open_bigwig(here / "short.bw", {"1": 3}) as write:  # ends at the last record
+        write("1", np.array([0]), 2, np.array([1.0]))
+    run("browse empty.bed patch.bed deletion.vcf short.bw --genome g.fa --output a.xml")

@@ -166,7 +166,21 @@ def test_intervals_of_bed_files_and_tables(genome, tmp_path):
             texts(intervals, genome)
 
 
-def test_records_and_tables_of_sequences(genome, tmp_path):
+def test_names_of_intervals_are_those_of_their_files(genome, tmp_path):
+    table = pd.DataFrame({"id": ["A", "B"], "chrom": "chr1", "start": [0, 10], "end": [30, 40]})
+    bed = table[["chrom", "start", "end", "id"]]
+    six = bed.assign(score=0, strand="-")
+    for name, of in (("four.bed", bed), ("six.bed", six), ("table.tsv", table)):
+        of.to_csv(tmp_path / name, sep="\t", index=False, header=name == "table.tsv")
+    files = [tmp_path / name for name in ("four.bed", "six.bed", "table.tsv")]
+    named = table.assign(name=["a", "b"])
+    files.append(table)
+    for intervals, names in (*((file, ["A", "B"]) for file in files), (named, ["a", "b"])):
+        assert [each.place[-1] for each in read_inputs(PLAIN, intervals, 3, genome)] == names
+
+
+def test_records_and_tables_of_sequences(genome, tmp_path, caplog):
+    caplog.set_level("INFO")
     assert texts(list(read_records(genome, DNA))) == list(CHROMOSOMES.items())
     table = pd.DataFrame({"id": [7, 8], "sequence": ["acgu", "TTT"]})
     assert texts(table) == [("7", "ACGT"), ("8", "TTT")]
@@ -183,6 +197,14 @@ def test_records_and_tables_of_sequences(genome, tmp_path):
     table.to_csv(tmp_path / "usual.csv", index=False)
     for sequences in (table, tmp_path / "usual.csv"):
         assert texts(sequences, policy=policy) == [("a", "ACGT"), ("b", "TTT")]
+    cased = table.rename(columns={"id": "ID", "sequence": "Sequence"})
+    cased.to_csv(tmp_path / "cased.csv", index=False)
+    # if there are both, lower case
+    both = cased.assign(sequence=cased["Sequence"], Sequence="AAA")
+    for sequences in (cased, tmp_path / "cased.csv", both):
+        for of in (policy, PLAIN):
+            assert texts(sequences, policy=of) == [("a", "ACGT"), ("b", "TTT")]
+    assert caplog.messages.count("column 'Sequence' is read as sequence") == 4
     with pytest.raises(ArgumentError, match="no column 'Seq'; rename one of its columns: id, text"):
         texts(table.rename(columns={"sequence": "text"}), policy=policy)
 

@@ -345,19 +345,19 @@ def test_split_warns_of_few_units_of_a_class_column(here, caplog):
     assert re.match(r"few groups in test: \d+ in all, \d of label rare\. ", caplog.messages[-1])
 
 
-def test_split_names_blocks_that_give_enough_units(split_by, two_classes, caplog):
+@pytest.mark.parametrize("finer", ["", ". Here, [evaluation] block = 10000 gives enough"])
+def test_split_names_blocks_without_a_warning(split_by, two_classes, caplog, finer):
     for name in "pn":
         lines = (two_classes / f"{name}.fa").read_text().splitlines()
-        at = [8_000 * i for i in range(30)]
+        at = [8_000 * i + 12_000 * (bool(finer) and name == "n") for i in range(30)]
         lines[::2] = [f"{of} start={x} end={x + 30}" for of, x in zip(lines[::2], at, strict=True)]
         (two_classes / f"{name}.fa").write_text("\n".join(lines) + "\n")
     split_by('kind = "chromosome"\nvalid = ["c1"]\ntest = ["c2"]')
     assert caplog.messages[-1] == (
         "few blocks of 500,000 bp in test: 1 in all, 1 of label 0. With fewer than 10 of a class, "
         "the effects of its motifs may not be measured. With fewer than 20 in all, intervals are "
-        "too narrow. For more, list more chromosomes in [split] "
-        "test. If loci are closer than a block, a smaller [evaluation] block gives more units. "
-        "Here, [evaluation] block = 20000 gives enough"
+        "too narrow. For more, list more chromosomes in [split] test. If loci are closer than a "
+        f"block, a smaller [evaluation] block gives more units{finer}"
     )
 
 
