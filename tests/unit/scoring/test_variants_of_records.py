@@ -137,6 +137,9 @@ def test_substitutions_gain_patterns_at_the_end_only(tmp_path):
     # a window may be cut
     window = VariantOptions(20)
     assert changes_of(tmp_path, "MGD" * 10 + "SKL", path, window) == [set(), set()]
+    path.write_text(PTS1.replace("[SA]", "<[SA]").replace(">", ""))
+    assert changes_of(tmp_path, "MGD" * 10 + "SKL", path) == [set(), set()]
+    assert len(changes_of(tmp_path, "SKL", path)[0]) == 54
     path.write_text(PTS1.replace(">", ""))
     assert len(changes_of(tmp_path, "MGD" * 10 + "SKL", path, window)[0]) == 54
 
