@@ -89,7 +89,7 @@ class MotifSearch:
         short = [name for name, p in best.items() if p >= limit and name not in forms]
         takes_best = hit_p is None and alphabet == PROTEIN
         if short:
-            examples = ", ".join(f"{name} (best p = {best[name]:.2g})" for name in short[:3])
+            examples = ", ".join(f"{name} with p = {best[name]:.2g} at best" for name in short[:3])
             hint = "Only their best matches are hits" if takes_best else "Raise hit_p of `hits`"
             LOG.warning(
                 f"{counted(len(short), 'motif')} cannot have a hit with p < {limit:.2g}, for "

@@ -152,7 +152,9 @@ def test_substitutions_lose_short_matrices(tmp_path, caplog):
     assert len(lost) == 57
     assert not gained
     assert changes_of(tmp_path, "MGD" * 10 + "AKL", path) == [set(), {"A1S"}]
-    message = "1 motif cannot have a hit with p < 0.00025, for example m (best p = 0.00037). Only"
+    message = (
+        "1 motif cannot have a hit with p < 0.00025, for example m with p = 0.00037 at best. Only"
+    )
     assert message in caplog.text
 
 
@@ -163,4 +165,4 @@ def test_matrices_of_dna_have_one_limit(tmp_path, caplog):
         lost, gained = changes_of(tmp_path, "ACCA" * 15 + word, path, alphabet="dna")
         assert len(lost) == number
         assert not gained
-    assert caplog.text.count("for example m (best p = 0.0039). Raise hit_p of") == 1
+    assert caplog.text.count("for example m with p = 0.0039 at best. Raise hit_p of") == 1
