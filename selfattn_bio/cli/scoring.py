@@ -240,7 +240,8 @@ def variants(arguments: Namespace) -> None:
     position has a window around it. A model of proteins scores the substitutions in a sequence of a
     FASTA file: --genome proteins.fa --region ID. --model may then also be a published language
     model, with log ratios.
-    Matches of --motifs are approximate, also of patterns, unlike those of `hits`.
+    --motifs finds motifs as `hits` does, with its default --hit-p. Patterns that begin with ^ or
+    end with $ are searched only in sequences that are scored completely.
 
     example: selfattn-bio variants --model results/promoter/model \\
       --genome dm3.fa --vcf my.vcf.gz --rc --output my
@@ -284,9 +285,9 @@ def variants(arguments: Namespace) -> None:
     option(
         "--hit-p",
         type=float,
-        default=2.5e-4,
         metavar="P",
-        help="a match of a matrix with p below P is a hit (default: %(default)s)",
+        help="a match of a matrix with p below P is a hit (default: 0.00025, and for shorter "
+        "motifs of proteins p of the best match)",
     ),
     output(".bed, .tsv or .parquet to write"),
 )

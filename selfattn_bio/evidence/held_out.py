@@ -266,9 +266,7 @@ def add_evidence(
         limits = hit_limits(ppms, motifs.num_sites, held_out, hit_p)
         if hit_p is None:
             _note_other_limits(motifs.table, limits)
-        most = max(limits.values(), default=0)
-        hits = find_hits(ppms, motifs.num_sites, held_out.sequences, most, held_out.alphabet)
-        hits = hits[hits["p_value"] < hits["name"].map(limits)]
+        hits = find_hits(ppms, motifs.num_sites, held_out.sequences, limits, held_out.alphabet)
         scores = calibrated_scores(scorer, output, held_out)
         evidence = weigh_evidence(
             ppms,

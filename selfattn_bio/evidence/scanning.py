@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from selfattn_bio.motifs.matching import HIT_P, NUM_SITES, best_p, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.motifs.residues import background, forms_of
 from selfattn_bio.scoring.inputs import read_inputs
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, get_alphabet
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, RNA, Alphabet, Ascii, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.records import ReadSummary, Record
 from selfattn_bio.sequence.tables import BED_COLUMNS, on_chromosome, write_bed, write_table
@@ -38,11 +38,87 @@ HEAD = 100  # records that are searched for U
 RECORD_COLUMNS = ["id", "chrom", "start", "end", "strand"]
 
 
+@dataclass(frozen=True)
+class MotifSearch:
+    """Search for motifs: exact matches of patterns, and good matches of matrices.
+
+    Attributes
+    ----------
+    ppms, num_sites
+        As for `matching.find_hits`.
+    forms
+        Name to text of the motifs that are patterns.
+    limits
+        Name to p-value below which a match is a hit.
+    alphabet
+        Alphabet of motifs and sequences.
+    """
+
+    ppms: Mapping[str, Floats]
+    num_sites: Mapping[str, int]
+    forms: Mapping[str, str]
+    limits: Mapping[str, float]
+    alphabet: Alphabet
+
+    @classmethod
+    def of(
+        cls,
+        motifs: MotifSet | Mapping[str, Floats | str] | str | Path,
+        alphabet: Alphabet,
+        hit_p: float | None = None,
+    ) -> MotifSearch:
+        """Prepare the search for motifs, given as for `hits`; warn of short matrices."""
+        limit = HIT_P if hit_p is None else hit_p
+        if not 0 < limit < 1:
+            raise ArgumentError(f"hit_p is {hit_p}; choose a value between 0 and 1")
+        num_sites = dict[str, int]()
+        if isinstance(motifs, MotifSet):
+            num_sites, motifs = motifs.num_sites, motifs.ppms
+        elif not isinstance(motifs, Mapping):
+            are_forms = alphabet == PROTEIN and has_patterns(motifs)
+            motifs = read_forms(Path(motifs)) if are_forms else open_database(str(motifs), alphabet)
+        ppms = {str(name): matrix_of(motif, alphabet) for name, motif in motifs.items()}
+        texts = {str(name): each for name, each in motifs.items() if isinstance(each, str)}
+        forms = {name: forms_of(text, alphabet)[0] for name, text in texts.items()}
+        for name in forms:  # all letters that a position allows get the same score
+            allowed = (ppms[name] > 0) * background(alphabet)
+            ppms[name] = allowed / allowed.sum(axis=1, keepdims=True)
+        best = {n: best_p(ppm, num_sites.get(n, NUM_SITES), alphabet) for n, ppm in ppms.items()}
+        short = [name for name, p in best.items() if p >= limit and name not in forms]
+        takes_best = hit_p is None and alphabet == PROTEIN
+        if short:
+            examples = ", ".join(f"{name} with p = {best[name]:.2g} at best" for name in short[:3])
+            hint = "Only their best matches are hits" if takes_best else "Raise hit_p of `hits`"
+            LOG.warning(
+                f"{counted(len(short), 'motif')} cannot have a hit with p < {limit:.2g}, for "
+                f"example {examples}. {hint}"
+            )
+        # The smallest limit with the best match below it. The letters of a position of a pattern
+        # score the same, so only its exact matches have the best p.
+        of_best = [*forms, *short] if takes_best else forms
+        limits = {name: float(np.nextafter(best[name], 1)) for name in of_best}
+        return cls(ppms, num_sites, forms, dict.fromkeys(ppms, limit) | limits, alphabet)
+
+    @property
+    def anchored(self) -> list[str]:
+        """Return the names of the patterns with `^` or `$`."""
+        return [name for name, form in self.forms.items() if form.strip("^$") != form]
+
+    def find(self, sequences: Sequence[Ascii]) -> pd.DataFrame:
+        """Find the hits, as `matching.find_hits`; patterns with an anchor only at an end."""
+        found = find_hits(self.ppms, self.num_sites, sequences, self.limits, self.alphabet)
+        form = found["name"].map(lambda name: self.forms.get(name, "")).astype(str)
+        after = np.array([*map(len, sequences), 0])[found["record"]] - found["end"]
+        is_inside = form.str.startswith("^") & (found["start"] > 0)
+        is_inside |= form.str.endswith("$") & (after > 0)
+        return found[~is_inside].reset_index(drop=True)
+
+
 def hits(
     motifs: MotifSet | Mapping[str, Floats | str] | str | Path,
     sequences: Sequence[str] | str | Path,
     *,
-    hit_p: float = HIT_P,
+    hit_p: float | None = None,
     alphabet: str = "",
 ) -> pd.DataFrame:
     """Find motif hits with FIMO, on both strands of DNA.
@@ -64,7 +140,8 @@ def hits(
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     hit_p
-        p-value threshold of matrices, in (0, 1). The p-value is the probability that a random
+        p-value threshold of matrices, in (0, 1). By default 2.5e-4, and for a motif of proteins too
+        short for that the p-value of its best match. The p-value is the probability that a random
         sequence scores at least as high, with equally frequent bases, or with residues as frequent
         as in Swiss-Prot.
     alphabet
@@ -88,48 +165,22 @@ def hits(
     SequenceFileError
         If the FASTA file is malformed, or a character is not in the alphabet.
     """
-    if not 0 < hit_p < 1:
-        raise ArgumentError(f"hit_p is {hit_p}; choose a value between 0 and 1")
-    own, num_sites = DNA, dict[str, int]()
+    own = DNA
     if isinstance(motifs, MotifSet):
-        own, num_sites, motifs = motifs.alphabet, motifs.num_sites, motifs.ppms
+        own = motifs.alphabet
     elif not isinstance(motifs, Mapping):
         own = alphabet_of(motifs)
     if own is DNA and not alphabet and _are_rna(sequences):
         own = RNA
     letters = get_alphabet(alphabet) if alphabet else own
-    if not isinstance(motifs, Mapping):
-        are_forms = letters == PROTEIN and has_patterns(motifs)
-        motifs = read_forms(Path(motifs)) if are_forms else open_database(str(motifs), letters)
-    ppms = {str(name): matrix_of(motif, letters) for name, motif in motifs.items()}
-    texts = {str(name): each for name, each in motifs.items() if isinstance(each, str)}
-    forms = {name: forms_of(text, letters)[0] for name, text in texts.items()}
-    for name in forms:  # all letters that a position allows get the same score
-        allowed = (ppms[name] > 0) * background(letters)
-        ppms[name] = allowed / allowed.sum(axis=1, keepdims=True)
-    best = {n: best_p(ppm, num_sites.get(n, NUM_SITES), letters) for n, ppm in ppms.items()}
-    # the smallest limit with the best match of a pattern below it
-    limits = {n: max(hit_p, np.nextafter(p, 1)) if n in forms else hit_p for n, p in best.items()}
-    if lost := [name for name, p in best.items() if p >= limits[name]]:
-        LOG.warning(
-            f"{counted(len(lost), 'motif')} cannot have a hit with p < {hit_p:.2g}, for example "
-            f"{lost[0]}, whose best match has p = {best[lost[0]]:.2g}. Raise hit_p"
-        )
-    chunks = _chunks(_records(sequences, letters))
-    tables = [
-        _of(chunk, {n: ppms[n] for n in limits if limits[n] == p}, num_sites, forms, p, letters)
-        for chunk in chunks
-        for p in set(limits.values())
-    ]
+    search = MotifSearch.of(motifs, letters, hit_p)
+    tables = [_of(chunk, search) for chunk in _chunks(_records(sequences, letters))]
     found = [table for table in tables if len(table)]
     if not found:
         return pd.DataFrame(columns=[*BED_COLUMNS, "p_value"])
-    table = pd.concat(found).sort_values(
+    return pd.concat(found).sort_values(
         ["chrom", "start", "end", "name", "strand"], ignore_index=True
     )
-    # the letters of a position of a pattern score the same, so only exact matches have the best p
-    is_exact = table["p_value"] <= table["name"].map(best)
-    return table[is_exact | ~table["name"].isin(forms)].reset_index(drop=True)
 
 
 def scan_files(
@@ -137,7 +188,7 @@ def scan_files(
     files: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
-    hit_p: float = HIT_P,
+    hit_p: float | None = None,
     alphabet: str = "",
 ) -> pd.DataFrame:
     """Find motif hits in FASTA files, and write one table.
@@ -203,21 +254,9 @@ def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
         yield chunk
 
 
-def _of(
-    chunk: list[Record],
-    ppms: Mapping[str, Floats],
-    num_sites: Mapping[str, int],
-    forms: Mapping[str, str],
-    hit_p: float,
-    alphabet: Alphabet,
-) -> pd.DataFrame:
-    """Find the hits in a chunk; patterns with anchors only match at the ends of records."""
-    found = find_hits(ppms, num_sites, [record.letters for record in chunk], hit_p, alphabet)
-    form = found["name"].map(lambda name: forms.get(name, ""))
-    after = np.array([len(record.letters) for record in chunk])[found["record"]] - found["end"]
-    is_inside = form.str.startswith("^") & (found["start"] > 0)
-    is_inside |= form.str.endswith("$") & (after > 0)
-    found = found[~is_inside].reset_index(drop=True)
+def _of(chunk: list[Record], search: MotifSearch) -> pd.DataFrame:
+    """Find the hits in a chunk, with their coordinates."""
+    found = search.find([record.letters for record in chunk])
     score = (-10 * np.log10(found["p_value"].clip(lower=10 ** (-MAX_SCORE / 10)))).round()
     table = pd.DataFrame(
         {name: [getattr(record, name) for record in chunk] for name in RECORD_COLUMNS}

@@ -11,16 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.arrays import Floats
 from selfattn_bio.attribution.plot_regions import PlotRegion, figure_width, plot_interval
 from selfattn_bio.display import counted, short_name
 from selfattn_bio.errors import ArgumentError, GenomeError
+from selfattn_bio.evidence.scanning import MotifSearch
 from selfattn_bio.figure import DisplayedFigure
 from selfattn_bio.files import whole_file
 from selfattn_bio.log import LOG, log_lines
-from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.logos import track
-from selfattn_bio.motifs.matching import changed_motifs
 from selfattn_bio.objectives.outputs import no_output_chosen, safe_names, unknown_output
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.annotated import open_writer
@@ -38,12 +36,12 @@ from selfattn_bio.scoring.variants import (
     substitutions,
 )
 from selfattn_bio.scoring.windows import assembly_of, load_dna_model, warn_of_other_assembly
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet, get_alphabet
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Ascii, get_alphabet
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.tables import write_table
 from selfattn_bio.sequence.vcf import VcfFile, check_reference
 
-Motifs = dict[str, Floats]  # name to (width, A) probabilities
+AlleleWindow = tuple[Ascii, int, int, bool]  # letters, start and end of the allele, is complete
 
 
 @dataclass(frozen=True, repr=False)
@@ -186,8 +184,10 @@ def score_substitutions(
     region
         CHROM:FIRST-LAST, 1-based inclusive as in samtools; ID for a complete protein.
     motifs
-        MEME, JASPAR or TRANSFAC file, or a database that ships, such as "jaspar:insects", to list
-        the motifs that each substitution destroys and creates.
+        MEME, JASPAR or TRANSFAC file, for proteins also of ELM or PROSITE, or a database that
+        ships, such as "jaspar:insects", to list the motifs that each substitution destroys and
+        creates: those with a hit, as by `hits`, over one of both alleles only. Patterns that begin
+        with `^` or end with `$` have hits only in windows that are complete sequences.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def score_substitutions(
     if isinstance(model, LanguageModel):
         return _of_language_model(model, genome, region)
     own = load_dna_model(model, (DNA.name, PROTEIN.name))
-    ppms = None if motifs is None else open_database(str(motifs), own.alphabet)
+    search = None if motifs is None else MotifSearch.of(motifs, own.alphabet)
     scorer = _opened(own, genome, options)
     genome, options = scorer.genome, scorer.options
     found = parse_region(region, genome)
@@ -214,7 +214,7 @@ def score_substitutions(
     if one:
         scorer = replace(scorer, options=replace(options, around=found.start + length // 2))
     variants = substitutions(genome.with_soft_mask(scorer.model.policy.soft_mask), found)
-    tables = [_with_changes(batch, ppms, own.alphabet) for batch in scorer.batches(variants)]
+    tables = [_with_changes(batch, search, scorer) for batch in scorer.batches(variants)]
     if not tables:
         known = ", ".join(own.alphabet.letters[:-1]) + f" or {own.alphabet.letters[-1]}"
         message = f"the region has no {known} that the model reads"
@@ -286,7 +286,7 @@ def annotate_variants(
     own = load_dna_model(model)
     scorer = _opened(own, genome, options)
     source = VcfFile(vcf, scorer.genome)
-    ppms = None if motifs is None else open_database(str(motifs), own.alphabet)
+    search = None if motifs is None else MotifSearch.of(motifs, own.alphabet)
     lines, wrong, first = check_reference(source, mismatches)
     differs = f"REF differs from the genome in {wrong}: {first}"
     LOG.info(
@@ -295,7 +295,7 @@ def annotate_variants(
     counts = Counter[str]()
     with open_writer(output, source, _name(model), scorer.units) as write:
         for batch in scorer.batches(source):
-            write(batch.variants, _with_changes(batch, ppms, own.alphabet))
+            write(batch.variants, _with_changes(batch, search, scorer))
             counts.update(batch.table["status"])
         _check_scored(counts, scorer, batch.variants[-1].name, str(vcf))
     log_lines(_status_lines(counts))
@@ -331,19 +331,45 @@ def _status_lines(counts: Counter[str]) -> list[str]:
     return [f"{counted(count, 'allele')} {MEANING[status]}" for status, count in counts.items()]
 
 
-def _with_changes(batch: VariantBatch, motifs: Motifs | None, alphabet: Alphabet) -> pd.DataFrame:
+def _with_changes(
+    batch: VariantBatch, search: MotifSearch | None, scorer: VariantScorer
+) -> pd.DataFrame:
     """Return the table of a batch, with motifs_lost and motifs_gained if there are motifs.
 
-    The first window of each allele is searched. Alleles without a score have empty values.
+    The first window of each allele is searched. Alleles without a score have empty values. Patterns
+    with an anchor are searched only in windows that are complete sequences.
     """
-    if motifs is None:
+    if search is None:
         return batch.table
+    variants = [variant for variant in batch.variants for _ in variant.alts]
     known = [(i, pair) for i, pair in enumerate(batch.pairs) if pair is not None]
     refs, alts = [], []
     for i, pair in known:
-        at = int(pair.positions[0])
+        at, is_complete = int(pair.positions[0]), scorer.is_complete(variants[i].name)
         ref, alt = batch.table["ref"].iloc[i], batch.table["alt"].iloc[i]
-        refs.append((pair.ref[0], at, at + len(ref)))
-        alts.append((pair.alt[0], at, at + len(alt)))
-    found = changed_motifs(motifs, refs, alts, alphabet).set_axis([i for i, _ in known])
+        refs.append((pair.ref[0], at, at + len(ref), is_complete))
+        alts.append((pair.alt[0], at, at + len(alt), is_complete))
+    rows = [
+        [";".join(name for name in search.ppms if name in some) for some in (ref - alt, alt - ref)]
+        for ref, alt in zip(_touched(search, refs), _touched(search, alts), strict=True)
+    ]
+    index = [i for i, _ in known]
+    found = pd.DataFrame(rows, index, columns=["motifs_lost", "motifs_gained"])
     return batch.table.join(found.reindex(range(len(batch.table)), fill_value=""))
+
+
+def _touched(search: MotifSearch, windows: Sequence[AlleleWindow]) -> list[set[str]]:
+    """Return, for each window, the motifs with a hit that overlaps the allele."""
+    width = max((len(ppm) for ppm in search.ppms.values()), default=0)
+    # one letter more than a hit needs: only hits at an end of the window are at an end of the cut
+    cut = [letters[max(0, start - width) : end + width] for letters, start, end, _ in windows]
+    hits = search.find(cut)
+    first = np.array([min(start, width) for _, start, _, _ in windows])
+    last = first + np.array([end - start for _, start, end, _ in windows])
+    is_cut = np.array([not is_complete for *_, is_complete in windows], dtype=bool)
+    record = hits["record"].to_numpy(dtype=int)
+    is_over = (hits["start"] < last[record]) & (hits["end"] > first[record])
+    is_unsure = is_cut[record] & hits["name"].isin(search.anchored)
+    over = hits[is_over & ~is_unsure]
+    of_records = over.groupby("record")["name"].agg(set)
+    return [of_records.get(i, set()) for i in range(len(windows))]

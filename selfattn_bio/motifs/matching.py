@@ -29,7 +29,6 @@ COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 PSEUDO_SITES = 1.0
 STEPS = 32  # scores are multiples of 1 / STEPS bit, so that their p-values can be computed exactly
 WINDOWS, TOGETHER = 8192, 64  # scored in one product: windows, and motifs of similar width
-AlleleWindow = tuple[Ascii, int, int]  # letters (L,), start and end of the allele in them
 
 
 def one_hot(letters: Ascii, alphabet: Alphabet = DNA) -> NDArray[np.int8]:
@@ -54,7 +53,7 @@ def find_hits(
     ppms: Mapping[str, Floats],
     num_sites: Mapping[str, int],
     sequences: Letters,
-    hit_p: float,
+    hit_p: float | Mapping[str, float],
     alphabet: Alphabet,
 ) -> pd.DataFrame:
     """Find where each motif matches, on both strands of DNA.
@@ -73,7 +72,8 @@ def find_hits(
         ASCII letters, one array per record.
     hit_p
         A match is a hit if its p-value, the probability that a random sequence with the letter
-        frequencies of `residues.background` scores at least as high, is below this.
+        frequencies of `residues.background` scores at least as high, is below this; one limit, or
+        motif name to limit.
     alphabet
         Alphabet of the sequences and of the columns of the motifs.
 
@@ -98,8 +98,9 @@ def find_hits(
     ]
     by_width = sorted(range(len(scores)), key=lambda motif: len(scores[motif]))
     groups = [by_width[first : first + TOGETHER] for first in range(0, len(ppms), TOGETHER)]
+    limit = np.array([hit_p[name] if isinstance(hit_p, Mapping) else hit_p for name in ppms])
     tables = [
-        _fimo({motif: scores[motif] for motif in group}, coded, hit_p, alphabet) for group in groups
+        _fimo({motif: scores[motif] for motif in group}, coded, limit, alphabet) for group in groups
     ]
     hits, lengths = pd.concat(tables, ignore_index=True), np.array([*map(len, sequences), 0])
     # drop hits that reach into the padding or the next record
@@ -162,14 +163,16 @@ def p_values(scores: Integers, frequencies: Floats) -> Floats:
 
 
 def _fimo(
-    motifs: Mapping[int, Integers], coded: NDArray[np.int8], hit_p: float, alphabet: Alphabet
+    motifs: Mapping[int, Integers], coded: NDArray[np.int8], limit: Floats, alphabet: Alphabet
 ) -> pd.DataFrame:
     """Find the hits of numbered motifs, given as integer scores, in records (n, L, A).
 
-    The table has the numbers of motif and strand (1 for -), because text takes longer to sort.
+    `limit` has, by number, the p-value below which a match is a hit. The table has the numbers of
+    motif and strand (1 for -), because text takes longer to sort.
     """
     tables = [p_values(scores, background(alphabet)) for scores in motifs.values()]
-    cuts = [np.sum(p >= hit_p) for p in tables] * (1 + alphabet.has_complement)
+    cuts = [np.sum(p >= limit[motif]) for motif, p in zip(motifs, tables, strict=True)]
+    cuts *= 1 + alphabet.has_complement
     widths = np.array([len(scores) for scores in motifs.values()])
     # float32 has exact sums of such integers, and a fast product
     matrix = np.zeros((len(cuts), widths.max(), coded.shape[2]), dtype=np.float32)
@@ -251,52 +254,6 @@ def used_hits(
         LOG.info(f"used sites are searched in {len(sampled):,} of {len(records):,} records")
     found = dict(zip(sampled, importance(sampled), strict=True))
     return relevant_hits(hits[hits["record"].isin(sampled)].reset_index(drop=True), found)
-
-
-def changed_motifs(
-    ppms: Mapping[str, Floats],
-    refs: Sequence[AlleleWindow],
-    alts: Sequence[AlleleWindow],
-    alphabet: Alphabet = DNA,
-) -> pd.DataFrame:
-    """List motifs with a hit over the reference allele only, or over the alternative allele only.
-
-    Matches of patterns are approximate here; those of `hits` are exact.
-
-    Parameters
-    ----------
-    ppms
-        Motif name to (width, A) probabilities.
-    refs, alts
-        One window per variant, with the reference and with the alternative allele.
-    alphabet
-        Alphabet of motifs and windows.
-
-    Returns
-    -------
-    One row per variant: motifs_lost and motifs_gained. Names are in the order of `ppms`, joined by
-    ";", and empty if there are none.
-    """
-    rows = [
-        [";".join(name for name in ppms if name in some) for some in (ref - alt, alt - ref)]
-        for ref, alt in zip(*(_touched(ppms, each, alphabet) for each in (refs, alts)), strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["motifs_lost", "motifs_gained"])
-
-
-def _touched(
-    ppms: Mapping[str, Floats], windows: Sequence[AlleleWindow], alphabet: Alphabet
-) -> list[set[str]]:
-    """Return, for each window, the motifs with a hit that overlaps the allele."""
-    width = max((len(ppm) for ppm in ppms.values()), default=0)
-    cut = [letters[max(0, start - width + 1) : end + width - 1] for letters, start, end in windows]
-    hits = find_hits(ppms, {}, cut, HIT_P, alphabet)
-    first = np.array([min(start, width - 1) for _, start, _ in windows])
-    last = first + np.array([end - start for _, start, end in windows])
-    record = hits["record"].to_numpy(dtype=int)
-    over = hits[(hits["start"] < last[record]) & (hits["end"] > first[record])]
-    of_records = over.groupby("record")["name"].agg(set)
-    return [of_records.get(i, set()) for i in range(len(windows))]
 
 
 MAX_OTHERS = 5

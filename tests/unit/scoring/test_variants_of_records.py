@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from genome_models import RUN, random_letters, scorer_of, write_genome, write_vcf
+from letters import ppm_of
 
 from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.evidence.variants import annotate_variants, score_substitutions
+from selfattn_bio.motifs import meme_text
 from selfattn_bio.scoring.variants import VariantOptions, score_variants
+from selfattn_bio.sequence.alphabet import PROTEIN
 
 
 def scorer_of_numbers(alphabet="rna", k=1):
@@ -98,3 +101,68 @@ def test_nothing_is_written_without_a_score(tmp_path):
     both = write_vcf(tmp_path / "b.vcf", [("tiny", 3, "G", "A"), ("short", 1, "N", "A")])
     counts = annotate_variants(scorer, path, both, tmp_path / "out")
     assert counts == {"no_window": 1, "scored": 1}
+
+
+PTS1 = "ID   PTS1; PATTERN.\nAC   PS1;\nPA   [SA]-[KR]-[LM]>.\n//\n"
+
+
+def changes_of(folder, text, motifs, options=None, alphabet="protein"):
+    """Return the last three substitutions, such as L3A, that lose and that gain a motif."""
+    path, last = write_genome(folder / "p.fa", {"p": text}), len(text)
+    scorer = scorer_of_numbers(alphabet)
+    found = score_substitutions(scorer, path, f"p:{last - 2}-{last}", options, motifs=motifs)
+    table = found.table
+    names = table["ref"] + (table["pos"] - last + 3).astype(str) + table["alt"]
+    return [set(names[table[name] != ""]) for name in ("motifs_lost", "motifs_gained")]
+
+
+@pytest.mark.parametrize("end", ["SKL", "SKM", "ARL"])
+def test_substitutions_lose_short_patterns_exactly(tmp_path, end):
+    (tmp_path / "p.dat").write_text(PTS1)
+    lost, gained = changes_of(tmp_path, "MGD" * 10 + end, tmp_path / "p.dat")
+    allowed = ("SA", "KR", "LM")
+    assert lost == {
+        f"{old}{i + 1}{new}"
+        for i, old in enumerate(end)
+        for new in set(PROTEIN.letters) - set(allowed[i])
+    }
+    assert not gained
+
+
+def test_substitutions_gain_patterns_at_the_end_only(tmp_path):
+    path = tmp_path / "p.dat"
+    path.write_text(PTS1)
+    assert changes_of(tmp_path, "MGD" * 10 + "SKG", path) == [set(), {"G3L", "G3M"}]
+    assert changes_of(tmp_path, "MGD" * 10 + "SKGD", path) == [set(), set()]
+    # a window may be cut
+    window = VariantOptions(20)
+    assert changes_of(tmp_path, "MGD" * 10 + "SKL", path, window) == [set(), set()]
+    path.write_text(PTS1.replace("[SA]", "<[SA]").replace(">", ""))
+    assert changes_of(tmp_path, "MGD" * 10 + "SKL", path) == [set(), set()]
+    assert len(changes_of(tmp_path, "SKL", path)[0]) == 54
+    path.write_text(PTS1.replace(">", ""))
+    assert len(changes_of(tmp_path, "MGD" * 10 + "SKL", path, window)[0]) == 54
+
+
+def test_substitutions_lose_short_matrices(tmp_path, caplog):
+    path = tmp_path / "m.meme"
+    ppm = np.eye(20)[[PROTEIN.letters.index(letter) for letter in "SKL"]]
+    path.write_text(meme_text({"m": ppm}, {"m": 100}, PROTEIN))
+    lost, gained = changes_of(tmp_path, "MGD" * 10 + "SKL", path)
+    assert len(lost) == 57
+    assert not gained
+    assert changes_of(tmp_path, "MGD" * 10 + "AKL", path) == [set(), {"A1S"}]
+    message = (
+        "1 motif cannot have a hit with p < 0.00025, for example m with p = 0.00037 at best. Only"
+    )
+    assert message in caplog.text
+
+
+def test_matrices_of_dna_have_one_limit(tmp_path, caplog):
+    path = tmp_path / "m.meme"
+    for word, number in (("TCGGTA", 9), ("GGTA", 0)):
+        path.write_text(meme_text({"m": ppm_of(word)}, {"m": 100}))
+        lost, gained = changes_of(tmp_path, "ACCA" * 15 + word, path, alphabet="dna")
+        assert len(lost) == number
+        assert not gained
+    assert caplog.text.count("for example m with p = 0.0039 at best. Raise hit_p of") == 1
