@@ -15,7 +15,7 @@ from selfattn_bio.sequence.intervals import merge_intervals
 
 # Permuted motifs for each motif. At least 19 need enough hits: the rank among fewer cannot be .05.
 NULLS = 20
-MANY_NULLS = 200  # of a motif whose positions have fewer hits of permuted motifs than of its own
+MANY_NULLS = 200  # if permuted motifs have hits in fewer records than the motif
 # Windows that match as well as a hit, for each of these records. In small sets this needs a higher
 # p-value threshold than that of the motif.
 CANDIDATES = 10
@@ -25,13 +25,12 @@ def overlaps(hits: pd.DataFrame, others: pd.DataFrame) -> Bools:
     """Return which hits (record, start, end) overlap one of `others` in their record, (n,)."""
     # so that intervals of two records do not touch
     size = int(np.concatenate([hits["end"], others["end"]]).max(initial=0)) + 1
-    (start, end), of_others = (
-        (each["record"].to_numpy(int) * size + each[["start", "end"]].to_numpy(int).T)
-        for each in (hits, others)
-    )
-    first, last = merge_intervals(*of_others)
-    next_start = np.append(first, np.iinfo(np.int64).max)[np.searchsorted(last, start, "right")]
-    return next_start < end
+    a, b = (each[["start", "end"]].add(size * each["record"], axis=0) for each in (hits, others))
+    first, last = merge_intervals(b["start"], b["end"])
+    next_start = np.append(first, np.iinfo(np.int64).max)[
+        np.searchsorted(last, a["start"], "right")
+    ]
+    return next_start < a["end"].to_numpy()
 
 
 def null_hits(

@@ -207,6 +207,7 @@ def held_out_records(
     return kind(sequences, truth, alphabet, output.unit, output.scale, pairs, input, groups)
 
 
+Spans = Sequence[Sequence[int]]  # start and end each
 # from inputs of the model to scores (n,), or to (n, M) for M members
 ScoreMembers = Callable[[Sequence[Any]], Floats]
 
@@ -405,10 +406,7 @@ def t_interval(sums: Floats, sizes: Integers) -> tuple[float, float]:
 
 
 def matched_sites(
-    spans: list[tuple[int, int]],
-    length: int,
-    rng: np.random.Generator,
-    avoid: Sequence[tuple[int, int]] = (),
+    spans: Spans, length: int, rng: np.random.Generator, avoid: Spans = ()
 ) -> list[tuple[int, int]] | None:
     """Choose a random site of the same width for each span.
 
@@ -432,9 +430,7 @@ def matched_sites(
     return sites
 
 
-def shuffled_at(
-    letters: Ascii, spans: Sequence[tuple[int, int]], rng: np.random.Generator
-) -> Ascii:
+def shuffled_at(letters: Ascii, spans: Spans, rng: np.random.Generator) -> Ascii:
     """Return a copy with the letters of each span in random order."""
     copy = letters.copy()
     for start, end in spans:

@@ -82,7 +82,7 @@ def estimated(name: str) -> tuple[str, str, str]:
 
 
 # hits of a motif that overlap stronger motifs, and the effect of the others
-APART = ["overlapping_hits", *estimated("effect_apart"), "necessity_apart"]
+APART = ["overlaps", "overlapping_hits", *estimated("effect_apart"), "necessity_apart"]
 COLUMNS = [  # order in motifs.tsv
     *tested("enrichment"),
     *("odds_ratio", "positives_with_hit", "negatives_with_hit", "positives", "negatives"),
@@ -90,7 +90,7 @@ COLUMNS = [  # order in motifs.tsv
     *("positives_with_consensus", "negatives_with_consensus", "records_with_consensus"),
     *estimated("effect"),
     *tested("effect"),
-    *("effect_records", "effect_units", "overlaps", *APART),
+    *("effect_records", "effect_units", *APART),
     *estimated("necessity"),
     "support_q",
     *("null_motifs", "null_necessity", "null_p", "null_passing"),
@@ -184,8 +184,7 @@ def weigh_evidence(
         verdict({**found, **row}, held_out, significance)
         for found, row in zip(rows, table.to_dict("records"), strict=True)
     ]
-    losses = [row.get("null_losses", np.zeros(0)) for row in rows]
-    table = _test_apart(table, losses, hits, scored, seed)
+    table = _test_apart(table, rows, hits, scored, seed)
     table["lacks"] = [shortfall(row, significance) for row in table.to_dict("records")]
     return table
 
@@ -246,17 +245,13 @@ def _null_p(losses: Floats, loss: float) -> float:
 
 
 def _test_apart(
-    table: pd.DataFrame,
-    null_losses: Sequence[Floats],
-    hits: pd.DataFrame,
-    scored: Scored,
-    seed: int,
+    table: pd.DataFrame, rows: list[dict[str, Any]], hits: pd.DataFrame, scored: Scored, seed: int
 ) -> pd.DataFrame:
     """Test supported motifs again at the hits that overlap no hit of a stronger supported motif.
 
-    A motif without an effect of its own seems to have one if its hits overlap those of a motif that
-    the model uses. Only motifs with at least `SHARED` of their hits there are tested again.
-    `null_losses` are those of `_against_nulls` for each row of the table.
+    A motif that the model does not use seems to have an effect if its hits overlap those of a used
+    one. Only motifs with at least `SHARED` of their hits there are tested again. `rows` has the
+    results for each row of the table, with null_losses.
 
     Returns
     -------
@@ -265,25 +260,22 @@ def _test_apart(
     effect_apart and necessity_apart of the other hits. Motifs without a clear effect there, or
     without more necessity than permuted motifs, become inconclusive.
     """
-    table, stronger = table.assign(overlaps="", **dict.fromkeys(APART, np.nan)), hits[:0]
-    supported = table[table["verdict"] == "supported"]
-    for number in supported["effect"].abs().sort_values(ascending=False, kind="stable").index:
-        row = table.loc[number]
+    table = table.assign(**dict.fromkeys(APART, np.nan) | {"overlaps": ""})
+    sizes, stronger = table.loc[table["verdict"] == "supported", "effect"].abs(), hits[:0]
+    for number in sizes.sort_values(ascending=False, kind="stable").index:
+        row = rows[number]
         mine = hits[hits["name"] == row["name"]]
         mine = mine.assign(shared=overlaps(mine, stronger))
         shared = one_per_site(mine)["shared"]
         if shared.mean() >= SHARED:
             rng = np.random.default_rng((seed, number, 1))
             found = effect(mine[~mine["shared"]], scored, rng, avoid=mine[mine["shared"]])
-            estimates = [found.get(of, np.nan) for of in (*estimated("effect"), "necessity")]
-            table.loc[number, "overlaps"] = stronger["name"][overlaps(stronger, mine)].mode()[0]
-            table.loc[number, APART] = [shared.sum(), *estimates]
-            direction = np.sign(row["effect"])
-            is_clear = all(_is_clear(found, of, direction, row["min_effect"]) for of in USES)
-            if (
-                not is_clear
-                or _null_p(null_losses[number], direction * found["necessity"]) > NULL_P
-            ):
+            values = [found.get(of, np.nan) for of in (*estimated("effect"), "necessity")]
+            most = stronger["name"][overlaps(stronger, mine)].mode()[0]
+            table.loc[number, APART] = [most, shared.sum(), *values]
+            sign = np.sign(row["effect"])
+            p = _null_p(row["null_losses"], sign * values[-1])
+            if p > NULL_P or not all(_is_clear(found, of, sign, row["min_effect"]) for of in USES):
                 table.loc[number, "verdict"] = "inconclusive"
                 continue
         stronger = pd.concat([stronger, mine])
@@ -336,10 +328,8 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
         elif pd.isna(row["null_p"]):  # not compared, because the records have no clear direction
             reasons.append("unclear whether records with a site have higher or lower numbers")
         elif row["overlaps"]:
-            reasons.append(
-                f"effect only shown at sites of stronger motifs such as {row['overlaps']} "
-                f"({row['overlapping_hits']:.0f} of {row['num_hits']:.0f} hits overlap)"
-            )
+            shared = f"{row['overlapping_hits']:.0f} of {row['num_hits']:.0f} hits overlap"
+            reasons.append(f"effect only shown at sites of {row['overlaps']} ({shared})")
         elif 1 / (1 + row["null_motifs"]) > NULL_P:
             reasons.append("too few sites of permuted motifs to compare with")
         else:

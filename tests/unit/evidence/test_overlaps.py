@@ -8,8 +8,9 @@ from planted_motifs import weigh
 
 from selfattn_bio.evidence import verdicts
 from selfattn_bio.evidence.overlaps import overlaps
-from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords
+from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords, Scored, effect
 from selfattn_bio.motifs.matching import find_hits
+from selfattn_bio.motifs.patterns import one_per_site
 from selfattn_bio.sequence.alphabet import DNA
 
 STRONG, WEAK = b"TATCGATA", b"CGATAGGC"  # overlap in TATCGATAGGC
@@ -57,7 +58,7 @@ def test_ghost_of_a_stronger_motif_is_inconclusive(kind):
     assert ghost["verdict"] == "inconclusive"
     assert 0.3 < ghost["overlapping_hits"] / ghost["num_hits"] < 0.8
     assert ghost["lacks"] == (
-        "effect only shown at sites of stronger motifs such as strong "
+        "effect only shown at sites of strong "
         f"({ghost['overlapping_hits']:.0f} of {ghost['num_hits']} hits overlap)"
     )
 
@@ -86,11 +87,39 @@ def test_few_overlapping_hits_are_not_set_aside(monkeypatch):
     assert np.isnan(ghost["overlapping_hits"])
 
 
+def test_hits_of_a_stronger_motif_are_no_control_sites(monkeypatch):
+    avoided = []
+
+    def spy(hits, scored, rng, avoid=None):
+        avoided.append((hits, avoid))
+        return effect(hits, scored, rng, avoid)
+
+    monkeypatch.setattr(verdicts, "effect", spy)
+    ghost = weak_row(0.0)
+    hits, avoid = avoided[-1]
+    assert len(one_per_site(avoid)) == ghost["overlapping_hits"]
+    assert len(one_per_site(pd.concat([hits, avoid]))) == ghost["num_hits"]
+
+
 def test_effect_apart_exceeds_that_of_permuted_motifs(monkeypatch):
     nulls = {"null_losses": np.full(20, 0.6), "null_motifs": 20, "null_p": 1 / 21}
     monkeypatch.setattr(verdicts, "_against_nulls", lambda *_: nulls)
     assert weak_row(0.5)["verdict"] == "inconclusive"
     assert weak_row(0.8)["verdict"] == "supported"
+
+
+def test_control_sites_avoid_hits_that_are_set_aside():
+    letters = np.random.default_rng(0).choice(BASES, (40, 24))
+    letters[:, 8:16] = ascii_of(STRONG)
+    hits = pd.DataFrame({"record": range(40), "start": 0, "end": 8})
+    scored = Scored(LabelledRecords(list(letters), np.ones(40)), counting(2.0, 0.0))
+    found, apart = (
+        effect(hits, scored, np.random.default_rng(0), avoid)
+        for avoid in (None, hits.assign(start=8, end=16))
+    )
+    assert found["effect"] < -0.5
+    assert apart["effect"] == 0
+    assert apart["effect_records"] == 40
 
 
 def test_overlaps_are_those_of_every_pair():

@@ -149,7 +149,7 @@ def test_measured_values_by_third_have_their_sign(rows):
     assert shown.figures == (
         "Mean of records with the best hit in the first third: 0.90 (n = 12), in the middle: "
         f"0.62 (n = 13), in the last: {MINUS}0.31 (n = 11); q = 0.2. Other differences between "
-        "these records may be the cause; the model is not used."
+        "them may be the cause."
     )
 
 
@@ -295,8 +295,7 @@ UNCLEAR = "unclear whether records with a site have higher or lower numbers"
         ({"null_p": 0.2}, "permuted motifs have such effects"),
         (
             {"overlaps": "motif_12", "overlapping_hits": 60.0, "num_hits": 148},
-            "effect only shown at sites of stronger motifs such as motif_12 (60 of 148 hits "
-            "overlap)",
+            "effect only shown at sites of motif_12 (60 of 148 hits overlap)",
         ),
         ({"null_motifs": 12, "null_p": 1 / 13}, "too few sites of permuted motifs to compare with"),
         ({"enrichment_q": np.nan, "effect_q": 0.5}, "enrichment not shown; effect not shown"),
