@@ -265,14 +265,13 @@ def _test_apart(
     for number in sizes.sort_values(ascending=False, kind="stable").index:
         row = rows[number]
         mine = hits[hits["name"] == row["name"]]
-        mine = mine.assign(shared=overlaps(mine, stronger))
-        shared = one_per_site(mine)["shared"]
+        shared = overlaps(mine, stronger)
         if shared.mean() >= SHARED:
             rng = np.random.default_rng((seed, number, 1))
-            found = effect(mine[~mine["shared"]], scored, rng, avoid=mine[mine["shared"]])
+            found = effect(mine[~shared], scored, rng, avoid=mine[shared])
             values = [found.get(of, np.nan) for of in (*estimated("effect"), "necessity")]
             most = stronger["name"][overlaps(stronger, mine)].mode()[0]
-            table.loc[number, APART] = [most, shared.sum(), *values]
+            table.loc[number, APART] = [most, len(one_per_site(mine[shared])), *values]
             sign = np.sign(row["effect"])
             p = _null_p(row["null_losses"], sign * values[-1])
             if p > NULL_P or not all(_is_clear(found, of, sign, row["min_effect"]) for of in USES):
