@@ -53,9 +53,10 @@ from selfattn_bio.evidence.associations import (
 )
 from selfattn_bio.evidence.epistasis import spacing
 from selfattn_bio.evidence.interactions import evaluate_interactions
+from selfattn_bio.evidence.overlaps import described_elsewhere, null_hits
 from selfattn_bio.evidence.positions import position_profile, strand_bias
 from selfattn_bio.evidence.records import LabelledRecords, Scored, held_out_records, mean_effect
-from selfattn_bio.evidence.verdicts import described_elsewhere, null_hits, weigh_evidence
+from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.matching import NUM_SITES, find_hits, match_motifs
 from selfattn_bio.objectives import objective_of

@@ -29,9 +29,9 @@ def plant(words, num, length, seed=0, chance=1.0):
 
 def weigh(held_out, scores, ppms=PPMS):
     """Return the evidence for motifs, by name."""
-    hits = find_hits(ppms, SITES, held_out.sequences, 1e-4, DNA)
-    scored = Scored(held_out, scores)
-    return weigh_evidence(ppms, SITES, hits, scored, dict.fromkeys(ppms, 1e-4)).set_index("name")
+    sites, limits = dict.fromkeys(ppms, 100), dict.fromkeys(ppms, 1e-4)
+    hits = find_hits(ppms, sites, held_out.sequences, 1e-4, DNA)
+    return weigh_evidence(ppms, sites, hits, Scored(held_out, scores), limits).set_index("name")
 
 
 def planted_words(words, alphabet=DNA, num=300, length=100, seed=0, halves=0.0, noise=0.05):

@@ -269,23 +269,23 @@ def correlation_sentence(labels: pd.DataFrame) -> str:
     )
 
 
-def without_correlated(hits: pd.DataFrame, labels: pd.DataFrame, label: str) -> str:
-    """Count how often records with a hit have a label, among those without a correlated label.
+def by_correlated(hits: pd.DataFrame, labels: pd.DataFrame, label: str) -> str:
+    """Count how often records with a hit have a label, among those without and with a second one.
 
-    The label with the largest phi is used; the result is empty if none is correlated. Row i of
-    `labels`, from `label_table`, is record i of the hits.
+    The second label is the one with the largest phi; the result is empty if none is correlated. Row
+    i of `labels`, from `label_table`, is record i of the hits.
     """
     phi = labels.corr(min_periods=MIN_IN_GROUP).get(label, pd.Series()).drop(label, errors="ignore")
     if not (phi.abs() >= CORRELATED).any():
         return ""
-    other = str(phi.abs().idxmax())
-    is_without, has = (labels[other] == 0).to_numpy(), _has_hit(hits, len(labels))
-    with_site, without_site = (
+    other, has = str(phi.abs().idxmax()), _has_hit(hits, len(labels))
+    counts = [
         f"{int(labels[label][group].sum()):,} of {group.sum():,}"
-        for group in (is_without & has, is_without & ~has)
-    )
+        for value in (0, 1)
+        for group in ((labels[other] == value) & of for of in (has, ~has))
+    ]
     return (
-        f"Among the {is_without.sum():,} records without {other}, {with_site} with a site are "
-        f"{label}, and {without_site} without a site: the labels are correlated (phi "
-        f"{phi[other]:.2f})."
+        f"Records that are {label}: without {other}, {counts[0]} with a site and {counts[1]} "
+        f"without a site; with {other}, {counts[2]} with a site and {counts[3]} without a site. "
+        f"The labels are correlated (phi {phi[other]:.2f})."
     )

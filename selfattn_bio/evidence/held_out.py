@@ -25,7 +25,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.evaluation.lineage import keys_of_seen
 from selfattn_bio.evaluation.units import Units
-from selfattn_bio.evidence.associations import label_table, without_correlated
+from selfattn_bio.evidence.associations import by_correlated, label_table
 from selfattn_bio.evidence.marginals import Backgrounds, neutral_letters, position_curves
 from selfattn_bio.evidence.records import HeldOut, Scored, ScoreMembers, held_out_records
 from selfattn_bio.evidence.verdicts import weigh_evidence
@@ -280,7 +280,7 @@ def add_evidence(
         )
         labels = label_table(outputs, values[known])
         evidence["correlated"] = [
-            without_correlated(hits[hits["name"] == name], labels, target) for name in ppms
+            by_correlated(hits[hits["name"] == name], labels, target) for name in ppms
         ]
         backgrounds = neutral_backgrounds(held_out, scores, seed)
         curves, marginals = position_curves(ppms, backgrounds, seed=seed)

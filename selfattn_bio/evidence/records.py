@@ -207,6 +207,7 @@ def held_out_records(
     return kind(sequences, truth, alphabet, output.unit, output.scale, pairs, input, groups)
 
 
+Spans = Sequence[Sequence[int]]  # start and end each
 # from inputs of the model to scores (n,), or to (n, M) for M members
 ScoreMembers = Callable[[Sequence[Any]], Floats]
 
@@ -263,13 +264,16 @@ def mean_necessity(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator)
     return float((scored.intact(records) - scored.of(shuffled, records)).mean())
 
 
-def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, Any]:
+def effect(
+    hits: pd.DataFrame, scored: Scored, rng: np.random.Generator, avoid: pd.DataFrame | None = None
+) -> dict[str, Any]:
     """Measure how much more the score falls if hits are shuffled than if control sites are.
 
     All hits of a record are shuffled together, each within its interval, so that composition and
     context stay the same. In a second copy, one control site per hit is shuffled instead. It has
-    the same width, overlaps no hit of the motif and is within `NEARBY` positions if possible.
-    Records without space for control sites are left out, and at most `MAX_RECORDS` are used.
+    the same width, overlaps none of the hits and of those to `avoid`, and is within `NEARBY`
+    positions if possible. Records without space for control sites are left out, and at most
+    `MAX_RECORDS` are used.
 
     Returns
     -------
@@ -282,9 +286,11 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
     `MIN_RECORDS` records or `MIN_UNITS` units.
     """
     at_hits, at_sites, used = [], [], []
+    others = hits[:0] if avoid is None else avoid
     for record, spans in _sampled_spans(hits, rng, MAX_RECORDS).items():
         letters = scored.held_out.sequences[record]
-        sites = matched_sites(spans, len(letters), rng)
+        taken = others.loc[others["record"] == record, ["start", "end"]].to_numpy(int)
+        sites = matched_sites(spans, len(letters), rng, taken.tolist())
         if sites is not None:
             at_hits.append(shuffled_at(letters, spans, rng))
             at_sites.append(shuffled_at(letters, sites, rng))
@@ -400,15 +406,15 @@ def t_interval(sums: Floats, sizes: Integers) -> tuple[float, float]:
 
 
 def matched_sites(
-    spans: list[tuple[int, int]], length: int, rng: np.random.Generator
+    spans: Spans, length: int, rng: np.random.Generator, avoid: Spans = ()
 ) -> list[tuple[int, int]] | None:
     """Choose a random site of the same width for each span.
 
-    Sites overlap neither spans nor each other and are within `NEARBY` positions if possible.
-    Returns None if there is no space.
+    Sites overlap neither spans, those to `avoid` nor each other, and are within `NEARBY` positions
+    if possible. Returns None if there is no space.
     """
     taken = np.zeros(length, bool)
-    for start, end in spans:
+    for start, end in (*spans, *avoid):
         taken[start:end] = True
     sites = []
     for start, end in spans:
@@ -424,9 +430,7 @@ def matched_sites(
     return sites
 
 
-def shuffled_at(
-    letters: Ascii, spans: Sequence[tuple[int, int]], rng: np.random.Generator
-) -> Ascii:
+def shuffled_at(letters: Ascii, spans: Spans, rng: np.random.Generator) -> Ascii:
     """Return a copy with the letters of each span in random order."""
     copy = letters.copy()
     for start, end in spans:

@@ -12,7 +12,8 @@ For a class or label:
   shuffled than when nearby control sites are (effect). `support_q`, of the largest p-value of the
   three, is below the significance. effect and necessity, the loss of log-odds at the hits alone,
   are at least `MIN_EFFECT`, with intervals above 0. And necessity exceeds that of permuted motifs
-  (`null_p`, `null_hits`).
+  (`null_p`, `null_hits`). If many hits overlap those of stronger motifs, the other hits must have
+  an effect as well (`_test_apart`).
 - **contradicted**: `support_q` is below the significance, but necessity and effect are at most
   -`MIN_EFFECT`, with intervals below 0: the hits are enriched, but lower the score.
 - **inconclusive**: all other motifs. `lacks` says why.
@@ -51,16 +52,9 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from selfattn_bio.arrays import Floats
-from selfattn_bio.evidence.positions import MIN_SITES, THIRDS, position_profile, strand_bias, thirds
-from selfattn_bio.evidence.records import (
-    FEWER_RECORDS,
-    HeldOut,
-    Scored,
-    effect,
-    mean_necessity,
-    sufficiency,
-)
-from selfattn_bio.motifs.matching import find_hits
+from selfattn_bio.evidence.overlaps import MANY_NULLS, described_elsewhere, null_hits, overlaps
+from selfattn_bio.evidence.positions import THIRDS, position_profile, strand_bias, thirds
+from selfattn_bio.evidence.records import HeldOut, Scored, effect, mean_necessity, sufficiency
 from selfattn_bio.motifs.patterns import one_per_site
 from selfattn_bio.motifs.residues import consensus_of
 
@@ -68,6 +62,9 @@ TESTS = ("enrichment", "matched", "effect", "sufficiency", "position", "window",
 # all have to be significant for a motif to be supported
 REQUIRED = ("enrichment_p", "matched_p", "effect_p")
 NULL_P = 0.05  # fraction of permuted motifs that may have a larger necessity
+# Fraction of hits that overlap stronger motifs from which a motif is tested without these hits.
+# Hits of permuted motifs, with which all motifs are compared, overlap them less often.
+SHARED = 0.25
 # loss of score at the hits: minus that at control sites, and the loss alone
 USES = {"effect": "effect", "necessity": "score change from shuffling its sites"}
 # values of `lacks` of a motif whose effect is shown
@@ -84,6 +81,8 @@ def estimated(name: str) -> tuple[str, str, str]:
     return name, f"{name}_low", f"{name}_high"
 
 
+# hits of a motif that overlap stronger motifs, and the effect of the others
+APART = ["overlaps", "overlapping_hits", *estimated("effect_apart"), "necessity_apart"]
 COLUMNS = [  # order in motifs.tsv
     *tested("enrichment"),
     *("odds_ratio", "positives_with_hit", "negatives_with_hit", "positives", "negatives"),
@@ -91,8 +90,7 @@ COLUMNS = [  # order in motifs.tsv
     *("positives_with_consensus", "negatives_with_consensus", "records_with_consensus"),
     *estimated("effect"),
     *tested("effect"),
-    "effect_records",
-    "effect_units",
+    *("effect_records", "effect_units", *APART),
     *estimated("necessity"),
     "support_q",
     *("null_motifs", "null_necessity", "null_p", "null_passing"),
@@ -186,6 +184,7 @@ def weigh_evidence(
         verdict({**found, **row}, held_out, significance)
         for found, row in zip(rows, table.to_dict("records"), strict=True)
     ]
+    table = _test_apart(table, rows, hits, scored, seed)
     table["lacks"] = [shortfall(row, significance) for row in table.to_dict("records")]
     return table
 
@@ -206,7 +205,7 @@ def _against_nulls(
     scored: Scored,
     significance: float,
     rng: np.random.Generator,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Compare the loss of score at the hits of a motif with those at hits of permuted motifs.
 
     Returns
@@ -214,7 +213,8 @@ def _against_nulls(
     null_motifs: the number of permuted motifs with enough hits; null_necessity: the 95th percentile
     of their losses; null_p: the fraction of losses at least as large, the motif itself counted as
     one; null_passing: how many of them pass the tests of a supported motif, each at
-    p < `significance`. If the motif lowers the score, rises take the place of losses.
+    p < `significance`. If the motif lowers the score, rises take the place of losses. null_losses
+    are all losses, or rises.
     """
     held_out = scored.held_out
     apart = [each[each["apart"]] for each in nulls]
@@ -230,13 +230,55 @@ def _against_nulls(
             passing += _passes(row | effect(hits, scored, rng), held_out, significance)
     direction = held_out.direction(row_of_motif)
     losses = direction * losses[~np.isnan(losses)]
-    as_large = losses >= direction * row_of_motif["necessity"]
     return {
+        "null_losses": losses,
         "null_motifs": len(losses),
         "null_necessity": direction * float(np.quantile(losses, 0.95)) if len(losses) else np.nan,
-        "null_p": float((1 + as_large.sum()) / (1 + len(losses))),
+        "null_p": _null_p(losses, direction * row_of_motif["necessity"]),
         "null_passing": passing,
     }
+
+
+def _null_p(losses: Floats, loss: float) -> float:
+    """Return the fraction of losses at least as large as `loss`, which is counted as one."""
+    return float((1 + (losses >= loss).sum()) / (1 + len(losses)))
+
+
+def _test_apart(
+    table: pd.DataFrame, rows: list[dict[str, Any]], hits: pd.DataFrame, scored: Scored, seed: int
+) -> pd.DataFrame:
+    """Test supported motifs again at the hits that overlap no hit of a stronger supported motif.
+
+    A motif that the model does not use seems to have an effect if its hits overlap those of a used
+    one. Only motifs with at least `SHARED` of their hits there are tested again. `rows` has the
+    results for each row of the table, with null_losses.
+
+    Returns
+    -------
+    The table with overlaps: the stronger motif whose hits are overlapped most often;
+    overlapping_hits: the number of hits that overlap any stronger motif; and the columns
+    effect_apart and necessity_apart of the other hits. Motifs without a clear effect there, or
+    without more necessity than permuted motifs, become inconclusive.
+    """
+    table = table.assign(**dict.fromkeys(APART, np.nan) | {"overlaps": ""})
+    sizes, stronger = table.loc[table["verdict"] == "supported", "effect"].abs(), hits[:0]
+    for number in sizes.sort_values(ascending=False, kind="stable").index:
+        row = rows[number]
+        mine = hits[hits["name"] == row["name"]]
+        shared = overlaps(mine, stronger)
+        if shared.mean() >= SHARED:
+            rng = np.random.default_rng((seed, number, 1))
+            found = effect(mine[~shared], scored, rng, avoid=mine[shared])
+            values = [found.get(of, np.nan) for of in (*estimated("effect"), "necessity")]
+            most = stronger["name"][overlaps(stronger, mine)].mode()[0]
+            table.loc[number, APART] = [most, len(one_per_site(mine[shared])), *values]
+            sign = np.sign(row["effect"])
+            p = _null_p(row["null_losses"], sign * values[-1])
+            if p > NULL_P or not all(_is_clear(found, of, sign, row["min_effect"]) for of in USES):
+                table.loc[number, "verdict"] = "inconclusive"
+                continue
+        stronger = pd.concat([stronger, mine])
+    return table
 
 
 def q_values(p: Floats) -> Floats:
@@ -284,6 +326,9 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
             reasons.append("not shown by all tests together")
         elif pd.isna(row["null_p"]):  # not compared, because the records have no clear direction
             reasons.append("unclear whether records with a site have higher or lower numbers")
+        elif row["overlaps"]:
+            shared = f"{row['overlapping_hits']:.0f} of {row['num_hits']:.0f} hits overlap"
+            reasons.append(f"effect only shown at sites of {row['overlaps']} ({shared})")
         elif 1 / (1 + row["null_motifs"]) > NULL_P:
             reasons.append("too few sites of permuted motifs to compare with")
         else:
@@ -351,84 +396,3 @@ def _uses(row: Mapping[Any, Any], held_out: HeldOut, *, against: bool = False) -
 def _passes(row: Mapping[Any, Any], held_out: HeldOut, significance: float) -> bool:
     """Return whether the model uses the hits, and all required tests of it are significant."""
     return _uses(row, held_out) and max(row[name] for name in REQUIRED) < significance
-
-
-# Permuted motifs for each motif. At least 19 need enough hits: the rank among fewer cannot be .05.
-NULLS = 20
-MANY_NULLS = 200  # of a motif whose positions have fewer hits of permuted motifs than of its own
-# Windows that match as well as a hit, for each of these records. In small sets this needs a higher
-# p-value threshold than that of the motif.
-CANDIDATES = 10
-
-
-def null_hits(
-    ppm: Floats,
-    num_sites: int,
-    own: pd.DataFrame,
-    held_out: HeldOut,
-    hit_p: float,
-    rng: np.random.Generator,
-    number: int = NULLS,
-) -> list[pd.DataFrame]:
-    """Find the hits of a number of motifs whose columns are those of a motif in random order.
-
-    They have its composition and information content, so their hits and effects show what the tests
-    find without a motif.
-
-    Parameters
-    ----------
-    ppm, num_sites
-        (width, A) probabilities of the motif, and its number of sites.
-    own
-        Hits of the motif itself in the records.
-    held_out
-        The records.
-    hit_p
-        As for `matching.find_hits`.
-
-    Returns
-    -------
-    A table of hits as from `find_hits` for each permuted motif, with a column apart: whether the
-    hit overlaps none of the motif. Hits have p-values below `hit_p`. If those apart are in fewer
-    than `FEWER_RECORDS` records, the next best hits are added.
-    """
-    orders = [rng.permutation(len(ppm)) for _ in range(number)]
-    # the order of the motif itself, one of 24 for four columns, is no control
-    orders = [np.roll(order, 1) if (np.diff(order) == 1).all() else order for order in orders]
-    nulls = {str(index): ppm[order] for index, order in enumerate(orders)}
-    alphabet = held_out.alphabet
-    ends = np.cumsum([len(row) for row in held_out.sequences])
-    loose_p = min(CANDIDATES * FEWER_RECORDS / (ends[-1] * (1 + alphabet.has_complement)), 1.0)
-    sites = dict.fromkeys(nulls, num_sites)
-    found = find_hits(nulls, sites, held_out.sequences, max(hit_p, loose_p), alphabet)
-    first = np.concatenate(([0], ends[:-1]))
-    # all hits have the same width, so they overlap if their starts differ by less
-    own_starts = np.sort(first[own["record"]] + own["start"].to_numpy())
-    start = first[found["record"]] + found["start"].to_numpy()
-    before = np.searchsorted(own_starts, start - len(ppm), "right")
-    found = found.assign(apart=np.searchsorted(own_starts, start + len(ppm)) == before)
-    by_name = dict(iter(found.groupby("name")))
-    return [_best(by_name.get(name, found[:0]), hit_p) for name in nulls]
-
-
-def _best(hits: pd.DataFrame, hit_p: float) -> pd.DataFrame:
-    """Keep hits below `hit_p`, or up to the best `FEWER_RECORDS` records with hits apart."""
-    best = hits[hits["apart"]].groupby("record")["p_value"].min().to_numpy()
-    of_records = np.sort(best)[:FEWER_RECORDS]
-    limit = max(hit_p, of_records.max(initial=0.0))
-    return hits[hits["p_value"] <= limit]
-
-
-def described_elsewhere(
-    nulls: Sequence[pd.DataFrame], held_out: HeldOut, hit_p: float
-) -> list[pd.DataFrame]:
-    """Return the hits of permuted motifs with which the positions of a motif are compared.
-
-    They are in described records and overlap no hit of the motif, because others are where the
-    motif is. If fewer than `MIN_SITES` records have a hit, the next best matches are added up to
-    that number: permuted motifs are that rare if only the best matches of a motif are hits.
-    """
-    apart = [each[each["apart"] & each["record"].isin(held_out.described)] for each in nulls]
-    best = pd.concat(apart).groupby("record")["p_value"].min().nsmallest(MIN_SITES)
-    limit = np.fmax(np.nextafter(hit_p, 0), best.max())  # without a match, the first
-    return [each[each["p_value"] <= limit] for each in apart]

@@ -137,7 +137,7 @@ def findings(
     tested = [
         Finding(question, *make()) for column, question, make in lines if not pd.isna(row[column])
     ]
-    impossible = set() if of_letters.has_complement else {"strand_q"}
+    impossible = {"overlapping_hits", *([] if of_letters.has_complement else ["strand_q"])}
     return tested, [
         f"{question} ({_why_untested(row, column)})"
         for column, question, _ in lines
@@ -202,26 +202,33 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
         return words.estimate(words.of_row(row, name), 2, sign=True)
 
     def changed(loss: float) -> str:
+        if not round(loss, 2):
+            return f"does not change {unit}"
         return f"{'lowers' if loss > 0 else 'raises'} {unit} by {words.figure(abs(loss), 2)}"
 
-    necessity = row["necessity"]
-    shuffling = changed(necessity) if round(necessity, 2) else f"does not change {unit}"
     shuffling_nulls = f"does not {'raise' if direction < 0 else 'lower'} {unit}"
     if round(direction * row["null_necessity"], 2) > 0:
         shuffling_nulls = f"{changed(row['null_necessity'])} at most"
 
+    apart = "not measured, as they are in too few records"
+    if pd.notna(row["effect_apart"]):
+        apart = f"{span('effect_apart')}; shuffling them {changed(row['necessity_apart'])}"
     use = answer("effect", effect, row["min_effect"])
     ends = [row[f"sufficiency_{end}"] for end in ("low", "high")]
     enough = direction * row["sufficiency"] * (min(ends) > 0 or max(ends) < 0)
     lines: Lines = [
         ("effect_q", "Does the model use it?", lambda: (
             use,
-            f"Shuffling its sites {shuffling}. Effect of the sites, compared "
+            f"Shuffling its sites {changed(row['necessity'])}. Effect of the sites, compared "
             f"with nearby {letters}: {span('effect')}, {row['effect_records']:.0f} records; "
             f"{q('effect')}.")),
+        ("overlapping_hits", f"Is it used apart from sites of {row['overlaps']}?", lambda: (
+            YES if row["verdict"] == "supported" else NO,
+            f"{row['overlapping_hits']:.0f} of {row['num_hits']:.0f} hits overlap hits of stronger "
+            f"motifs, most often of {row['overlaps']}. Effect of the other hits: {apart}.")),
         ("null_p", "Does it use it more than permuted motifs?", lambda: (
             YES if row["null_p"] <= NULL_P else NO,
-            f"Shuffling its sites {shuffling}. For 95 % of "
+            f"Shuffling its sites {changed(row['necessity'])}. For 95 % of "
             f"{row['null_motifs']:.0f} meaningless motifs, which have its columns in random order, "
             f"it {shuffling_nulls}; p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
@@ -265,11 +272,11 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
             f"{words.percent(row['strand_plus'])} of the best hits are on the + strand "
             f"({words.percent(row['strand_low'])} to {words.percent(row['strand_high'])}); "
             f"{q('strand')}.")),
-        ("thirds_q", "Does the measured value depend on where the site is?", lambda: (
+        ("thirds_q", "Do measured values differ with the position of the site?", lambda: (
             answer("thirds"),
             f"{'Fraction of positives among' if kind == 'positives' else 'Mean of'} records with "
             f"the best hit in the first third: {means[0]}, in the middle: {means[1]}, in the last: "
-            f"{means[2]}; {q('thirds')}.")),
+            f"{means[2]}; {q('thirds')}. Other differences between them may be the cause.")),
     ]  # fmt: skip
 
 

@@ -24,8 +24,8 @@ from selfattn_bio.display import dotted
 from selfattn_bio.evaluation.card import left_out_sentence, used_files
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evidence.interactions import NO_PAIR
+from selfattn_bio.evidence.overlaps import NULLS
 from selfattn_bio.evidence.records import MIN_EFFECT, RESAMPLES
-from selfattn_bio.evidence.verdicts import NULLS
 from selfattn_bio.files import whole_folder, write_text
 from selfattn_bio.model.checkpoint import StackWeights, read_stack_weights
 from selfattn_bio.motifs import SHIPPED, database_of

@@ -23,7 +23,7 @@ BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
 TEXT_COLUMNS = (
     *("id", "name", "target", "unit", "name_a", "name_b", "consensus", "match", "other_matches"),
     *("correlated", "family", "verdict", "lacks", "effect_units", "split", "reason", "spacings"),
-    *("orientation", "site_units"),
+    *("orientation", "site_units", "overlaps"),
     *("chrom", "strand", "marginal_strand", "predicted", "set"),
 )
 TSV: dict[str, Any] = {"sep": "\t", "index": False, "float_format": "%.6g", "lineterminator": "\n"}

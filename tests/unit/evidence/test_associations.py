@@ -11,6 +11,7 @@ from planted_motifs import hits_in
 from selfattn_bio.config import MultilabelObjective
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.associations import (
+    by_correlated,
     correlation_sentence,
     enrichment,
     label_table,
@@ -18,7 +19,6 @@ from selfattn_bio.evidence.associations import (
     matched_rank_shift,
     rank_shift,
     strata_of,
-    without_correlated,
 )
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
@@ -155,9 +155,9 @@ def test_correlated_labels_are_named_and_separated():
     assert correlation_sentence(labels[["a", "c"]]) == ""
     assert correlation_sentence(labels[98:]) == ""  # too few records
     hits = pd.DataFrame({"record": [0, 5, 6, 50, 95]})
-    assert without_correlated(hits, labels, "a") == (
-        "Among the 48 records without b, 1 of 3 with a site are a, and 9 of 45 without a site: the "
-        "labels are correlated (phi 0.59)."
+    assert by_correlated(hits, labels, "a") == (
+        "Records that are a: without b, 1 of 3 with a site and 9 of 45 without a site; with b, 1 "
+        "of 1 with a site and 39 of 49 without a site. The labels are correlated (phi 0.59)."
     )
-    assert without_correlated(hits, labels, "c") == ""
-    assert without_correlated(hits, label_table((), np.zeros(100)), "") == ""
+    assert by_correlated(hits, labels, "c") == ""
+    assert by_correlated(hits, label_table((), np.zeros(100)), "") == ""

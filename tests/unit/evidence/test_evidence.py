@@ -9,8 +9,9 @@ from scipy.stats import false_discovery_control, ttest_1samp
 
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence import records, verdicts
+from selfattn_bio.evidence.overlaps import NULLS, null_hits
 from selfattn_bio.evidence.records import LabelledRecords, MeasuredRecords, Scored, effect
-from selfattn_bio.evidence.verdicts import null_hits, q_values, verdict, weigh_evidence
+from selfattn_bio.evidence.verdicts import q_values, verdict, weigh_evidence
 from selfattn_bio.motifs.matching import find_hits
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
@@ -345,7 +346,7 @@ def found_in(number, length, seed=0, ppm=None):
 
 def test_hits_that_overlap_those_of_the_motif_are_marked():
     own, nulls = found_in(800, 150)
-    assert len(nulls) == verdicts.NULLS
+    assert len(nulls) == NULLS
     for hits in nulls:
         assert (hits["p_value"] < HIT_P).all()
         both = hits.reset_index().merge(own, on="record")
@@ -386,7 +387,7 @@ def test_proteins_have_permuted_motifs_too():
     own = find_hits({"m": ppm}, {"m": 100}, sequences, HIT_P, PROTEIN)
     held_out = LabelledRecords(sequences, np.ones(200), PROTEIN)
     nulls = null_hits(ppm, 100, own, held_out, HIT_P, rng)
-    assert [hits["record"].nunique() >= 30 for hits in nulls] == [True] * verdicts.NULLS
+    assert [hits["record"].nunique() >= 30 for hits in nulls] == [True] * NULLS
 
 
 @pytest.mark.parametrize(("window", "shown"), [(None, (-11, -1)), ((-4, -1), (-4, -1))])
@@ -426,7 +427,7 @@ def test_rare_permuted_motifs_are_more(monkeypatch):
         return table["window_p"].item()
 
     assert p_value() < 1e-5
-    monkeypatch.setattr(verdicts, "MANY_NULLS", verdicts.NULLS)
+    monkeypatch.setattr(verdicts, "MANY_NULLS", NULLS)
     assert p_value() > 1e-4
 
 

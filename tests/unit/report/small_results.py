@@ -60,7 +60,7 @@ MOTIFS = table_of(
     hit_p=2.5e-4,
     match=["Dref (MA1456.2)", "", "Trl (MA0205.3)"],
     **{"consensus": "TATNC", "target": "positive", "unit": "log-odds", "min_effect": 0.1},
-    effect_units="7 of 12 clusters",
+    **{"effect_units": "7 of 12 clusters", "overlaps": ""},
     **{"near_ties": 0, "positives": 40, "negatives": 40},
     **{"marginal_low": 0.05, "marginal_high": 0.6, "marginal_start": 40, "marginal_end": 45},
     **{"marginal_strand": "-", "marginal_peak": 1.25, "marginal_position_q": 0.003},

@@ -23,7 +23,7 @@ POSITION = "Does it prefer a position?"
 MATCHED = "Also compared with negatives matched for GC content and length?"
 WINDOW = "Is the middle of its sites enriched in positions 31 to 26 from the end?"
 STRAND = "Does it prefer a strand?"
-THIRDS = "Does the measured value depend on where the site is?"
+THIRDS = "Do measured values differ with the position of the site?"
 NETWORKS = "Do the networks of the model agree?"
 DIFFERENT = "Is expression different in records with a site?"
 
@@ -63,16 +63,8 @@ def test_cards_show_answer_interval_and_q_per_question(rows):
         (WINDOW, YES, "; q = 0.008."),
         (STRAND, NO, "60 % of the best hits are on the + strand (41 % to 77 %)"),
         (STRAND, NO, "; q = 0.3."),
-        (
-            THIRDS,
-            YES,
-            "Fraction of positives among records with the best hit in the ",
-        ),
-        (
-            THIRDS,
-            YES,
-            "first third: 0.90 (n = 12), in the middle: 0.62 (n = 13), in the last: 0.20 (n = 11)",
-        ),
+        (THIRDS, YES, "Fraction of positives among records with the best hit in the first third: "),
+        (THIRDS, YES, "0.90 (n = 12), in the middle: 0.62 (n = 13), in the last: 0.20 (n = 11)"),
     ):
         assert found[question].answer == answer
         assert figures in found[question].figures
@@ -156,7 +148,8 @@ def test_measured_values_by_third_have_their_sign(rows):
     assert shown.answer == NO
     assert shown.figures == (
         "Mean of records with the best hit in the first third: 0.90 (n = 12), in the middle: "
-        f"0.62 (n = 13), in the last: {MINUS}0.31 (n = 11); q = 0.2."
+        f"0.62 (n = 13), in the last: {MINUS}0.31 (n = 11); q = 0.2. Other differences between "
+        "them may be the cause."
     )
 
 
@@ -276,7 +269,7 @@ INCONCLUSIVE = {
     **{"verdict": "inconclusive", "enrichment_q": 0.01, "matched_q": 0.01, "effect_q": 0.01},
     **{"effect": 0.5, "effect_low": 0.4, "effect_high": 0.6, "min_effect": 0.1},
     **{"necessity": 0.5, "necessity_low": 0.4, "necessity_high": 0.6, "difference": np.nan},
-    **{"support_q": 0.01, "null_motifs": 20, "null_p": 1 / 21},
+    **{"support_q": 0.01, "null_motifs": 20, "null_p": 1 / 21, "overlaps": ""},
 }
 SHUFFLED = "score change from shuffling its sites"
 UNCLEAR = "unclear whether records with a site have higher or lower numbers"
@@ -300,6 +293,10 @@ UNCLEAR = "unclear whether records with a site have higher or lower numbers"
         ({"effect_low": -0.1}, "interval of the effect includes 0"),
         ({"support_q": 0.06}, "not shown by all tests together"),
         ({"null_p": 0.2}, "permuted motifs have such effects"),
+        (
+            {"overlaps": "motif_12", "overlapping_hits": 60.0, "num_hits": 148},
+            "effect only shown at sites of motif_12 (60 of 148 hits overlap)",
+        ),
         ({"null_motifs": 12, "null_p": 1 / 13}, "too few sites of permuted motifs to compare with"),
         ({"enrichment_q": np.nan, "effect_q": 0.5}, "enrichment not shown; effect not shown"),
         (NUMBER | {"null_p": 0.5}, "permuted motifs have such effects"),
