@@ -73,6 +73,7 @@ from selfattn_bio.evidence.interactions import relevant_sites
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.motifs import read_meme
+from selfattn_bio.motifs.matching import HIT_P, find_hits
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.tables import read_bed
@@ -328,12 +329,15 @@ def interactions(run: Run) -> Result:
     supported.
     """
     ids, some = run.confident
-    sites = relevant_sites(
+    hits = find_hits(
         read_meme(run.study.files.matrices),
+        {},
         some,
-        lambda rows: AttnLRP().attribution(run.scorer, rows, Target()),
+        run.scorer.run.interpret.hit_p or HIT_P,
         run.scorer.alphabet,
-        run.scorer.run.interpret.hit_p,
+    )
+    sites = relevant_sites(
+        hits, some, lambda rows: AttnLRP().attribution(run.scorer, rows, Target())
     )
     pairs = site_pairs(sites)
     near = (

@@ -43,10 +43,10 @@ from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.files import write_text
 from selfattn_bio.layout import Layout
-from selfattn_bio.motifs.matching import HIT_P, find_hits, used_hits
+from selfattn_bio.motifs.matching import used_hits
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.alphabet import Alphabet, Letters
+from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.kmers import pad_letters
 from selfattn_bio.sequence.tables import write_table
 
@@ -371,28 +371,22 @@ def shortfall(row: Mapping[Any, Any], least: float, significance: float, number:
 
 
 def relevant_sites(
-    ppms: Mapping[str, Floats],
+    hits: pd.DataFrame,
     sequences: Letters,
     importance: Callable[[Letters], list[Scores]],
-    alphabet: Alphabet,
-    hit_p: float | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Find the hits that the model uses in records with hits of at least two motifs.
+    """Select the hits that the model uses in records with hits of at least two motifs.
 
     Parameters
     ----------
-    ppms
-        Motif name to (width, 4) probabilities. There may be no motifs.
+    hits
+        As from `matching.find_hits`. There may be none.
     sequences
         ASCII letters, one array per record. Records with hits of at least two motifs are sampled,
         as in `used_hits`.
     importance
         Function from sequences to the importance of each position, which selects the hits.
-    alphabet
-        Alphabet of the sequences.
-    hit_p
-        p-value threshold, as in `matching.find_hits`; `HIT_P` if not given.
     seed
         Seed for sampling records.
 
@@ -400,7 +394,6 @@ def relevant_sites(
     -------
     The table of `matching.relevant_hits`: name, record, start, end, strand, p_value and rank.
     """
-    hits = find_hits(ppms, {}, sequences, hit_p or HIT_P, alphabet)
     with_two_motifs = hits[hits.groupby("record")["name"].transform("nunique") > 1]
     return used_hits(
         with_two_motifs, lambda rows: importance([sequences[row] for row in rows]), seed

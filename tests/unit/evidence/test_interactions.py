@@ -322,11 +322,12 @@ def test_records_with_two_motifs_are_searched(monkeypatch):
         return hits.assign(known=hits["record"].isin(attribution))
 
     monkeypatch.setattr(matching, "relevant_hits", known)
-    sites = interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)
+    hits = matching.find_hits(ppms, {}, letters, 2.5e-4, DNA)
+    sites = interactions.relevant_sites(hits, letters, importance)
     assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
     assert sites["known"].all()
     monkeypatch.setattr(matching, "MAX_SEARCHED", 2)
-    sites = interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)
+    sites = interactions.relevant_sites(hits, letters, importance)
     assert sites["record"].nunique() == 2
 
 
@@ -341,7 +342,8 @@ def test_sites_of_one_strand_are_on_it(alphabet):
         return [of_words for _ in sequences]
 
     letters = [given, alphabet.reverse_complement(given)]
-    sites = interactions.relevant_sites(ppms, letters, importance, alphabet)
+    hits = matching.find_hits(ppms, {}, letters, matching.HIT_P, alphabet)
+    sites = interactions.relevant_sites(hits, letters, importance)
     assert sites[["name", "record", "strand"]].to_numpy().tolist() == [
         ["m0", 0, "+"],
         ["m1", 0, "+"],
