@@ -78,8 +78,8 @@ COLUMNS = [  # order in interactions.tsv
     *("orientation", "orientation_fold", *tested("orientation")),
     *("verdict", "lacks", "min_effect"),
 ]
-# motifs of a pair that have a hit in a record
-MATCHES = ("neither", "only_first", "only_second", "both")
+# motifs of a pair that have a hit in a record; overlap: both, but one site may match both motifs
+MATCHES = ("neither", "only_first", "only_second", "both", "overlap")
 # order in interactions.measured.tsv
 MEASURED = [*NAMES, "verdict", "used", *MATCHES, *(f"{name}_records" for name in MATCHES)]
 
@@ -165,6 +165,7 @@ def measured_pairs(
 
     The means use no model, and are no test. `pairs` and `sites` are as from `evaluate_interactions`
     and `relevant_sites`. `hits` are in all records, and `truth` (n,) has the labels or numbers.
+    "both" needs a hit of each motif that do not overlap. Other records with both are "overlap".
 
     Returns
     -------
@@ -173,11 +174,18 @@ def measured_pairs(
     """
     every = pd.MultiIndex.from_tuples(combinations(sorted(names), 2), names=NAMES)
     used = site_pairs(sites).drop_duplicates(PAIR).value_counts(NAMES).reindex(every, fill_value=0)
-    records = np.arange(len(truth))
-    has = {name: np.isin(records, hits["record"][hits["name"] == name]) for name in names}
+    grouped, shape = hits.groupby(["name", "record"]), (len(names), len(truth))
+    records = pd.MultiIndex.from_product([names, range(len(truth))])
+    first_end, last_start = (  # of each motif in each record, missing without a hit
+        dict(zip(names, found.reindex(records).to_numpy(float).reshape(shape), strict=True))
+        for found in (grouped["end"].min(), grouped["start"].max())
+    )
     verdicts, rows = pairs.set_index(NAMES)["verdict"], []
     for a, b in used.nlargest(MAX_MEASURED).index.tolist():
-        groups = [truth[has[a] + 2 * has[b] == match] for match in range(len(MATCHES))]
+        match = ~np.isnan(first_end[a]) + 2 * ~np.isnan(first_end[b])
+        apart = (first_end[a] <= last_start[b]) | (first_end[b] <= last_start[a])
+        match += (match == MATCHES.index("both")) & ~apart
+        groups = [truth[match == number] for number in range(len(MATCHES))]
         means = [group.mean() if len(group) else np.nan for group in groups]
         rows.append([a, b, verdicts.get((a, b), UNTESTED), used[a, b], *means, *map(len, groups)])
     return pd.DataFrame(rows, columns=MEASURED)

@@ -112,10 +112,10 @@ PAIRS = PAIRS.reindex(
     columns=dict.fromkeys([*PAIRS, *interactions.COLUMNS, *marginals.PAIR_COLUMNS])
 )
 MEASURED = table_of("""
-    target   name_a   name_b   verdict      used neither only_first only_second both
-    positive motif_01 motif_02 supported    62   0.25    0.5        0.75        1.0
-    positive motif_01 motif_03 inconclusive 25   0.25    0.5        0.75        1.0
-    positive motif_02 motif_03 not_tested   9    0.27    0.42       0.26        1.23
+    target   name_a   name_b   verdict      used neither only_first only_second both overlap
+    positive motif_01 motif_02 supported    62   0.25    0.5        0.75        1.0  0.5
+    positive motif_01 motif_03 inconclusive 25   0.25    0.5        0.75        1.0  0.5
+    positive motif_02 motif_03 not_tested   9    0.27    0.42       0.26        1.23 0.38
 """).assign(
     verdict=["supported", "inconclusive", "not tested"],
     **{f"{name}_records": 20 + i for i, name in enumerate(interactions.MATCHES)},

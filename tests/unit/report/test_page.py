@@ -86,7 +86,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         ),
         (
             "interactions",
-            "<td>0.27 (20)</td><td>0.42 (21)</td><td>0.26 (22)</td><td>1.23 (23)",
+            "<td>0.42 (21)</td><td>0.26 (22)</td><td>1.23 (23)</td><td>0.38 (24)",
         ),
         (
             "interactions",
