@@ -310,10 +310,10 @@ def meme_sites(path: str | Path, names: Iterable[str]) -> dict[str, int]:
     ship with the package.
     """
     lines = [] if str(path).startswith(SHIPPED) else database_lines(Path(path), "MEME")
-    headers = (line for line in lines if line.startswith("letter-probability matrix"))
-    stated = (re.search(r"\bnsites=\s*(\d+)", line) for line in headers)
+    header = r"^letter-probability matrix(?:.*\bnsites=\s*(\d+))?"
+    stated = re.findall(header, "\n".join(lines), re.MULTILINE)
     pairs = zip(names, stated, strict=False)
-    return {name: int(found[1]) for name, found in pairs if found and int(found[1])}
+    return {name: int(number) for name, number in pairs if int(number or 0)}
 
 
 def _check_label(label: str, motifs: Mapping[str, Floats], place: str) -> None:

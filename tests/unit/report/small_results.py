@@ -93,6 +93,11 @@ PAIRS = table_of(
     motif_01 motif_03 25      22     -0.03     -0.09         0.04           nan   0.55
     """,
     """
+    units effect_a effect_b direction
+    62    0.7      0.5      1
+    22    0.7      -0.02    0
+    """,
+    """
     spacing_start spacing_end spacing_fold spacing_q orientation orientation_fold orientation_q
     5             10          8.5          0.003     +-          2.7              0.002
     0             5           1.1          0.7       ++          1.1              0.8

@@ -296,7 +296,7 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert {*hits["record"]} <= {*range(10)}
     assert "supported: 0 of 1 pair" in caplog.text
     assert "not tested" not in caplog.text
-    assert "one and two of positive: epistasis" in caplog.text
+    assert "one and two of positive: effects +0.02 and -0.02, epistasis" in caplog.text
     assert "), 10 records, preferred distance: none (q " in caplog.text
     assert ", orientation" not in caplog.text  # ACGT is its own reverse complement
     missing = (
