@@ -283,7 +283,7 @@ def add_evidence(
         ]
         backgrounds = neutral_backgrounds(held_out, scores, seed)
         curves, marginals = position_curves(ppms, backgrounds, seed=seed)
-        sites = _used_hits(hits, scorer, output, held_out, seed)
+        sites = one_per_site(hits_in_use(hits, scorer, output, held_out, seed))
         sites = sites.assign(record=known[sites["record"].to_numpy(int)])
         found.append((evidence.merge(marginals, on="name"), sites, curves))
     evidence, sites, curves = (
@@ -316,17 +316,17 @@ def units_of(groups: Sequence[Any] | None, number: int) -> Units:
     return Units.single(number) if groups is None else Units.of(np.array(groups), "groups")
 
 
-def _used_hits(
+def hits_in_use(
     hits: pd.DataFrame, scorer: Scorer, output: Output, held_out: HeldOut, seed: int
 ) -> pd.DataFrame:
-    """Return the hits that the model uses in the records in question: one per site."""
+    """Return the hits that the model uses in the records in question, as `matching.used_hits`."""
 
     def importance(rows: list[int]) -> list[Scores]:
         inputs = held_out.inputs([held_out.sequences[row] for row in rows], rows)
         return importance_of(scorer, output, inputs, held_out.input)
 
     described = hits[hits["record"].isin(held_out.described)]
-    return one_per_site(used_hits(described, importance, seed))
+    return used_hits(described, importance, seed)
 
 
 def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, t
 
-from selfattn_bio.arrays import Floats, Integers, Scores
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
 from selfattn_bio.display import counted, shortened, with_interval
@@ -44,7 +44,6 @@ from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.files import write_text
 from selfattn_bio.layout import Layout
-from selfattn_bio.motifs.matching import used_hits
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Letters
@@ -53,6 +52,7 @@ from selfattn_bio.sequence.tables import write_table
 
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
 Attention = Callable[[pd.DataFrame], Floats]
+Row = Mapping[Any, Any]  # of `evaluate_interactions`
 
 CLEAR, UNCLEAR = ("supported", "redundant", "non-additive"), "inconclusive"  # verdicts
 UNTESTED = "not tested"
@@ -166,8 +166,9 @@ def measured_pairs(
 ) -> pd.DataFrame:
     """Average the measured values of records with hits of neither, one or both motifs of a pair.
 
-    The means use no model, and are no test. `pairs` and `sites` are as from `evaluate_interactions`
-    and `relevant_sites`. `hits` are in all records, and `truth` (n,) has the labels or numbers.
+    The means use no model, and are no test. `pairs` are as from `evaluate_interactions`, and
+    `sites` are the hits that the model uses. `hits` are in all records, and `truth` (n,) has the
+    labels or numbers.
     "both" needs a hit of each motif that do not overlap. Other records with both are "overlap".
 
     Returns
@@ -194,7 +195,7 @@ def measured_pairs(
     return pd.DataFrame(rows, columns=MEASURED)
 
 
-def _preference(row: Mapping[Any, Any]) -> str:
+def _preference(row: Row) -> str:
     """State whether a pair has a preferred distance and orientation, with q-values."""
     if np.isnan(row["spacing_q"]):
         return "distance and orientation not tested, because the sampled records have no such pair"
@@ -345,7 +346,7 @@ def specific_p(specific: pd.Series, errors: pd.Series) -> Floats:
         return 2 * t.sf(specific.abs() / np.sqrt(errors**2 + misfit), number)
 
 
-def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
+def verdict(row: Row, least: float, significance: float) -> str:
     """Return one of `CLEAR`, or "inconclusive", for a row of `evaluate_interactions`.
 
     A clear epistasis with the sign of both single effects is "supported": the effect of both sites
@@ -359,9 +360,7 @@ def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
     return {1: CLEAR[0], -1: CLEAR[1], 0: CLEAR[2]}[np.sign(smaller) * row["direction"]]
 
 
-def shortfall(
-    row: Mapping[Any, Any], least: float, significance: float, number: int, unit: str
-) -> str:
+def shortfall(row: Row, least: float, significance: float, number: int, unit: str) -> str:
     """Return what an inconclusive pair lacks for another verdict; empty for other verdicts.
 
     `number` counts the pairs that were compared with a curve, and `unit` is the name of the units.
@@ -391,36 +390,6 @@ def shortfall(
         f"epistasis, or that beyond the curve, smaller than {least:.2g}": True,
     }
     return "; ".join(reasons) or next(reason for reason, holds in others.items() if holds)
-
-
-def relevant_sites(
-    hits: pd.DataFrame,
-    sequences: Letters,
-    importance: Callable[[Letters], list[Scores]],
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Select the hits that the model uses in records with hits of at least two motifs.
-
-    Parameters
-    ----------
-    hits
-        As from `matching.find_hits`. There may be none.
-    sequences
-        ASCII letters, one array per record. Records with hits of at least two motifs are sampled,
-        as in `used_hits`.
-    importance
-        Function from sequences to the importance of each position, which selects the hits.
-    seed
-        Seed for sampling records.
-
-    Returns
-    -------
-    The table of `matching.relevant_hits`: name, record, start, end, strand, p_value and rank.
-    """
-    with_two_motifs = hits[hits.groupby("record")["name"].transform("nunique") > 1]
-    return used_hits(
-        with_two_motifs, lambda rows: importance([sequences[row] for row in rows]), seed
-    )
 
 
 def attention_between(scorer: Scorer, sequences: Letters) -> Attention:

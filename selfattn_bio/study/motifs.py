@@ -27,7 +27,7 @@ from selfattn_bio.evidence.held_out import (
     calibrated_scores,
     check_held_out,
     held_out_hits,
-    importance_of,
+    hits_in_use,
     neutral_backgrounds,
 )
 from selfattn_bio.evidence.interactions import (
@@ -35,7 +35,6 @@ from selfattn_bio.evidence.interactions import (
     attention_between,
     evaluate_interactions,
     measured_pairs,
-    relevant_sites,
     untested_pairs,
 )
 from selfattn_bio.evidence.marginals import pair_curves
@@ -223,14 +222,9 @@ def _pairs(
     scores = calibrated_scores(scorer, output, held_out)
     letters = [held_out.sequences[row] for row in held_out.described]
     hits, _ = held_out_hits(ppms, num_sites, held_out, settings.hit_p)
-    described = hits[hits["record"].isin(held_out.described)]
-    rows = np.searchsorted(held_out.described, described["record"])
-    sites = relevant_sites(
-        described.assign(record=rows),
-        letters,
-        lambda sequences: importance_of(scorer, output, sequences),
-        settings.seed,
-    )
+    with_two = hits[hits.groupby("record")["name"].transform("nunique") > 1]
+    sites = hits_in_use(with_two, scorer, output, held_out, settings.seed)
+    sites = sites.assign(record=np.searchsorted(held_out.described, sites["record"]))
     table = evaluate_interactions(
         sites,
         letters,

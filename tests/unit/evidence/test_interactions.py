@@ -26,7 +26,7 @@ from selfattn_bio.evidence.epistasis import (
 )
 from selfattn_bio.evidence.interactions import attention_between, evaluate_interactions, verdict
 from selfattn_bio.motifs import matching
-from selfattn_bio.sequence.alphabet import DNA, RNA, SSDNA
+from selfattn_bio.sequence.alphabet import RNA, SSDNA
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
 SIX = WORDS | {"epsilon": b"GATTACAC", "zeta": b"CAGGTGAA"}
@@ -341,30 +341,6 @@ def test_pairs_with_most_attention_are_tested(monkeypatch):
     assert table.loc[("beta", "gamma"), "attention"] > 1.5
 
 
-def test_records_with_two_motifs_are_searched(monkeypatch):
-    words = {"one": b"ACGTACGT", "two": b"GGCCAATT"}
-    ppms = {name: np.eye(4)[DNA.codes(ascii_of(word))] for name, word in words.items()}
-
-    def importance(sequences):
-        return [np.zeros(len(row), dtype=np.float32) for row in sequences]
-
-    filler = b"TTTTGTTTTGTTTTG"
-    texts = [words["one"] + filler + words["two"]] * 5 + [words["one"] + filler * 2, filler * 3]
-    letters = [ascii_of(text) for text in texts]
-
-    def known(hits, attribution):
-        return hits.assign(known=hits["record"].isin(attribution))
-
-    monkeypatch.setattr(matching, "relevant_hits", known)
-    hits = matching.find_hits(ppms, {}, letters, 2.5e-4, DNA)
-    sites = interactions.relevant_sites(hits, letters, importance)
-    assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
-    assert sites["known"].all()
-    monkeypatch.setattr(matching, "MAX_SEARCHED", 2)
-    sites = interactions.relevant_sites(hits, letters, importance)
-    assert sites["record"].nunique() == 2
-
-
 @pytest.mark.parametrize("alphabet", [RNA, SSDNA], ids=["rna", "ssdna"])
 def test_sites_of_one_strand_are_on_it(alphabet):
     words = [alphabet.normalise(word) for word in (b"TGTAAATA", b"GCAGCCGC")]
@@ -377,7 +353,7 @@ def test_sites_of_one_strand_are_on_it(alphabet):
 
     letters = [given, alphabet.reverse_complement(given)]
     hits = matching.find_hits(ppms, {}, letters, matching.HIT_P, alphabet)
-    sites = interactions.relevant_sites(hits, letters, importance)
+    sites = matching.used_hits(hits, importance, 0)
     assert sites[["name", "record", "strand"]].to_numpy().tolist() == [
         ["m0", 0, "+"],
         ["m1", 0, "+"],
