@@ -114,7 +114,7 @@ def test_correlated_labels_are_separated(sequences, monkeypatch):
         objective=objective_of(section),
     )
     none = pd.DataFrame(columns=[*BED_COLUMNS, "record", "rank", "p_value"])
-    monkeypatch.setattr(held_out, "_used_hits", lambda *_: none)
+    monkeypatch.setattr(held_out, "hits_in_use", lambda *_: none)
     copied = np.where(np.arange(len(labels)) % 9, labels, 1 - labels)
     motifs = motif_set()
     motifs = replace(motifs, table=motifs.table.assign(target="one"))
@@ -141,7 +141,8 @@ def test_used_hits_are_one_per_site(monkeypatch, alphabet):
     importance[[8, 33]] = 1
     monkeypatch.setattr(held_out, "importance_of", lambda *inputs: [importance])
     records = LabelledRecords([np.full(60, ord("A"), dtype=np.uint8)], np.ones(1), alphabet)
-    assert held_out._used_hits(hits, None, None, records, 0)["start"].tolist() == [4, 30]
+    used = held_out.hits_in_use(hits, None, None, records, 0)
+    assert held_out.one_per_site(used)["start"].tolist() == [4, 30]
 
 
 def test_used_hits_of_many_records_are_sampled(monkeypatch, caplog):
