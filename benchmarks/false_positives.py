@@ -52,7 +52,7 @@ from selfattn_bio.evidence.associations import (
     rank_shift,
 )
 from selfattn_bio.evidence.epistasis import spacing
-from selfattn_bio.evidence.interactions import evaluate_interactions
+from selfattn_bio.evidence.interactions import CLEAR, evaluate_interactions
 from selfattn_bio.evidence.overlaps import described_elsewhere, null_hits
 from selfattn_bio.evidence.positions import position_profile, strand_bias
 from selfattn_bio.evidence.records import LabelledRecords, Scored, held_out_records, mean_effect
@@ -391,7 +391,7 @@ def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
                 yield f"interactions, {name}: sites", row["sites_p"]
                 yield f"interactions, {name}: pairs", row["pairs_p"]
         other_pairs = set(table["verdict"][~is_planted])
-        for verdict in ("supported", "redundant"):
+        for verdict in CLEAR:
             text = f"interactions, {name}{' and a pair' * (bonus > 0)}: a pair {verdict}"
             yield text, float(verdict not in other_pairs)
 

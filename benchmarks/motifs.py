@@ -69,10 +69,10 @@ from selfattn_bio.attribution.methods import (
 from selfattn_bio.attribution.targets import Target
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.evidence.epistasis import epistasis, mean_of_strands, site_pairs
-from selfattn_bio.evidence.interactions import relevant_sites
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.motifs import read_meme
+from selfattn_bio.motifs.matching import HIT_P, find_hits, used_hits
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.tables import read_bed
@@ -328,12 +328,18 @@ def interactions(run: Run) -> Result:
     supported.
     """
     ids, some = run.confident
-    sites = relevant_sites(
+    hits = find_hits(
         read_meme(run.study.files.matrices),
+        {},
         some,
-        lambda rows: AttnLRP().attribution(run.scorer, rows, Target()),
+        run.scorer.run.interpret.hit_p or HIT_P,
         run.scorer.alphabet,
-        run.scorer.run.interpret.hit_p,
+    )
+    hits = hits[hits.groupby("record")["name"].transform("nunique") > 1]
+    sites = used_hits(
+        hits,
+        lambda rows: AttnLRP().attribution(run.scorer, [some[row] for row in rows], Target()),
+        0,
     )
     pairs = site_pairs(sites)
     near = (

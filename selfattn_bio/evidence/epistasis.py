@@ -3,9 +3,10 @@
 **Epistasis** of sites i and j is f(x) - f(x without i) - f(x without j) + f(x without both).
 "Without" means that the bases of the site are replaced by those at the same positions in a
 dinucleotide shuffle of the record. f is the calibrated log-odds of a positive (`evidence.verdicts`
-gives the reason), averaged over both strands of DNA. Positive epistasis: each site has a larger
-effect in the presence of the other. Negative: one site is enough. The sign is kept, because
-|epistasis| does not separate true pairs from chance.
+gives the reason), averaged over both strands of DNA. With the sign of both single effects, each
+site has a larger effect in the presence of the other; with the opposite sign, one site is enough.
+The sign is kept, because |epistasis| does not separate true pairs from chance. The **single
+effect** of a site is the mean of its effects with and without the other site.
 
 Two controls use the same record. `matched` is the epistasis of one site of the pair with a random
 site at the same distance. `expected` is the epistasis of a model without interactions, whose score
@@ -46,10 +47,10 @@ CHUNK = 256  # pairs of sites whose interventions are scored together
 NAMES = ["name_a", "name_b"]
 PAIR = ["record", *NAMES]
 SITES = ["start_a", "end_a", "start_b", "end_b"]
-COLUMNS = ["epistasis", "matched", "expected"]
-# the four sequences of an epistasis, and their signs
+# the four sequences of an epistasis, and their weights in it and in the single effects
 SQUARE = ["both", "only_b", "only_a", "neither"]
 SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
+EFFECTS = {"effect_a": [0.5, -0.5, 0.5, -0.5], "effect_b": [0.5, 0.5, -0.5, -0.5]}
 RAMPS = 16  # linear pieces of the curve over the sum of the motifs
 STEPS = 30  # maximum number of steps of the fit of the weights
 MAX_GAP = 150  # maximum number of positions between two sites of a pair
@@ -121,7 +122,7 @@ def epistasis(
     -------
     One row per pair, in the given order, in log-odds: epistasis; matched, the mean epistasis of
     each site with random sites at about the same distance on either side, missing if there is no
-    space; expected, that of `additive_scores`.
+    space; expected, that of `additive_scores`; effect_a and effect_b, the single effects.
     """
     by_record = {
         record: group[["start", "end", "motif"]].to_numpy(dtype=np.int64)
@@ -145,8 +146,9 @@ def epistasis(
     found, at = np.concatenate(scores), table[SQUARE].to_numpy(dtype=np.int64)
     table["epistasis"] = found[at] @ SIGNS
     table["expected"] = additive_scores(np.vstack(counts), found)[at] @ SIGNS
-    means = table.pivot_table("epistasis", "row", "kind").reindex(columns=COLUMNS[:2])
-    means["expected"] = table[table["kind"] == "epistasis"].groupby("row")["expected"].mean()
+    table[[*EFFECTS]] = found[at] @ np.transpose([*EFFECTS.values()])
+    means = table[table["kind"] == "epistasis"].set_index("row").drop(columns=["kind", *SQUARE])
+    means["matched"] = table[table["kind"] == "matched"].groupby("row")["epistasis"].mean()
     return means.reindex(range(len(rows))).set_axis(pairs.index)
 
 

@@ -30,7 +30,7 @@ from selfattn_bio.evidence.marginals import Backgrounds, neutral_letters, positi
 from selfattn_bio.evidence.records import HeldOut, Scored, ScoreMembers, held_out_records
 from selfattn_bio.evidence.verdicts import weigh_evidence
 from selfattn_bio.log import LOG
-from selfattn_bio.motifs.matching import best_p, default_hit_p, find_hits, used_hits
+from selfattn_bio.motifs.matching import NUM_SITES, best_p, default_hit_p, find_hits, used_hits
 from selfattn_bio.motifs.patterns import one_per_site
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
@@ -237,7 +237,7 @@ def add_evidence(
     units
         Units of the records; those of a unit are not independent.
     hit_p
-        As for `hit_limits`.
+        As for `held_out_hits`.
     window, significance, seed
         As for `weigh_evidence`.
 
@@ -263,10 +263,9 @@ def add_evidence(
         known, held_out = _of_output(output, scorer, motifs.input, inputs, values, units)
         names = motifs.table["name"][motifs.table["target"] == target]
         ppms = {name: motifs[name].ppm for name in names}
-        limits = hit_limits(ppms, motifs.num_sites, held_out, hit_p)
+        hits, limits = held_out_hits(ppms, motifs.num_sites, held_out, hit_p)
         if hit_p is None:
             _note_other_limits(motifs.table, limits)
-        hits = find_hits(ppms, motifs.num_sites, held_out.sequences, limits, held_out.alphabet)
         scores = calibrated_scores(scorer, output, held_out)
         evidence = weigh_evidence(
             ppms,
@@ -284,7 +283,7 @@ def add_evidence(
         ]
         backgrounds = neutral_backgrounds(held_out, scores, seed)
         curves, marginals = position_curves(ppms, backgrounds, seed=seed)
-        sites = _used_hits(hits, scorer, output, held_out, seed)
+        sites = one_per_site(hits_in_use(hits, scorer, output, held_out, seed))
         sites = sites.assign(record=known[sites["record"].to_numpy(int)])
         found.append((evidence.merge(marginals, on="name"), sites, curves))
     evidence, sites, curves = (
@@ -317,17 +316,17 @@ def units_of(groups: Sequence[Any] | None, number: int) -> Units:
     return Units.single(number) if groups is None else Units.of(np.array(groups), "groups")
 
 
-def _used_hits(
+def hits_in_use(
     hits: pd.DataFrame, scorer: Scorer, output: Output, held_out: HeldOut, seed: int
 ) -> pd.DataFrame:
-    """Return the hits that the model uses in the records in question: one per site."""
+    """Return the hits that the model uses in the records in question, as `matching.used_hits`."""
 
     def importance(rows: list[int]) -> list[Scores]:
         inputs = held_out.inputs([held_out.sequences[row] for row in rows], rows)
         return importance_of(scorer, output, inputs, held_out.input)
 
     described = hits[hits["record"].isin(held_out.described)]
-    return one_per_site(used_hits(described, importance, seed))
+    return used_hits(described, importance, seed)
 
 
 def _alphabet_of(scorer: Scorer, name: str) -> Alphabet:
@@ -351,21 +350,22 @@ def _note_other_limits(table: pd.DataFrame, limits: Mapping[str, float]) -> None
             return
 
 
-def hit_limits(
+def held_out_hits(
     ppms: Mapping[str, Floats],
     num_sites: Mapping[str, int],
     held_out: HeldOut,
     hit_p: float | None = None,
-) -> dict[str, float]:
-    """Return the p-value below which a match of each motif is a hit.
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Find the hits of motifs in all held-out records, as `matching.find_hits`.
 
-    It is `hit_p`. By default it is `matching.default_hit_p`, but a motif too short for that has its
-    best matches as hits if chance gives at most one per record. Warn of motifs that have none.
+    Also return the p-value below which a match of each motif is a hit. It is `hit_p`. By default it
+    is `matching.default_hit_p`, but a motif too short for that has its best matches as hits if
+    chance gives at most one per record. Warn of motifs that have none.
     """
     lengths, alphabet = [len(row) for row in held_out.sequences], held_out.alphabet
     limit = default_hit_p(lengths) if hit_p is None else hit_p
     windows = float(np.median(lengths)) * (1 + alphabet.has_complement)
-    best = {name: best_p(ppm, num_sites[name], alphabet) for name, ppm in ppms.items()}
+    best = {n: best_p(ppm, num_sites.get(n, NUM_SITES), alphabet) for n, ppm in ppms.items()}
     limits = {
         # the smallest limit with this p-value below it
         name: float(np.nextafter(p, 1)) if hit_p is None and limit <= p <= 1 / windows else limit
@@ -377,7 +377,7 @@ def hit_limits(
             f"{lost[0]}, whose best match has p = {best[lost[0]]:.1e}. Raise [interpret] hit_p, or "
             "test the evidence on shorter windows with MotifSet.with_evidence"
         )
-    return limits
+    return find_hits(ppms, num_sites, held_out.sequences, limits, alphabet), limits
 
 
 def importance_of(

@@ -23,13 +23,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, t
 
-from selfattn_bio.arrays import Floats, Integers, Scores
+from selfattn_bio.arrays import Floats, Integers
 from selfattn_bio.attribution.capture import has_attention, read_letters
 from selfattn_bio.attribution.rules import BATCH
 from selfattn_bio.display import counted, shortened, with_interval
 from selfattn_bio.evaluation.units import Units
 from selfattn_bio.evidence.epistasis import (
     BIN,
+    EFFECTS,
     MAX_GAP,
     NAMES,
     PAIR,
@@ -43,17 +44,18 @@ from selfattn_bio.evidence.records import MIN_EFFECT, mean_effect
 from selfattn_bio.evidence.verdicts import estimated, q_values, tested
 from selfattn_bio.files import write_text
 from selfattn_bio.layout import Layout
-from selfattn_bio.motifs.matching import HIT_P, find_hits, used_hits
 from selfattn_bio.result import TableResult
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.alphabet import Alphabet, Letters
+from selfattn_bio.sequence.alphabet import Letters
 from selfattn_bio.sequence.kmers import pad_letters
 from selfattn_bio.sequence.tables import write_table
 
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
 Attention = Callable[[pd.DataFrame], Floats]
+Row = Mapping[Any, Any]  # of `evaluate_interactions`
 
-CLEAR, UNCLEAR, UNTESTED = ("supported", "redundant"), "inconclusive", "not tested"  # verdicts
+CLEAR, UNCLEAR = ("supported", "redundant", "non-additive"), "inconclusive"  # verdicts
+UNTESTED = "not tested"
 MIN_RECORDS = 20  # a pair of motifs with fewer records is not tested
 MIN_PAIRS = 6  # all pairs of four motifs; with fewer, a curve explains any interaction
 MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
@@ -71,15 +73,15 @@ NO_PAIR = (
 )
 # described in docs/interpretation_interactions.md
 COLUMNS = [  # order in interactions.tsv
-    *(*NAMES, "records", "tested"),
+    *(*NAMES, "records", "tested", "units", *EFFECTS, "direction"),
     *estimated("epistasis"),
     *("specific", "sites_p", "pairs_p", "p", "q", "attention", "closest"),
     *("spacings", "spacing_start", "spacing_end", "spacing_fold", *tested("spacing")),
     *("orientation", "orientation_fold", *tested("orientation")),
     *("verdict", "lacks", "min_effect"),
 ]
-# motifs of a pair that have a hit in a record
-MATCHES = ("neither", "only_first", "only_second", "both")
+# motifs of a pair that have a hit in a record; overlap: both, but one site may match both motifs
+MATCHES = ("neither", "only_first", "only_second", "both", "overlap")
 # order in interactions.measured.tsv
 MEASURED = [*NAMES, "verdict", "used", *MATCHES, *(f"{name}_records" for name in MATCHES)]
 
@@ -128,7 +130,8 @@ class Interactions(TableResult):
         if not len(self):
             return [NO_PAIR]
         pairs = [
-            f"{row['name_a']} and {row['name_b']} of {row['target']}: epistasis "
+            f"{row['name_a']} and {row['name_b']} of {row['target']}: "
+            f"effects {row['effect_a']:+.2f} and {row['effect_b']:+.2f}, epistasis "
             + with_interval(*(row[name] for name in estimated("epistasis")))
             + f", q {row['q']:.1g}" * (not np.isnan(row["q"]))
             + f", {counted(row['records'], 'record')}, {_preference(row)}: {row['verdict']}"
@@ -163,8 +166,10 @@ def measured_pairs(
 ) -> pd.DataFrame:
     """Average the measured values of records with hits of neither, one or both motifs of a pair.
 
-    The means use no model, and are no test. `pairs` and `sites` are as from `evaluate_interactions`
-    and `relevant_sites`. `hits` are in all records, and `truth` (n,) has the labels or numbers.
+    The means use no model, and are no test. `pairs` are as from `evaluate_interactions`, and
+    `sites` are the hits that the model uses. `hits` are in all records, and `truth` (n,) has the
+    labels or numbers.
+    "both" needs a hit of each motif that do not overlap. Other records with both are "overlap".
 
     Returns
     -------
@@ -173,17 +178,24 @@ def measured_pairs(
     """
     every = pd.MultiIndex.from_tuples(combinations(sorted(names), 2), names=NAMES)
     used = site_pairs(sites).drop_duplicates(PAIR).value_counts(NAMES).reindex(every, fill_value=0)
-    records = np.arange(len(truth))
-    has = {name: np.isin(records, hits["record"][hits["name"] == name]) for name in names}
+    grouped, shape = hits.groupby(["name", "record"]), (len(names), len(truth))
+    records = pd.MultiIndex.from_product([names, range(len(truth))])
+    first_end, last_start = (  # of each motif in each record, missing without a hit
+        dict(zip(names, found.reindex(records).to_numpy(float).reshape(shape), strict=True))
+        for found in (grouped["end"].min(), grouped["start"].max())
+    )
     verdicts, rows = pairs.set_index(NAMES)["verdict"], []
     for a, b in used.nlargest(MAX_MEASURED).index.tolist():
-        groups = [truth[has[a] + 2 * has[b] == match] for match in range(len(MATCHES))]
+        match = ~np.isnan(first_end[a]) + 2 * ~np.isnan(first_end[b])
+        apart = (first_end[a] <= last_start[b]) | (first_end[b] <= last_start[a])
+        match += (match == MATCHES.index("both")) & ~apart
+        groups = [truth[match == number] for number in range(len(MATCHES))]
         means = [group.mean() if len(group) else np.nan for group in groups]
         rows.append([a, b, verdicts.get((a, b), UNTESTED), used[a, b], *means, *map(len, groups)])
     return pd.DataFrame(rows, columns=MEASURED)
 
 
-def _preference(row: Mapping[Any, Any]) -> str:
+def _preference(row: Row) -> str:
     """State whether a pair has a preferred distance and orientation, with q-values."""
     if np.isnan(row["spacing_q"]):
         return "distance and orientation not tested, because the sampled records have no such pair"
@@ -238,7 +250,7 @@ def evaluate_interactions(
     attention relative to the mean at their distance.
     """
     rng = np.random.default_rng(seed)
-    pairs = site_pairs(sites)
+    pairs, units = site_pairs(sites), units or Units.single(len(sequences))
     # the closest sites of each record and pair of motifs, because `pairs` is sorted by gap
     nearest = pairs.drop_duplicates(PAIR)
     nearest = nearest[nearest.groupby(NAMES)["record"].transform("size") >= MIN_RECORDS]
@@ -253,8 +265,7 @@ def evaluate_interactions(
         row = {"name_a": name_a, "name_b": name_b, "records": len(group), "tested": len(tested)}
         row |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
         a, b = (sites[sites["name"] == name] for name in (name_a, name_b))
-        of_records = None if units is None else units.numbers[tested["record"]]
-        row |= epistasis_tests(tested, rng, of_records)
+        row |= epistasis_tests(tested, rng, units.numbers[tested["record"]])
         preferred = spacing(a, b, lengths, rng, units)
         if preferred and (name_a in palindromes or name_b in palindromes):
             preferred |= {"orientation": "", "orientation_fold": np.nan, "orientation_p": np.nan}
@@ -268,7 +279,7 @@ def evaluate_interactions(
     number = int(table["specific"].notna().sum())
     table["verdict"] = [verdict(row, least, significance) for row in table.to_dict("records")]
     table["lacks"] = [
-        shortfall(row, least, significance, number) for row in table.to_dict("records")
+        shortfall(row, least, significance, number, units.name) for row in table.to_dict("records")
     ]
     return table[COLUMNS].sort_values("epistasis", ascending=False, ignore_index=True)
 
@@ -289,16 +300,20 @@ def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
 
 
 def epistasis_tests(
-    pairs: pd.DataFrame, rng: np.random.Generator, units: Integers | None = None
+    pairs: pd.DataFrame, rng: np.random.Generator, units: Integers
 ) -> dict[str, float]:
     """Compare the mean epistasis of a pair of motifs with both controls.
 
     Returns sites_p and the columns of epistasis (compared with random sites), and specific, with
     its standard error (compared with the curve). A comparison with fewer than `MIN_RECORDS` units
-    is missing.
+    is missing. Also returns units, the number of units with random sites; the mean single effects;
+    and their direction, 1 or -1 if the intervals of both are above or below 0, otherwise 0.
     """
-    found: dict[str, float] = {}
-    units = np.arange(len(pairs)) if units is None else units
+    found: dict[str, float] = {"units": len(np.unique(units[pairs["matched"].notna()]))}
+    for name in EFFECTS:
+        found |= mean_effect(pairs[name].to_numpy(), rng.spawn(1)[0], name, units)
+    ends = [found[f"{name}{end}"] for name in EFFECTS for end in ("_low", "_high")]
+    found["direction"] = int(np.min(ends) > 0) - int(np.max(ends) < 0)
     for control, name in (("matched", "epistasis"), ("expected", "specific")):
         above = (pairs["epistasis"] - pairs[control]).to_numpy()
         known = ~np.isnan(above)
@@ -331,32 +346,39 @@ def specific_p(specific: pd.Series, errors: pd.Series) -> Floats:
         return 2 * t.sf(specific.abs() / np.sqrt(errors**2 + misfit), number)
 
 
-def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
-    """Return "supported", "redundant" or "inconclusive" for a row of `evaluate_interactions`.
+def verdict(row: Row, least: float, significance: float) -> str:
+    """Return one of `CLEAR`, or "inconclusive", for a row of `evaluate_interactions`.
 
-    The rules are in docs/interpretation_interactions.md.
+    A clear epistasis with the sign of both single effects is "supported": the effect of both sites
+    is larger than the sum. With the opposite sign it is "redundant". It is "non-additive" if the
+    single effects have different signs, or one is unclear, because then neither word fits. The
+    rules are in docs/interpretation_interactions.md.
     """
-    effects = row["epistasis"], row["specific"]
-    if row["q"] < significance and min(effects) >= least:
-        return "supported"
-    return "redundant" if row["q"] < significance and max(effects) <= -least else UNCLEAR
+    smaller, larger = sorted((row["epistasis"], row["specific"]))
+    if not (row["q"] < significance and (smaller >= least or larger <= -least)):
+        return UNCLEAR
+    return {1: CLEAR[0], -1: CLEAR[1], 0: CLEAR[2]}[np.sign(smaller) * row["direction"]]
 
 
-def shortfall(row: Mapping[Any, Any], least: float, significance: float, number: int) -> str:
+def shortfall(row: Row, least: float, significance: float, number: int, unit: str) -> str:
     """Return what an inconclusive pair lacks for another verdict; empty for other verdicts.
 
-    `number` counts the pairs that were compared with a curve.
+    `number` counts the pairs that were compared with a curve, and `unit` is the name of the units.
     """
     if row["verdict"] in CLEAR:
         return ""
-    few_records = f"no q value, because fewer than {MIN_RECORDS} records have random positions"
-    if np.isnan(row["specific"]):  # too few records for either comparison
-        return few_records
+    block = "choose a smaller [evaluation] block or " * unit.startswith("blocks")
+    few_units = (
+        f"no q value, because only {row['units']} of the {MIN_RECORDS} needed {unit} have both "
+        f"motifs and random positions: {block}add records"
+    )
+    if np.isnan(row["specific"]):  # too few units for either comparison
+        return few_units
     few_pairs = f"no q value, because only {number} of the {MIN_PAIRS} needed pairs were tested"
     reasons = [
         few if np.isnan(row[p]) else f"no difference from {others} shown"
         for p, few, others in (
-            ("sites_p", few_records, "random positions"),
+            ("sites_p", few_units, "random positions"),
             ("pairs_p", few_pairs, "a curve over all motifs"),
         )
         if not row[p] < significance
@@ -368,43 +390,6 @@ def shortfall(row: Mapping[Any, Any], least: float, significance: float, number:
         f"epistasis, or that beyond the curve, smaller than {least:.2g}": True,
     }
     return "; ".join(reasons) or next(reason for reason, holds in others.items() if holds)
-
-
-def relevant_sites(
-    ppms: Mapping[str, Floats],
-    sequences: Letters,
-    importance: Callable[[Letters], list[Scores]],
-    alphabet: Alphabet,
-    hit_p: float | None = None,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Find the hits that the model uses in records with hits of at least two motifs.
-
-    Parameters
-    ----------
-    ppms
-        Motif name to (width, 4) probabilities. There may be no motifs.
-    sequences
-        ASCII letters, one array per record. Records with hits of at least two motifs are sampled,
-        as in `used_hits`.
-    importance
-        Function from sequences to the importance of each position, which selects the hits.
-    alphabet
-        Alphabet of the sequences.
-    hit_p
-        p-value threshold, as in `matching.find_hits`; `HIT_P` if not given.
-    seed
-        Seed for sampling records.
-
-    Returns
-    -------
-    The table of `matching.relevant_hits`: name, record, start, end, strand, p_value and rank.
-    """
-    hits = find_hits(ppms, {}, sequences, hit_p or HIT_P, alphabet)
-    with_two_motifs = hits[hits.groupby("record")["name"].transform("nunique") > 1]
-    return used_hits(
-        with_two_motifs, lambda rows: importance([sequences[row] for row in rows]), seed
-    )
 
 
 def attention_between(scorer: Scorer, sequences: Letters) -> Attention:

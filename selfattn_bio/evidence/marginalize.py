@@ -242,8 +242,8 @@ def marginalize_spacing(
     """Insert two motifs into neutral backgrounds, by distance and orientation.
 
     Epistasis is the effect of both sites minus the effects of each alone at the same positions. The
-    first site stays where it is. With negative epistasis at all distances, the score may only
-    level off; a dependence on the distance shows more.
+    first site stays where it is. If epistasis has the opposite sign of both effects at all
+    distances, the score may only level off; a dependence on the distance shows more.
 
     Parameters
     ----------

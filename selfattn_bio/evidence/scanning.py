@@ -20,7 +20,14 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, check_output_file, listed, whole_file
 from selfattn_bio.log import LOG, logging_from
-from selfattn_bio.motifs import alphabet_of, has_patterns, matrix_of, open_database, read_forms
+from selfattn_bio.motifs import (
+    alphabet_of,
+    has_patterns,
+    matrix_of,
+    meme_sites,
+    open_database,
+    read_forms,
+)
 from selfattn_bio.motifs.matching import HIT_P, NUM_SITES, best_p, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet
 from selfattn_bio.motifs.residues import background, forms_of
@@ -76,7 +83,9 @@ class MotifSearch:
             num_sites, motifs = motifs.num_sites, motifs.ppms
         elif not isinstance(motifs, Mapping):
             are_forms = alphabet == PROTEIN and has_patterns(motifs)
-            motifs = read_forms(Path(motifs)) if are_forms else open_database(str(motifs), alphabet)
+            path = str(motifs)
+            motifs = read_forms(Path(path)) if are_forms else open_database(path, alphabet)
+            num_sites = meme_sites(path, motifs)
         ppms = {str(name): matrix_of(motif, alphabet) for name, motif in motifs.items()}
         texts = {str(name): each for name, each in motifs.items() if isinstance(each, str)}
         forms = {name: forms_of(text, alphabet)[0] for name, text in texts.items()}
@@ -136,7 +145,9 @@ def hits(
     motifs
         A `MotifSet`; a mapping of names to (width, A) probabilities, or to a consensus in IUPAC
         codes such as "TATAWAAR"; or an argument of `open_database`: `jaspar:GROUP`, or the path of
-        a MEME, JASPAR or TRANSFAC file, or for proteins of an ELM or PROSITE file.
+        a MEME, JASPAR or TRANSFAC file, or for proteins of an ELM or PROSITE file. Numbers of
+        sites, which make the pseudocounts, are those of a `MotifSet` or a MEME file (nsites=), and
+        100 for others.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     hit_p

@@ -6,7 +6,7 @@ Biopython parses JASPAR and TRANSFAC. Its errors do not name the file, so those 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Literal
@@ -301,6 +301,19 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, Floats]:
             motifs[label] = _matrix(lines, at, path, len(alphabet.letters))
             at += len(motifs[label])
     return motifs
+
+
+def meme_sites(path: str | Path, names: Iterable[str]) -> dict[str, int]:
+    """Read the numbers of sites (nsites=) of motifs, `names` in the order of a MEME file.
+
+    Motifs without a number are left out, and so are those of other formats and of databases that
+    ship with the package.
+    """
+    lines = [] if str(path).startswith(SHIPPED) else database_lines(Path(path), "MEME")
+    header = r"^letter-probability matrix(?:.*\bnsites=\s*(\d+))?"
+    stated = re.findall(header, "\n".join(lines), re.MULTILINE)
+    pairs = zip(names, stated, strict=False)
+    return {name: int(number) for name, number in pairs if int(number or 0)}
 
 
 def _check_label(label: str, motifs: Mapping[str, Floats], place: str) -> None:

@@ -345,7 +345,9 @@ def pair_sentence(pairs: pd.DataFrame | None) -> str:
         return ""
     found = Counter(pairs["verdict"])
     counts = (f"{found[verdict]} {verdict}" for verdict in (*CLEAR, UNCLEAR))
-    lacks = pairs.get("lacks", pd.Series(dtype=str)).str.split("; ").explode().value_counts()
+    # the number of units differs between pairs
+    texts = pairs["lacks"].str.replace(r"only \d+ of", "fewer than", regex=True)
+    lacks = texts.str.split("; ").explode().value_counts()
     reasons = "; ".join(f"{reason}: {number}" for reason, number in lacks.items() if reason)
     tested = f"{counted(len(pairs), 'pair')} of motifs tested: {', '.join(counts)}"
     return f"{tested}{f' ({reasons})' if reasons else ''}."

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from selfattn_bio.display import position_range
 from selfattn_bio.evaluation.leakage import leak_rows
 from selfattn_bio.evaluation.metrics import TITLES, estimates, title_of
-from selfattn_bio.evidence.epistasis import NAMES
+from selfattn_bio.evidence.epistasis import EFFECTS, NAMES
 from selfattn_bio.evidence.interactions import CLEAR, MATCHES, UNCLEAR
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs.families import match_label
@@ -338,7 +338,7 @@ def effect(motif: Mapping[Any, Any]) -> Cell:
 
 
 def pair_tables(pairs: pd.DataFrame, motifs: pd.DataFrame | None) -> list[Table]:
-    """Return the pairs of motifs: first supported and redundant ones, then the others, by q.
+    """Return the pairs of motifs: first those with a clear verdict, then the others, by q.
 
     Motifs are named with their database match if it is significant.
 
@@ -352,10 +352,11 @@ def pair_tables(pairs: pd.DataFrame, motifs: pd.DataFrame | None) -> list[Table]
             {
                 "pair": _pair(pair, motifs),
                 "records tested": f"{pair['tested']} of {pair['records']}",
+                "single effects": " and ".join(words.figure(pair[e], 2, True) for e in EFFECTS),
                 "epistasis": estimate(words.of_row(pair, "epistasis"), 2, True),
                 "q": words.p_value(pair["q"]),
                 **_spacing(pair),
-                "verdict": Cell(VERDICT.format(pair["verdict"]), pair.get("lacks", "")),
+                "verdict": Cell(VERDICT.format(pair["verdict"]), pair["lacks"]),
             }
             for pair in pairs.sort_values("q", kind="stable").to_dict("records")
             if pair["verdict"] in verdicts

@@ -26,7 +26,8 @@ from selfattn_bio.evidence.held_out import (
     add_evidence,
     calibrated_scores,
     check_held_out,
-    importance_of,
+    held_out_hits,
+    hits_in_use,
     neutral_backgrounds,
 )
 from selfattn_bio.evidence.interactions import (
@@ -34,7 +35,6 @@ from selfattn_bio.evidence.interactions import (
     attention_between,
     evaluate_interactions,
     measured_pairs,
-    relevant_sites,
     untested_pairs,
 )
 from selfattn_bio.evidence.marginals import pair_curves
@@ -42,9 +42,8 @@ from selfattn_bio.evidence.positions import is_palindromic
 from selfattn_bio.evidence.records import HeldOut, held_out_records
 from selfattn_bio.log import LOG, log_lines
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.motifs import database_of, read_meme
+from selfattn_bio.motifs import database_of, meme_sites, read_meme
 from selfattn_bio.motifs.callers import build_caller
-from selfattn_bio.motifs.matching import HIT_P, find_hits
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.report.lines import motif_lines
@@ -170,9 +169,12 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
         by_target = motifs.table.groupby("target", sort=False)["name"]
         outputs = trained.outputs([str(target) for target, _ in by_target], study.place)
         ppms = [{name: motifs[name].ppm for name in names} for _, names in by_target]
+        num_sites = motifs.num_sites
     else:
         outputs = trained.outputs(settings.targets or (), study.place)
-        ppms = [{} if isinstance(motifs, MotifSet) else read_meme(motifs)] * len(outputs)
+        own = {} if isinstance(motifs, MotifSet) else read_meme(motifs)
+        ppms = [own] * len(outputs)
+        num_sites = {} if isinstance(motifs, MotifSet) else meme_sites(motifs, own)
     test = trained.test_records(outputs)
     letters = {row: trained.corpus.letters(row) for row in test.index}
     if isinstance(motifs, MotifSet):
@@ -187,7 +189,7 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
             scorer.alphabet,
             groups=_units(study, trained, truth.index.to_numpy()),
         )
-        tables = _pairs(of_output, scorer, output, held_out, settings)
+        tables = _pairs(of_output, num_sites, scorer, output, held_out, settings)
         for table in (tables[0], tables[2]):  # curves have no output
             table.insert(0, "target", output.name)
         found.append(tables)
@@ -204,6 +206,7 @@ def find_interactions(study: Study, motifs: MotifSet | str | Path | None) -> Int
 
 def _pairs(
     ppms: Mapping[str, Floats],
+    num_sites: Mapping[str, int],
     scorer: Scorer,
     output: Output,
     held_out: HeldOut,
@@ -218,14 +221,10 @@ def _pairs(
     """
     scores = calibrated_scores(scorer, output, held_out)
     letters = [held_out.sequences[row] for row in held_out.described]
-    sites = relevant_sites(
-        ppms,
-        letters,
-        lambda sequences: importance_of(scorer, output, sequences),
-        scorer.alphabet,
-        settings.hit_p,
-        settings.seed,
-    )
+    hits, _ = held_out_hits(ppms, num_sites, held_out, settings.hit_p)
+    with_two = hits[hits.groupby("record")["name"].transform("nunique") > 1]
+    sites = hits_in_use(with_two, scorer, output, held_out, settings.seed)
+    sites = sites.assign(record=np.searchsorted(held_out.described, sites["record"]))
     table = evaluate_interactions(
         sites,
         letters,
@@ -233,7 +232,7 @@ def _pairs(
         attention_between(scorer, letters),
         units=held_out.units.within(held_out.described),
         least=held_out.least,
-        palindromes=[name for name, ppm in ppms.items() if is_palindromic(ppm)],
+        palindromes=[n for n in ppms if scorer.alphabet.has_complement and is_palindromic(ppms[n])],
         significance=settings.significance,
         seed=settings.seed,
     )
@@ -241,6 +240,5 @@ def _pairs(
         table["orientation"] = table["orientation"].replace(ORDERS)
     backgrounds = neutral_backgrounds(held_out, scores, settings.seed)
     curves, marginal = pair_curves(table, ppms, backgrounds, seed=settings.seed)
-    hits = find_hits(ppms, {}, held_out.sequences, settings.hit_p or HIT_P, scorer.alphabet)
     measured = measured_pairs(table, list(ppms), sites, hits, held_out.truth)
     return table.join(marginal), curves, measured

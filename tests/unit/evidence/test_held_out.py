@@ -28,7 +28,7 @@ from selfattn_bio.evidence.verdicts import COLUMNS
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.motifs import matching
 from selfattn_bio.motifs.callers import Clusters
-from selfattn_bio.motifs.matching import HIT_P, find_hits, one_hot
+from selfattn_bio.motifs.matching import HIT_P, one_hot
 from selfattn_bio.motifs.motif_set import MotifSet, build_motifs
 from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.objectives import objective_of
@@ -115,7 +115,7 @@ def test_correlated_labels_are_separated(sequences, monkeypatch):
         objective=objective_of(section),
     )
     none = pd.DataFrame(columns=[*BED_COLUMNS, "record", "rank", "p_value"])
-    monkeypatch.setattr(held_out, "_used_hits", lambda *_: none)
+    monkeypatch.setattr(held_out, "hits_in_use", lambda *_: none)
     copied = np.where(np.arange(len(labels)) % 9, labels, 1 - labels)
     motifs = motif_set()
     motifs = replace(motifs, table=motifs.table.assign(target="one"))
@@ -142,7 +142,8 @@ def test_used_hits_are_one_per_site(monkeypatch, alphabet):
     importance[[8, 33]] = 1
     monkeypatch.setattr(held_out, "importance_of", lambda *inputs: [importance])
     records = LabelledRecords([np.full(60, ord("A"), dtype=np.uint8)], np.ones(1), alphabet)
-    assert held_out._used_hits(hits, None, None, records, 0)["start"].tolist() == [4, 30]
+    used = held_out.hits_in_use(hits, None, None, records, 0)
+    assert held_out.one_per_site(used)["start"].tolist() == [4, 30]
 
 
 def test_used_hits_of_many_records_are_sampled(monkeypatch, caplog):
@@ -161,12 +162,11 @@ def test_short_motifs_have_their_best_matches(caplog):
         "PKKKRKV": one_hot(ascii_of("PKKKRKV"), PROTEIN),
     }
     records = LabelledRecords([ascii_of("ASKLA" * 30), ascii_of("A" * 150)], np.ones(2), PROTEIN)
-    limits = held_out.hit_limits(ppms, dict.fromkeys(ppms, 100), records)
+    hits, limits = held_out.held_out_hits(ppms, {}, records)
     assert limits["PKKKRKV"] == HIT_P < limits["SKL"] < 1e-3
-    hits = find_hits(ppms, {}, records.sequences, limits["SKL"], PROTEIN)
-    assert len(hits) == 30
+    assert hits["name"].tolist() == ["SKL"] * 30
     assert not caplog.text
-    given = held_out.hit_limits(ppms, dict.fromkeys(ppms, 100), records, 1e-4)
+    _, given = held_out.held_out_hits(ppms, {}, records, 1e-4)
     assert set(given.values()) == {1e-4}
     assert "1 motif cannot have a hit with p < 1.0e-04, for example SKL" in caplog.text
 
@@ -176,15 +176,12 @@ def test_narrow_motifs_in_long_records_are_counted(caplog):
     records = LabelledRecords(letters, np.array([0, 1, 1]))
     words = {"narrow": "ACGTACG", "wide": "ACGTACGTAC"}
     ppms = {name: one_hot(ascii_of(word)) for name, word in words.items()}
-    limits = held_out.hit_limits(ppms, dict.fromkeys(ppms, 100), records)
+    _, limits = held_out.held_out_hits(ppms, {}, records)
     assert list(limits.values()) == pytest.approx([2.5e-4 * 300 / 32_768] * 2)
     assert "1 motif cannot have a hit with p < 2.3e-06, for example narrow" in caplog.text
     caplog.clear()
-    held_out.hit_limits(
-        ppms,
-        dict.fromkeys(ppms, 100),
-        LabelledRecords([row[:300] for row in letters], records.truth),
-    )
+    short = LabelledRecords([row[:300] for row in letters], records.truth)
+    held_out.held_out_hits(ppms, {}, short)
     assert not caplog.text
 
 

@@ -26,7 +26,7 @@ from selfattn_bio.evidence.epistasis import (
 )
 from selfattn_bio.evidence.interactions import attention_between, evaluate_interactions, verdict
 from selfattn_bio.motifs import matching
-from selfattn_bio.sequence.alphabet import DNA, RNA, SSDNA
+from selfattn_bio.sequence.alphabet import RNA, SSDNA
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
 SIX = WORDS | {"epsilon": b"GATTACAC", "zeta": b"CAGGTGAA"}
@@ -56,6 +56,8 @@ def model(answer, words=WORDS):
 
 BOTH = model(lambda has: 2 * has[:, 0] * has[:, 1] + has[:, 2:].sum(1), SIX)
 EITHER = model(lambda has: 2 * np.maximum(has[:, 0], has[:, 1]) + has[:, 2:].sum(1), SIX)
+LOWERED_BY_BOTH, LOWERED_BY_EITHER = (lambda rows: -BOTH(rows)), (lambda rows: -EITHER(rows))
+BLOCKED = model(lambda has: 2 * has[:, 0] * (1 - np.minimum(has[:, 1], 1)) + has[:, 2:].sum(1), SIX)
 SUM = model(lambda has: has.sum(1))
 CURVE = model(lambda has: 3 * np.tanh(has.sum(1) / 2))
 WEIGHTS = np.array([2.5, 2.0, 1.5, 1.5, 1.0, 1.0])
@@ -123,23 +125,43 @@ def weigh(log_odds, attention=no_attention, chance=1.0, words=WORDS):
     )
 
 
-def test_only_interacting_pair_is_supported():
-    table = weigh(BOTH, words=SIX)
+@pytest.mark.parametrize(
+    ("log_odds", "sign"), [(BOTH, 1), (LOWERED_BY_BOTH, -1)], ids=["raise", "lower"]
+)
+def test_only_interacting_pair_is_supported(log_odds, sign):
+    table = weigh(log_odds, words=SIX)
     assert len(table) == 15
     assert table.index[table["verdict"] == "supported"].tolist() == [("alpha", "beta")]
     pair = table.loc[("alpha", "beta")]
-    assert 1.8 < pair["epistasis_low"] <= pair["epistasis"] <= pair["epistasis_high"] < 2.1
-    assert 0.5 < pair["specific"] < 1.8  # the curve takes a part of it
+    low, high = np.sort(sign * pair[["epistasis_low", "epistasis_high"]].astype(float))
+    assert 1.8 < low <= sign * pair["epistasis"] <= high < 2.1
+    assert 0.5 < sign * pair["specific"] < 1.8  # the curve takes a part of it
+    # each has an effect of 2 with the other one, and none without it
+    assert pair["direction"] == sign
+    assert pair[["effect_a", "effect_b"]].tolist() == pytest.approx([sign] * 2, abs=0.1)
     assert 50 < pair["tested"] <= interactions.MAX_RECORDS < pair["records"]
     assert table["spacing_q"].min() > 0.05
-    assert (table["verdict"] != "redundant").all()
+    assert {*table["verdict"]} == {"supported", "inconclusive"}
 
 
-def test_only_redundant_pair_is_redundant():
-    table = weigh(EITHER, words=SIX)
+@pytest.mark.parametrize(
+    ("log_odds", "sign"), [(EITHER, 1), (LOWERED_BY_EITHER, -1)], ids=["raise", "lower"]
+)
+def test_only_redundant_pair_is_redundant(log_odds, sign):
+    """If both lower the score and it levels off, epistasis is above 0."""
+    table = weigh(log_odds, words=SIX)
     assert table.index[table["verdict"] == "redundant"].tolist() == [("alpha", "beta")]
-    assert -2.1 < table.loc[("alpha", "beta"), "epistasis"] < -1.8
-    assert (table["verdict"] != "supported").all()
+    assert -2.1 < sign * table.loc[("alpha", "beta"), "epistasis"] < -1.8
+    assert {*table["verdict"]} == {"redundant", "inconclusive"}
+
+
+def test_motifs_of_opposite_effect_are_neither():
+    """Sites of beta lower the score to that without alpha, and have no effect alone."""
+    table = weigh(BLOCKED, words=SIX)
+    pair = table.loc[("alpha", "beta")]
+    assert pair[["effect_a", "effect_b"]].tolist() == pytest.approx([1, -1], abs=0.1)
+    assert (pair["direction"], pair["verdict"]) == (0, "non-additive")
+    assert {*table["verdict"]} == {"non-additive", "inconclusive"}
 
 
 def test_a_curve_over_the_sum_of_motifs_is_no_interaction():
@@ -167,7 +189,12 @@ def test_planted_pair_on_a_rising_curve_is_supported():
     letters, sites = planted(chance=0.7, words=SIX)
     few = Units.of(np.arange(160) // 10, "loci")  # 16 loci
     table = evaluate_interactions(sites, letters, model(score, SIX), no_attention, units=few)
-    assert {*table["lacks"]} == {"no q value, because fewer than 20 records have random positions"}
+    assert table["units"].max() <= 16
+    assert table["lacks"].tolist() == [
+        f"no q value, because only {number} of the 20 needed loci have both motifs and random "
+        "positions: add records"
+        for number in table["units"]
+    ]
 
 
 def test_additive_scores_fit_a_monotone_curve_over_a_sum():
@@ -259,25 +286,32 @@ def test_sites_are_taken_out_by_span():
 
 def test_the_verdict_needs_both_comparisons():
     table = table_of("""
-        q    sites_p pairs_p epistasis specific verdict
-        0.01 0.01    0.01    0.2       0.3      supported
-        0.01 0.01    0.01    0.2       0.05     inconclusive
-        0.01 0.01    0.01    -0.2      0.3      inconclusive
-        0.01 0.01    0.01    -0.2      -0.3     redundant
-        0.06 0.01    0.02    2.0       2.0      inconclusive
-        0.3  0.01    0.3     2.0       2.0      inconclusive
-        nan  0.01    nan     2.0       2.0      inconclusive
+        q    sites_p pairs_p epistasis specific direction units verdict
+        0.01 0.01    0.01    0.2       0.3      1         30    supported
+        0.01 0.01    0.01    0.2       0.05     1         30    inconclusive
+        0.01 0.01    0.01    -0.2      0.3      1         30    inconclusive
+        0.01 0.01    0.01    -0.2      -0.3     1         30    redundant
+        0.01 0.01    0.01    -0.2      -0.3     -1        30    supported
+        0.01 0.01    0.01    0.2       0.3      -1        30    redundant
+        0.01 0.01    0.01    0.2       0.3      0         30    non-additive
+        0.01 0.01    0.01    -0.2      -0.3     0         30    non-additive
+        0.06 0.01    0.02    2.0       2.0      1         30    inconclusive
+        0.3  0.01    0.3     2.0       2.0      1         30    inconclusive
+        nan  0.01    nan     2.0       2.0      1         30    inconclusive
+        nan  nan     0.01    nan       2.0      1         12    inconclusive
     """)
     rows = table.to_dict("records")
     assert [verdict(row, 0.1, 0.05) for row in rows] == table["verdict"].tolist()
-    assert [interactions.shortfall(row, 0.1, 0.05, 5) for row in rows] == [
+    assert [interactions.shortfall(row, 0.1, 0.05, 5, "blocks of 5 bp") for row in rows] == [
         "",
         "epistasis, or that beyond the curve, smaller than 0.1",
         "the two comparisons have opposite signs",
-        "",
+        *[""] * 5,
         "not significant over all pairs",
         "no difference from a curve over all motifs shown",
         "no q value, because only 5 of the 6 needed pairs were tested",
+        "no q value, because only 12 of the 20 needed blocks of 5 bp have both motifs and random "
+        "positions: choose a smaller [evaluation] block or add records",
     ]
 
 
@@ -307,29 +341,6 @@ def test_pairs_with_most_attention_are_tested(monkeypatch):
     assert table.loc[("beta", "gamma"), "attention"] > 1.5
 
 
-def test_records_with_two_motifs_are_searched(monkeypatch):
-    words = {"one": b"ACGTACGT", "two": b"GGCCAATT"}
-    ppms = {name: np.eye(4)[DNA.codes(ascii_of(word))] for name, word in words.items()}
-
-    def importance(sequences):
-        return [np.zeros(len(row), dtype=np.float32) for row in sequences]
-
-    filler = b"TTTTGTTTTGTTTTG"
-    texts = [words["one"] + filler + words["two"]] * 5 + [words["one"] + filler * 2, filler * 3]
-    letters = [ascii_of(text) for text in texts]
-
-    def known(hits, attribution):
-        return hits.assign(known=hits["record"].isin(attribution))
-
-    monkeypatch.setattr(matching, "relevant_hits", known)
-    sites = interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)
-    assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
-    assert sites["known"].all()
-    monkeypatch.setattr(matching, "MAX_SEARCHED", 2)
-    sites = interactions.relevant_sites(ppms, letters, importance, DNA, 2.5e-4)
-    assert sites["record"].nunique() == 2
-
-
 @pytest.mark.parametrize("alphabet", [RNA, SSDNA], ids=["rna", "ssdna"])
 def test_sites_of_one_strand_are_on_it(alphabet):
     words = [alphabet.normalise(word) for word in (b"TGTAAATA", b"GCAGCCGC")]
@@ -341,7 +352,8 @@ def test_sites_of_one_strand_are_on_it(alphabet):
         return [of_words for _ in sequences]
 
     letters = [given, alphabet.reverse_complement(given)]
-    sites = interactions.relevant_sites(ppms, letters, importance, alphabet)
+    hits = matching.find_hits(ppms, {}, letters, matching.HIT_P, alphabet)
+    sites = matching.used_hits(hits, importance, 0)
     assert sites[["name", "record", "strand"]].to_numpy().tolist() == [
         ["m0", 0, "+"],
         ["m1", 0, "+"],

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import exit_code, run
-from letters import ppm_of
+from letters import ascii_of, ppm_of
 
 import selfattn_bio
 from selfattn_bio.errors import ArgumentError, DatabaseError
 from selfattn_bio.evidence import scanning
 from selfattn_bio.motifs import jaspar_text, matrix_of, meme_text
-from selfattn_bio.sequence.alphabet import PROTEIN, get_alphabet
+from selfattn_bio.motifs.matching import find_hits
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, get_alphabet
 from selfattn_bio.sequence.tables import read_bed
 
 WORD = "GGTCACACT"
@@ -59,6 +60,21 @@ def test_records_with_u_have_one_strand(tmp_path):
         assert places(found) == [["0", 5, 14, "+"]]
     assert len(selfattn_bio.hits(motifs, texts, hit_p=1e-5, alphabet="dna")) == 2
     assert len(selfattn_bio.hits(motifs, [*texts, "ACGT"], hit_p=1e-5)) == 2
+
+
+def test_hits_use_the_sites_of_a_meme_file(tmp_path):
+    path, rng = tmp_path / "few.meme", np.random.default_rng(0)
+    text = "".join(rng.choice([*"ACGT"], 2000))
+    ppm = np.round(rng.dirichlet(np.full(4, 0.2), 8), 1)
+    ppm /= ppm.sum(axis=1, keepdims=True)
+    meme, numbers = meme_text({"a": PPM, "m": ppm}, {"a": 300, "m": 8}), []
+    for given, number in ((meme, 8), (meme.replace("nsites= 8", ""), 100)):
+        path.write_text(given)
+        expected = find_hits({"m": ppm}, {"m": number}, [ascii_of(text)], 0.01, DNA)
+        found = selfattn_bio.hits(path, [text], hit_p=0.01).query("name == 'm'")
+        assert sorted(found["start"]) == sorted(expected["start"])
+        numbers.append(len(found))
+    assert numbers[0] != numbers[1]
 
 
 def test_motif_as_consensus(caplog):

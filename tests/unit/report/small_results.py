@@ -93,6 +93,11 @@ PAIRS = table_of(
     motif_01 motif_03 25      22     -0.03     -0.09         0.04           nan   0.55
     """,
     """
+    units effect_a effect_b direction
+    62    0.7      0.5      1
+    22    0.7      -0.02    0
+    """,
+    """
     spacing_start spacing_end spacing_fold spacing_q orientation orientation_fold orientation_q
     5             10          8.5          0.003     +-          2.7              0.002
     0             5           1.1          0.7       ++          1.1              0.8
@@ -112,10 +117,10 @@ PAIRS = PAIRS.reindex(
     columns=dict.fromkeys([*PAIRS, *interactions.COLUMNS, *marginals.PAIR_COLUMNS])
 )
 MEASURED = table_of("""
-    target   name_a   name_b   verdict      used neither only_first only_second both
-    positive motif_01 motif_02 supported    62   0.25    0.5        0.75        1.0
-    positive motif_01 motif_03 inconclusive 25   0.25    0.5        0.75        1.0
-    positive motif_02 motif_03 not_tested   9    0.27    0.42       0.26        1.23
+    target   name_a   name_b   verdict      used neither only_first only_second both overlap
+    positive motif_01 motif_02 supported    62   0.25    0.5        0.75        1.0  0.5
+    positive motif_01 motif_03 inconclusive 25   0.25    0.5        0.75        1.0  0.5
+    positive motif_02 motif_03 not_tested   9    0.27    0.42       0.26        1.23 0.38
 """).assign(
     verdict=["supported", "inconclusive", "not tested"],
     **{f"{name}_records": 20 + i for i, name in enumerate(interactions.MATCHES)},

@@ -74,10 +74,10 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         ("motifs", "computed after adding 1/2 to each of the four counts."),
         ("motifs", "of 20 meaningless motifs"),
         ("motifs", "best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)"),
-        ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 1 inconclusive ("),
+        ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 0 non-additive, 1 i"),
         (
             "interactions",
-            "inconclusive (no q value, because only 2 of the 6 needed pairs were tested: 1).",
+            "inconclusive (no q value, because fewer than the 6 needed pairs were tested: 1).",
         ),
         ("interactions", "Measured, without the model (3 pairs, tested or not)"),
         (
@@ -86,7 +86,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         ),
         (
             "interactions",
-            "<td>0.27 (20)</td><td>0.42 (21)</td><td>0.26 (22)</td><td>1.23 (23)",
+            "<td>0.42 (21)</td><td>0.26 (22)</td><td>1.23 (23)</td><td>0.38 (24)",
         ),
         (
             "interactions",
@@ -249,6 +249,9 @@ def test_outputs_that_were_not_explained_are_named(results, page_text):
     assert "none for" not in page
 
 
+FEW_BLOCKS = "no q value, because only {} of the 20 needed blocks of 5 bp have both motifs"
+
+
 def test_motif_pairs_are_reported(page_text, results):
     rows, unclear, _ = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
@@ -256,15 +259,21 @@ def test_motif_pairs_are_reported(page_text, results):
     lacks = "no q value, because only 2 of the 6 needed pairs were tested"
     assert unclear[names[1]]["verdict"] == f"inconclusive {lacks}"
     assert rows[names[0]] == {
-        **{"records tested": "62 of 62", "epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},
+        **{"records tested": "62 of 62", "single effects": "+0.70 and +0.50"},
+        **{"epistasis": "+0.61 +0.42 to +0.80", "q": "0.004"},
         "most enriched spacing": "5 to 9 positions 8.5-fold, q = 0.003",
         "most enriched orientation": "+- 2.7-fold, q = 0.002",
         **{"closest pair": "0.83", "verdict": "supported"},
     }
-    # redundant pairs come before inconclusive ones, and old tables do not name what is missing
-    old = PAIRS.assign(verdict=["inconclusive", "redundant"]).drop(columns="lacks")
-    tables = tables_of(page_of(replace(results, interactions=old, measured=None)), "interactions")
-    assert [list(each) for each in tables] == [names[1:], names[:1]]
+    for clear in ("redundant", "non-additive"):  # these come before inconclusive ones
+        pairs = PAIRS.assign(verdict=["inconclusive", clear])
+        page = page_of(replace(results, interactions=pairs, measured=None))
+        assert [list(each) for each in tables_of(page, "interactions")] == [names[1:], names[:1]]
+    pairs = PAIRS.assign(verdict="inconclusive", lacks=[FEW_BLOCKS.format(n) for n in (12, 13)])
+    page = page_of(replace(results, interactions=pairs))
+    assert (
+        "(no q value, because fewer than the 20 needed blocks of 5 bp have both motifs: 2)" in page
+    )
     for pairs, number, text in (
         (PAIRS[:0], 3, "No pair of motifs was tested. A pair needs two motifs of the same output"),
         (PAIRS[:0], 1, "No pair of motifs was tested. A pair needs two motifs of the same output"),

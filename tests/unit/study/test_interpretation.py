@@ -23,12 +23,15 @@ from selfattn_bio.errors import (
     RunFileError,
 )
 from selfattn_bio.evaluation.calibration import Calibration
-from selfattn_bio.evidence import interactions
+from selfattn_bio.evidence import held_out, interactions
 from selfattn_bio.evidence.epistasis import mean_of_strands
 from selfattn_bio.evidence.marginals import PAIR_COLUMNS
+from selfattn_bio.evidence.records import LabelledRecords
 from selfattn_bio.motifs import matching, meme_text
 from selfattn_bio.motifs.motif_set import build_motifs
+from selfattn_bio.motifs.patterns import SeqletPattern
 from selfattn_bio.objectives.binary import Binary
+from selfattn_bio.sequence.alphabet import RNA
 from selfattn_bio.study import motifs as step
 from selfattn_bio.study.explain import choose_recognised
 from selfattn_bio.study.motifs import _discover
@@ -280,16 +283,19 @@ def test_objective_without_one_score_is_refused(study):
 def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     monkeypatch.setattr(interactions, "MIN_RECORDS", 3)
     monkeypatch.setattr(matching, "relevant_hits", lambda hits, attribution: hits)
-    seen, find = [], interactions.find_hits
-    monkeypatch.setattr(interactions, "find_hits", lambda *each: seen.append(each) or find(*each))
+    seen, find = [], held_out.find_hits
+    monkeypatch.setattr(held_out, "find_hits", lambda *each: seen.append(each) or find(*each))
+    found, use = [], step.hits_in_use
+    monkeypatch.setattr(step, "hits_in_use", lambda *each: found.append(each[0]) or use(*each))
     caplog.set_level("INFO", "selfattn_bio")
     meme = write_motifs("my.meme", one="ACGT", two="CCA")
     pairs = with_interpret(study, hit_p=0.2).find_interactions(meme)
-    ((_, _, sequences, hit_p, _),) = seen
-    assert (len(sequences), hit_p) == (10, 0.2)  # positives on c3
+    ((_, num_sites, sequences, hit_p, _),) = seen
+    assert (num_sites, len(sequences), hit_p) == ({"one": 100, "two": 100}, 20, 0.2)
+    assert (found[0].groupby("record")["name"].nunique() == 2).all()
     assert "supported: 0 of 1 pair" in caplog.text
     assert "not tested" not in caplog.text
-    assert "one and two of positive: epistasis" in caplog.text
+    assert "one and two of positive: effects +0.02 and -0.02, epistasis" in caplog.text
     assert "), 10 records, preferred distance: none (q " in caplog.text
     assert ", orientation" not in caplog.text  # ACGT is its own reverse complement
     missing = (
@@ -309,6 +315,58 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert table["marginal_low"][0] <= table["marginal"][0] <= table["marginal_high"][0]
     assert set(curves["name_a"]) == {"one"}
     assert curves["epistasis"].mean() == pytest.approx(table["marginal"][0], abs=1e-4)
+
+
+def test_sites_of_pairs_are_in_their_records(study, monkeypatch):
+    """Records in question need not be the first ones, as here the negatives."""
+    of_negatives = property(lambda records: np.flatnonzero(records.truth == 0))
+    monkeypatch.setattr(LabelledRecords, "described", of_negatives)
+    monkeypatch.setattr(matching, "relevant_hits", lambda hits, attribution: hits)
+    given, evaluate = [], step.evaluate_interactions
+    monkeypatch.setattr(
+        step, "evaluate_interactions", lambda *each, **_: given.append(each) or evaluate(*each)
+    )
+    words = {"one": "CCT", "two": "CCA"}
+    with_interpret(study, hit_p=0.02).find_interactions(write_motifs("my.meme", **words))
+    sites, letters, *_ = given[0]
+    forward = sites[sites["strand"] == "+"]
+    assert len(forward) > 3
+    for name, record, start, end in forward[["name", "record", "start", "end"]].to_numpy():
+        assert bytes(letters[record][start:end]).decode() == words[name]
+
+
+def test_pairs_and_evidence_count_the_same_hits(study):
+    rng = np.random.default_rng(0)
+    sites = pd.DataFrame({"record": [0] * 8, "start": 0, "end": 6, "strand": "+"})
+    pfms = [rng.multinomial(8, each, 6) for each in rng.dirichlet(np.full(4, 0.3), 2)]
+    records = pd.DataFrame({"id": ["r0"], "chrom": None, "start": 0, "end": 6, "strand": "+"})
+    motifs = build_motifs(
+        [SeqletPattern(pfm, sites) for pfm in pfms], records, {}, ["positive"] * 2
+    )
+    motifs.to_meme("eight.meme")
+    test = study.corpus.records.query("chrom == 'c3'")
+    texts = [study.corpus.letters(row).tobytes().decode() for row in test.index]
+    table = motifs.with_evidence(study.model, texts, test["label"], hit_p=0.05).table
+    expected = (table["positives_with_hit"] + table["negatives_with_hit"]).tolist()
+    assert 0 < min(expected) < 20
+    for given in (motifs, "eight.meme"):
+        measured = with_interpret(study, hit_p=0.05).find_interactions(given).measured.iloc[0]
+        both = measured["both_records"] + measured["overlap_records"]
+        counts = [measured[f"only_{name}_records"] + both for name in ("first", "second")]
+        assert counts == expected
+
+
+def test_pairs_of_rna_have_an_order(two_classes, monkeypatch):
+    """ACGU equals its reverse complement, but RNA has one strand."""
+    monkeypatch.setattr(interactions, "MIN_RECORDS", 3)
+    monkeypatch.setattr(matching, "relevant_hits", lambda hits, attribution: hits)
+    run_file = Path("run.toml")
+    run_file.write_text(run_file.read_text().replace("[data]", '[data]\nalphabet = "rna"'))
+    study = split_study(f"{MODEL}[interpret]\nhit_p = 0.2\n")
+    save_untrained(study)
+    ppms = {"one": ppm_of("ACGT"), "two": ppm_of("CCA")}
+    Path("rna.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 100), RNA))
+    assert study.find_interactions("rna.meme").table["orientation"].item() in ("ab", "ba")
 
 
 def test_pairs_that_are_not_tested_are_named():
