@@ -68,6 +68,7 @@ SHARED = 0.25
 # loss of score at the hits: minus that at control sites, and the loss alone
 USES = {"effect": "effect", "necessity": "score change from shuffling its sites"}
 # values of `lacks` of a motif whose effect is shown
+NOT_MEASURED = "effect not measured"
 NOT_ENRICHED = ("enrichment not shown", "no enrichment over matched records")
 
 
@@ -312,7 +313,7 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
     small = [name for of, name in USES.items() if abs(row[of]) < row["min_effect"]]
     unclear = [name for of, name in USES.items() if row[f"{of}_low"] <= 0 <= row[f"{of}_high"]]
     if pd.isna(row["effect_q"]):
-        reasons.append("effect not measured")
+        reasons.append(NOT_MEASURED)
     elif not row["effect_q"] < significance:
         reasons.append("effect not shown")
     elif small:

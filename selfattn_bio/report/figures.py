@@ -18,7 +18,7 @@ from selfattn_bio.display import counted, position_range, short_names
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
 from selfattn_bio.evidence.marginals import NUM_BACKGROUNDS, draw_curves
-from selfattn_bio.evidence.verdicts import NOT_ENRICHED, acts_alone, why_alone
+from selfattn_bio.evidence.verdicts import NOT_ENRICHED, NOT_MEASURED, acts_alone, why_alone
 from selfattn_bio.motifs.families import match_label
 from selfattn_bio.motifs.motif_set import num_supported
 from selfattn_bio.report import plots, words
@@ -180,19 +180,19 @@ def _shown_alone(results: Results) -> list[dict[Any, Any]]:
     """Return the motifs of the section, largest effect alone first.
 
     These are all measured ones if none is supported. Otherwise, they are the supported ones, those
-    that lack only enrichment or the measurement of the effect, and those that `acts_alone`.
+    that lack only enrichment or the measurement of the effect, and those with an `alone_note`.
     """
     if results.motifs is None or results.marginals is None:
         return []
-    level, is_any_supported = results.task.interpret.significance, num_supported(results.motifs)
+    is_any_supported = num_supported(results.motifs)
     measured = results.motifs[results.motifs["name"].isin(results.marginals["name"])]
     return [
         row
         for row in measured.sort_values("marginal", ascending=False).to_dict("records")
         if not is_any_supported
         or row["verdict"] == "supported"
-        or row["lacks"] in (*NOT_ENRICHED, "effect not measured")
-        or acts_alone(row, level)
+        or row["lacks"] in (*NOT_ENRICHED, NOT_MEASURED)
+        or alone_note(row, results.task)
     ]
 
 
@@ -323,9 +323,10 @@ def alone_note(row: Mapping[Any, Any], task: RunFile) -> str:
     Its effect may be missed for the reasons of `why_alone`, or its enrichment because only some
     positions matter. Arguments are those of `cards.findings`.
     """
+    lacking = row["lacks"].removesuffix(f"; {NOT_MEASURED}")
     if acts_alone(row, task.interpret.significance):
         reason = why_alone(row)
-    elif row["lacks"] in NOT_ENRICHED and dependence(row, "position") == "depends on the position":
+    elif lacking in NOT_ENRICHED and dependence(row, "position") == "depends on the position":
         reason = "Sites where its effect is small weaken the test of enrichment."
     else:
         return ""

@@ -140,8 +140,8 @@ def network_sentences(metrics: Metrics, objective: Objective[Any]) -> list[str]:
 def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
     """Say that the simple models did not help, because the network alone is at least as good.
 
-    This is so on validation records, or its lead on test records is clear: the interval of the
-    paired difference excludes 0. Empty otherwise.
+    This is so on validation and on test records, or its lead on test records is clear: the interval
+    of the paired difference excludes 0. Empty otherwise.
     """
     main, sign = objective.main_metric, 1 if objective.higher_is_better else -1
     lead = metrics["differences"]["baselines"].get(NETWORK, {}).get(main, {"low": None})
@@ -151,7 +151,7 @@ def network_wins_sentence(metrics: Metrics, objective: Objective[Any]) -> str:
         [of[main]["value"] for of in (split["baselines"][NETWORK], split["model"])]
         for split in (metrics["valid"], metrics["test"])
     )
-    is_equal = None not in valid and sign * (valid[0] - valid[1]) >= 0
+    is_equal = all(None not in of and sign * (of[0] - of[1]) >= 0 for of in (valid, test))
     if not is_equal and max(sign * lead["low"], sign * lead["high"]) >= 0:
         return ""
     of_valid, of_test = (" instead of ".join(map(words.figure, of)) for of in (valid, test))

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 CLASS_FILES = "For one file per class, give `targets` TABLE (see docs/commands.md)"
 STACK = comment("Simple models to combine with the network, set by the recipe (docs/stacking.md).")
 AS_LOGS = ", as logarithms of skewed numbers (to undo it, remove normalisation in [objective])"
+NOISE = "how to estimate the highest correlation that the noise of replicates allows"
 WIDE = 4  # above this ratio of lengths, length may separate the classes
 
 
@@ -273,12 +274,13 @@ def _unused(
         names = " ".join([*learned, *more])
         hint = f"; learn several columns with `columns` {names}" if more else ""
         yield f"not used: {', '.join(unused)}{hint}"
-    if any(REPLICATE_NAME.search(name.strip()) for name in (*learned, *unused)):
+    if any(REPLICATE_NAME.search(name.strip()) for name in learned):
         yield (
             "replicates can be learned side by side or as their mean, which is usually better and "
-            "faster to explain; docs/faq.md shows how, and how to estimate the highest "
-            "correlation that their noise allows"
+            f"faster to explain; docs/faq.md shows how, and {NOISE}"
         )
+    elif any(REPLICATE_NAME.search(name.strip()) for name in unused):
+        yield f"docs/faq.md shows {NOISE}"
     if auxiliary and not request.columns:
         what = "replicates, counts, statistics or properties of the sequence, by names or values"
         yield f"{what}: {', '.join(auxiliary)}; learn them with `columns`"

@@ -98,8 +98,9 @@ def find_groups(columns: Mapping[str, Texts]) -> str:
     It has a name of groups. The one with fewest groups is returned, of those with at least
     `MIN_GROUPS` if there are any. A record without a value counts as a group.
     """
-    sizes = {name: len({*columns[name]} - {None}) for name in filter(GROUP_NAME.search, columns)}
-    fit = [name for name in sizes if 2 <= sizes[name] <= len(columns[name]) / 2]
+    texts = {name: columns[name] for name in filter(GROUP_NAME.search, columns)}
+    sizes = {name: len({*of} - {None}) for name, of in texts.items()}
+    fit = [name for name, of in texts.items() if 2 <= sizes[name] < len(of) - of.count(None)]
     enough = [name for name in fit if sizes[name] >= MIN_GROUPS] or fit
     return min(enough, key=lambda name: sizes[name] + columns[name].count(None), default="")
 

@@ -68,8 +68,9 @@ def test_a_network_that_is_better_alone_is_named():
         sentence = network_wins_sentence({"valid": valid, "test": worse} | clear, Binary)
         assert sentence.startswith(start.format("test"))
         assert network_wins_sentence({"valid": valid, "test": worse} | unclear, Binary) == ""
-    of_validation = network_wins_sentence({"valid": worse, "test": stacked} | unclear, Binary)
+    of_validation = network_wins_sentence({"valid": worse, "test": worse} | unclear, Binary)
     assert of_validation.startswith(start.format("validation"))
+    assert network_wins_sentence({"valid": worse, "test": stacked} | unclear, Binary) == ""
     absent = {"differences": {"baselines": {}}}
     alone = {"model": model, "baselines": {}}
     assert network_wins_sentence({"valid": equal, "test": alone} | absent, Binary) == ""

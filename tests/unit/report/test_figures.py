@@ -403,8 +403,10 @@ def test_motifs_that_lack_only_enrichment_are_shown_alone(results):
     shown = section_of(page_of(own), "marginals")
     assert "<h3>motif_01" in shown
     assert "<h3>motif_02" in shown
-    assert "<h3>motif_03" not in shown
-    assert "neutral backgrounds: 2 of 2;" in shown
+    assert "<h3>motif_03" in shown  # acts at some positions only
+    assert "neutral backgrounds: 3 of 3;" in shown
+    everywhere = replace(own, motifs=motifs.assign(marginal_position_q=0.2))
+    assert "<h3>motif_03" not in section_of(page_of(everywhere), "marginals")
     unmeasured = motifs.assign(lacks=["", "enrichment not shown", "effect not measured"])
     shown = section_of(page_of(replace(own, motifs=unmeasured)), "marginals")
     assert "<h3>motif_03" in shown

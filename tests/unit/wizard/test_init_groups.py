@@ -137,7 +137,8 @@ def test_other_repeated_columns_are_only_named(here, capsys):
         ({"Gene stable ID version": 20, "batch": 12}, "Gene stable ID version"),
         ({"gene_name": 30, "Family-ID": 15}, "Family-ID"),
         ({"family": 3, "donors": 30}, "donors"),
-        ({"gene": 61}, ""),  # too many
+        ({"gene": 119}, "gene"),  # only two records of one gene
+        ({"gene": 120}, ""),
         ({"gene": 9}, "gene"),  # too few to split by, which `init` says
         ({"gene": 1}, ""),
         ({"batch": 40, "plate": 20}, ""),
@@ -170,13 +171,15 @@ def test_replicates_and_counts_are_not_learned(here, capsys):
     line = "by names or values: hl_rep1, hl_rep2, n_barcodes, GC%, utr_len; learn them with "
     out = capsys.readouterr().out
     assert line in out
-    assert "or as their mean, which is usually better and faster to explain; docs/faq.md" in out
+    assert "docs/faq.md shows how to estimate the highest correlation" in out
+    assert "side by side" not in out
     assert "learn several" not in out
     chosen = made(f"{options} --column hl_rep1 n_barcodes").objective.columns
     assert chosen == ("hl_rep1", "n_barcodes")
     assert line not in capsys.readouterr().out
     del columns["other"], columns["log2_half_life"]
     assert made(table(**columns)).objective.columns == names[:2]
+    assert "or as their mean, which is usually better and faster to" in capsys.readouterr().out
     wanted = ["a_r1", "rep2", "x.rep-3", "Replicate_1", "read_count", "num_reads", "counts"]
     wanted += ["utr_len", "seq_length_nt", "width", "reads.T0", "Counts_2"]
     others = ("reads_ratio", "r2", "report", "ncRNA", "account", "lengthening")
