@@ -254,11 +254,11 @@ def _source(source: Mapping[str, Any]) -> str:
 def _figures(run: RunFile, provenance: dict[str, Any], found: Mapping[str, Estimates]) -> str:
     by_split = {split: dict(estimates(of)) for split, of in found.items()}
     rows = [
-        f"| {title_of(name)} | {_shown(by_split['valid'], name)} | "
-        f"{_shown(by_split['test'], name)} |"
+        [title_of(name), *(_shown(of, name) for of in by_split.values())]
         for name in by_split["valid"] | by_split["test"]
     ]
-    table = "\n".join(["| | valid | test |", "|---|---|---|", *rows])
+    known = [f"| {' | '.join(row)} |" for row in rows if any(row[1:])]
+    table = "\n".join(["| | valid | test |", "|---|---|---|", *known])
     chosen = (
         f"The weights are those of step {provenance.get('best_step')}, which was best on the "
         "validation set, so the validation metrics are optimistic."
@@ -279,8 +279,8 @@ def _figures(run: RunFile, provenance: dict[str, Any], found: Mapping[str, Estim
 
 
 def _shown(found: Mapping[str, Any], name: str) -> str:
-    """Return a metric with its interval as in the report; empty if it is unknown."""
-    if (of := found.get(name, {})).get("value") is None:
+    """Return a metric with its interval as in the report; empty if it is undefined."""
+    if pd.isna((of := found.get(name, {})).get("value")):
         return ""
     if of.get("low") is None:
         return f"{of['value']:.4g}"

@@ -168,8 +168,8 @@ def measured_pairs(
 
     The means use no model, and are no test. `pairs` are as from `evaluate_interactions`, and
     `sites` are the hits that the model uses. `hits` are in all records, and `truth` (n,) has the
-    labels or numbers.
-    "both" needs a hit of each motif that do not overlap. Other records with both are "overlap".
+    labels or numbers. A record is in "both" if a hit of one motif does not overlap a hit of the
+    other. If all of them overlap, it is in "overlap".
 
     Returns
     -------
@@ -363,14 +363,15 @@ def verdict(row: Row, least: float, significance: float) -> str:
 def shortfall(row: Row, least: float, significance: float, number: int, unit: str) -> str:
     """Return what an inconclusive pair lacks for another verdict; empty for other verdicts.
 
-    `number` counts the pairs that were compared with a curve, and `unit` is the name of the units.
+    `number` counts the pairs that were compared with a curve, and `unit` is the name of the units,
+    whose note on few units is left out.
     """
     if row["verdict"] in CLEAR:
         return ""
     block = "choose a smaller [evaluation] block or " * unit.startswith("blocks")
     few_units = (
-        f"no q value, because only {row['units']} of the {MIN_RECORDS} needed {unit} have both "
-        f"motifs and random positions: {block}add records"
+        f"no q value, because only {row['units']} of the {MIN_RECORDS} needed "
+        f"{unit.split(' (')[0]} have both motifs and random positions: {block}add records"
     )
     if np.isnan(row["specific"]):  # too few units for either comparison
         return few_units

@@ -272,7 +272,7 @@ def _test_apart(
             found = effect(mine[~shared], scored, rng, avoid=mine[shared])
             values = [found.get(of, np.nan) for of in (*estimated("effect"), "necessity")]
             most = stronger["name"][overlaps(stronger, mine)].mode()[0]
-            table.loc[number, APART] = [most, len(one_per_site(mine[shared])), *values]
+            table.loc[number, APART] = [most, overlaps(one_per_site(mine), stronger).sum(), *values]
             sign = np.sign(row["effect"])
             p = _null_p(row["null_losses"], sign * values[-1])
             if p > NULL_P or not all(_is_clear(found, of, sign, row["min_effect"]) for of in USES):

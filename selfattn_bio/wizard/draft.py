@@ -135,7 +135,8 @@ def draft(
 
 def _are_inputs(texts: Texts, contents: Contents) -> bool:
     """Return whether texts are sequences, rather than one label per position."""
-    target = target_of("", texts, contents.lengths, contents.alphabet)
+    # generated negatives are last and have no columns
+    target = target_of("", texts, contents.lengths[: len(texts)], contents.alphabet)
     return are_sequences(texts) and not (target and target.kind == "labels")
 
 

@@ -143,13 +143,16 @@ def test_card_has_test_and_validation_metrics(folder):
     tested = {
         "auroc": {"value": 0.8675, "low": 0.85, "high": 0.88},
         "mcc_at_half": {"value": 0.5, "low": 0.4, "high": 0.6},
+        "calibration_slope": {"value": None, "low": None, "high": None},
         "threshold": 0.5,
     }
-    page = model_card(folder(), VALID, tested, left_out=left_out_sentence({"it is slow": ["gc"]}))
+    valid = VALID | {"mcc": {"value": float("nan")}}
+    page = model_card(folder(), valid, tested, left_out=left_out_sentence({"it is slow": ["gc"]}))
     assert "\n\nLeft out of the comparison: gc, because it is slow.\n\n" in page
     assert "| AUROC | 0.858 | 0.868 (0.850 to 0.880) |" in page
     assert "| MCC at 0.5 |  | 0.500 (0.400 to 0.600) |" in page
-    assert "threshold | |" not in page
+    for undefined in ("threshold | |", "| calibration slope |", "| MCC |"):
+        assert undefined not in page
     assert "no test metrics" not in page
     assert "split = { valid_fraction = 0.15, " in page
 

@@ -311,6 +311,10 @@ def test_the_verdict_needs_both_comparisons():
         "no q value, because only 12 of the 20 needed blocks of 5 bp have both motifs and random "
         "positions: choose a smaller [evaluation] block or add records",
     ]
+    few = Units.of(["a", "a", "b"], "loci").name
+    assert interactions.shortfall(rows[-1], 0.1, 0.05, 5, few).endswith(
+        "only 12 of the 20 needed records have both motifs and random positions: add records"
+    )
 
 
 def test_dna_is_read_on_both_strands():

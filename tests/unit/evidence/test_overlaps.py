@@ -101,6 +101,23 @@ def test_hits_of_a_stronger_motif_are_no_control_sites(monkeypatch):
     assert len(one_per_site(pd.concat([hits, avoid]))) == ghost["num_hits"]
 
 
+def test_overlapping_hits_are_counted_once_per_site(monkeypatch):
+    """The best of three shifted hits is apart, but both others overlap a stronger motif."""
+    shifted = [("weak", 10, 1e-4), ("weak", 14, 1e-6), ("weak", 18, 1e-4), ("weak", 60, 1e-6)]
+    rows = [*shifted, ("strong", 4, 1e-6), ("strong", 24, 1e-6), ("strong", 62, 1e-6)]
+    hits = pd.DataFrame(rows, columns=["name", "start", "p_value"])
+    hits = hits.assign(record=0, end=hits["start"] + 8)
+    monkeypatch.setattr(verdicts, "effect", lambda *_, **__: {})
+    found = [
+        {"name": name, "effect": effect, "min_effect": 0.1, "null_losses": np.zeros(20)}
+        for name, effect in (("strong", 2.0), ("weak", 1.0))
+    ]
+    table = pd.DataFrame(found).assign(verdict="supported")
+    weak = verdicts._test_apart(table, found, hits, None, 0).iloc[1]
+    assert (weak["overlaps"], weak["overlapping_hits"]) == ("strong", 1)
+    assert len(one_per_site(hits[hits["name"] == "weak"])) == 2
+
+
 def test_effect_apart_exceeds_that_of_permuted_motifs(monkeypatch):
     nulls = {"null_losses": np.full(20, 0.6), "null_motifs": 20, "null_p": 1 / 21}
     monkeypatch.setattr(verdicts, "_against_nulls", lambda *_: nulls)

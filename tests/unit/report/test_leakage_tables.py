@@ -24,6 +24,14 @@ def test_unchecked_overlaps_are_not_zero():
     )
 
 
+def test_near_neighbours_have_no_limit_by_default():
+    limits = AUDIT["limits"] | {"max_near": 1.0}
+    rows = leakage_tables(AUDIT | {"limits": limits})["leaks"].rows
+    assert [
+        row.cells["limit"] for row in rows if "near neighbour (" in row.cells[next(iter(row.cells))]
+    ] == ["none"]
+
+
 def test_page_of_pairs_counts_known_partners(tmp_path, page_text):
     assert "also in train" not in page_text
     make_results(tmp_path)

@@ -206,7 +206,7 @@ def test_damaged_tracks_are_not_in_a_session(here, capsys):
         assert exit_code(f"browse empty.bed {name} --genome g.fa --output a.xml") == 1
         assert f"browse: error: {name}{problem}" in capsys.readouterr().err
         assert not (here / "a.xml").exists()
-    (here / "patch.bed").write_text("7\t1\t9\n")  # a chromosome that the genome lacks
+    (here / "patch.bed").write_text("7\t1\t9\n1\t2\t4\n")  # the genome lacks 7
     (here / "deletion.vcf").write_text(f"{VCF}1\t1\t.\tA\t<DEL>\t.\t.\t.\n")
     with open_bigwig(here / "short.bw", {"1": 3}) as write:  # ends at the last record
         write("1", np.array([0]), 2, np.array([1.0]))

@@ -140,6 +140,10 @@ def test_substitutions_gain_patterns_at_the_end_only(tmp_path):
     path.write_text(PTS1.replace("[SA]", "<[SA]").replace(">", ""))
     assert changes_of(tmp_path, "MGD" * 10 + "SKL", path) == [set(), set()]
     assert len(changes_of(tmp_path, "SKL", path)[0]) == 54
+    # the first or the last letter of a pattern is not at the end of the protein
+    for pattern, text in (("[SA]-K>", "MGD" * 10 + "GKD"), ("<[SA]-K", "DSG")):
+        path.write_text(f"ID   P; PATTERN.\nAC   PS1;\nPA   {pattern}.\n//\n")
+        assert changes_of(tmp_path, text, path) == [set(), set()]
     path.write_text(PTS1.replace(">", ""))
     assert len(changes_of(tmp_path, "MGD" * 10 + "SKL", path, window)[0]) == 54
 

@@ -298,6 +298,13 @@ def test_id_is_no_attribute(here, capsys):
     assert "the headers have y (such as 1)." in capsys.readouterr().err
 
 
+def test_negatives_of_a_table_are_generated(here, capsys):
+    table(bait=lambda _, letters: letters[::-1], gene=lambda i, _: f"g{i % 40}")
+    run = made("--positives all.csv --negatives shuffled")
+    assert (run.data.positives, run.data.negatives.kind) == (("all.csv",), "shuffled")
+    assert "column 'bait' has sequences, too" in capsys.readouterr().out
+
+
 def test_shuffled_negatives_explain_chance(here, capsys):
     positives = write("a.fa", number=300, letters="ACDEFGHIKLMNPQRSTVWY")
     made(f"--positives {positives} --negatives shuffled")
