@@ -193,7 +193,7 @@ def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
     if (stack := read_stack_weights(folder)) is None:
         return []
     words = stack.sentences(run.stack.parts)
-    words += " Weights and calibration were fitted on the validation set."
+    words += " Their weights were fitted on the validation set."
     words += (
         " The validation metrics below use cross-validated weights."
         if is_judged

@@ -375,7 +375,9 @@ def shortfall(row: Row, least: float, significance: float, number: int, unit: st
     )
     if np.isnan(row["specific"]):  # too few units for either comparison
         return few_units
-    few_pairs = f"no q value, because only {number} of the {MIN_PAIRS} needed pairs were tested"
+    few_pairs = (
+        f"no q value, because only {number} of the {MIN_PAIRS} needed pairs could be compared"
+    )
     reasons = [
         few if np.isnan(row[p]) else f"no difference from {others} shown"
         for p, few, others in (

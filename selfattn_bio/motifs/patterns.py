@@ -33,6 +33,7 @@ MAX_GAP = {4: 4, 20: 15}
 # minimum width by alphabet size; shorter motifs cannot reach a significant p-value
 MIN_WIDTH = {4: 6, 20: 3}
 MIN_TOTAL = 6.0  # bits; a motif with 6 bits has a hit by chance every 2^6 = 64 positions
+INITIATORS = 0.9  # fraction of proteins with the initiator M, if their starts are complete
 MARGIN = 6  # positions on each side of a hit that may turn out to belong to the motif
 MIN_SITES = 20  # relevant hits that are needed to rebuild a pattern
 SHARED = 0.5  # fraction of sites; a pattern that shares more with a larger one is the same motif
@@ -125,7 +126,8 @@ def align(
         Aligned intervals, at least one: record, start, end, strand. An interval may extend beyond
         its record. Positions outside are not counted, and intervals that still extend beyond their
         record after trimming are left out. Positions that fewer than half of the intervals have are
-        no part of the pattern: at the start of records, the few others may be relatives.
+        no part of the pattern: at the start of records, the few others may be relatives. The
+        initiator methionine of proteins is none either, as it is the same in all.
     records
         ASCII letters, one array per record.
     alphabet
@@ -142,6 +144,8 @@ def align(
         background = letters / letters.sum()
     counts = count_letters(intervals, records, alphabet)
     bits = information(counts, background) * (counts.sum(axis=1) >= len(intervals) / 2)
+    if not alphabet.is_nucleic:
+        bits[_initiators(intervals, records)] = 0
     start, end = informative_span(bits, len(alphabet.letters))
     if end - start < MIN_WIDTH[len(alphabet.letters)] or bits[start:end].sum() < MIN_TOTAL:
         return None
@@ -151,6 +155,18 @@ def align(
     if sites.empty:
         return None
     return SeqletPattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet)
+
+
+def _initiators(intervals: pd.DataFrame, records: Letters) -> NDArray[np.bool_]:
+    """Return the positions of intervals, (width,), that are the M which begins nearly all records.
+
+    These are the first residue of the record in at least half of the intervals.
+    """
+    width = int((intervals["end"] - intervals["start"]).iloc[0])
+    firsts = -intervals["start"].to_numpy(dtype=int)
+    are_first = np.bincount(firsts[(firsts >= 0) & (firsts < width)], minlength=width)
+    have_initiator = np.mean([row[:1].tobytes() == b"M" for row in records]) >= INITIATORS
+    return (are_first >= len(intervals) / 2) & have_initiator
 
 
 def count_letters(intervals: pd.DataFrame, records: Letters, alphabet: Alphabet = DNA) -> Integers:

@@ -27,6 +27,7 @@ from selfattn_bio.report.tested import MAX_CURVES, SIZE, Drawing, Tested, draw
 from selfattn_bio.report.words import percent
 from selfattn_bio.sequence.alphabet import get_alphabet
 
+HIGHER = 1.1  # a higher peak from the end is less clear if records have similar lengths
 LOW = (3.6, 2.0)  # inches; of curves
 EVERYWHERE = {  # `dependence` of an effect that is nowhere less than half of its strongest
     "position": "is present at all positions, but larger at some",
@@ -68,9 +69,9 @@ def interpretation(tested: Tested) -> list[Drawing]:
                 f"Attribution by position, from the {side}",
                 f"Attribution: how much the score depends on a position.{attended} Values are "
                 "multiples of the mean of each record, averaged over the records explained for an "
-                f"output. There is a curve for each output with its peak near the {side} of the "
-                f"records, or for the {MAX_CURVES} with the highest peaks. Peaks are means of a "
-                "twentieth of the positions. Positions that fewer than "
+                "output. There is a curve for each output with a higher peak if positions count "
+                f"from the {side} of the records, or for the {MAX_CURVES} with the highest peaks. "
+                "Peaks are means of a twentieth of the positions. Positions that fewer than "
                 f"{percent(plots.MIN_REACHED)} of the records have are left out.",
                 "Motifs whose position varies between records are not visible in this mean.",
                 partial(plots.draw_along, curves, label=f"from the {side} ({alphabet.unit})"),
@@ -122,7 +123,7 @@ def _peak(attribution: Scores, lengths: pd.Series, output: str = "") -> tuple[fl
     -------
     Their mean as a multiple of that of the record, the side from which these positions count, and a
     sentence with the words `output`, such as " for liver". The side is "end" if records differ in
-    length and have a higher peak there, otherwise "start".
+    length and the peak is higher there by the factor `HIGHER`, otherwise "start".
     """
     found = []
     for side in ("start", "end")[: lengths.nunique()]:
@@ -131,7 +132,7 @@ def _peak(attribution: Scores, lengths: pd.Series, output: str = "") -> tuple[fl
         windows = means.rolling(width).mean().round(9)
         last: Any = windows.idxmax()
         found.append((windows[last], side, position_range(last - width + 1, last)))
-    level, side, positions = max(found)  # of equal ones, that from the start
+    level, side, positions = found[-1] if found[-1][0] >= HIGHER * found[0][0] else found[0]
     sentence = f"Attribution{output} is highest at {positions}: {level:.2f} times the mean."
     return level, side, sentence
 

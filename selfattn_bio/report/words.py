@@ -363,10 +363,17 @@ def unmeasured_sentence(motifs: pd.DataFrame, split: AnySplit) -> str:
         f"sites in {MIN_UNITS} independent units": growth(units, MIN_UNITS),
     }
     needed = " and ".join(text for text, factor in factors.items() if factor > 1)
+    is_cheap = any(_consensus_matches(row) >= MIN_RECORDS for row in rows.to_dict("records"))
+    cheaper = " A larger hit_p in [interpret] may be enough, without training." * is_cheap
     return (
         f"The test split is too small to measure the effect of {counted(len(rows), 'motif')}: "
-        f"{needed} are needed. To enlarge it, {enlarge_by(split, max(factors.values()))}."
+        f"{needed} are needed. To enlarge it, {enlarge_by(split, max(factors.values()))}.{cheaper}"
     )
+
+
+def _consensus_matches(row: Mapping[Any, Any]) -> float:
+    """Return how many test records the consensus of a protein motif matches; 0 for others."""
+    return pd.Series(dict(row), dtype=object).filter(like="_with_consensus").sum()
 
 
 def _units_with_site(effect_units: str) -> int:
@@ -418,8 +425,7 @@ def unmeasured_reason(row: Mapping[Any, Any]) -> str:
     reason = f"{reason}, that is, {enough}"
     if _units_with_site(row["effect_units"]) < MIN_UNITS:
         reason = f"{reason}, and {MIN_UNITS} independent units with a site"
-    matches = pd.Series(dict(row), dtype=object).filter(like="_with_consensus").sum()
-    if matches < MIN_RECORDS:
+    if (matches := _consensus_matches(row)) < MIN_RECORDS:
         return reason
     limit = f"a larger hit_p in [interpret], now {p_value(row['hit_p'])}"
     return f"{reason}; or, as {matches:.0f} records match the consensus, {limit} (no training)"

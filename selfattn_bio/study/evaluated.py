@@ -25,7 +25,8 @@ from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import RETRAIN, RUN, TRAINING_COST, check_trained_on
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.base import Examples
-from selfattn_bio.objectives.outputs import spread
+from selfattn_bio.objectives.numbers import WORDS
+from selfattn_bio.objectives.outputs import LabelOutput, spread
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.split_table import read_split
@@ -323,7 +324,7 @@ def predictions_table(
     `model_calibrated` (calibrated probability), and `model_spread`, the standard deviation of the
     logits over several members. Otherwise, the columns of the model's predictions, those of the
     best baseline as BEST.COLUMN, prediction intervals as low_COLUMN and high_COLUMN, and the
-    targets as true.COLUMN.
+    targets as true.COLUMN, where words for labels such as yes and no are 1 and 0.
     """
     model = classifiers["model"]
     columns: dict[str, Any] = {}
@@ -344,11 +345,19 @@ def predictions_table(
                 prefix = "" if name == "model" else f"{name}."
                 columns |= {f"{prefix}{column}": values for column, values in found.items()}
         columns |= model.bounds.get(split, {})
-        columns |= {f"{TRUE}{name}": _as_read(truth[name]) for name in truth}
+        labels = [of.name for of in objective.outputs if isinstance(of, LabelOutput)]
+        for target, texts in truth.items():
+            is_label = any(f".{label}".endswith(f".{target}") for label in labels)
+            columns[f"{TRUE}{target}"] = _as_read(texts, is_label)
     return examples.table.reset_index(drop=True).assign(**columns)
 
 
-def _as_read(column: pd.Series) -> NDArray[Any]:
-    """Return a column of text as numbers, (n,), if all known values are numbers."""
+def _as_read(column: pd.Series, is_label: bool) -> NDArray[Any]:
+    """Return a column of text as numbers, (n,), if all known values are numbers.
+
+    Words for labels, such as yes and no, are 1 and 0.
+    """
+    if is_label:
+        column = column.map(lambda text: WORDS.get(str(text).strip().lower(), text))
     numbers = pd.to_numeric(column, errors="coerce")
     return (numbers if (numbers.isna() == column.isna()).all() else column).to_numpy()

@@ -77,8 +77,8 @@ def test_card_names_stack_parts(folder):
     assert "of the network alone" not in judged
     assert "validation set. The validation metrics below use cross-validated weights." in judged
     left_out = "Simple models that the fit left out as negligible: kmer6_logistic"
-    assert f"- 0.40. {left_out}. Weights" in card
-    assert f"\n{left_out}, motif_scores. Weights" in card_of(network=1)
+    assert f"- 0.40. {left_out}. Their weights" in card
+    assert f"\n{left_out}, motif_scores. Their weights" in card_of(network=1)
 
 
 def test_card_reports_privacy_budget(folder, monkeypatch):

@@ -198,6 +198,22 @@ def test_predictions_have_the_truth_and_the_best_baseline():
     }
 
 
+@pytest.mark.parametrize("is_part", [False, True])
+def test_truth_of_labels_is_one_and_zero_in_predictions(is_part):
+    """Tables may have words, which cannot be compared with a probability."""
+    keys = {"kind": "multilabel", "columns": ("heart", "liver.left")}
+    section = config.MultilabelObjective(**keys)
+    if is_part:
+        parts = {"tissues": keys, "more": {"kind": "multilabel", "columns": ("brain",)}}
+        section = config.SeveralObjective.model_validate({"parts": parts})
+    examples = Examples(pd.DataFrame({"id": ["a", "b", "c"]}), np.zeros(3))
+    truth = pd.DataFrame({"heart": ["Yes", "no", np.nan], "liver.left": ["inactive", "1", "0"]})
+    model = {"model": Classifier("model", {"test": np.zeros((3, 2 + is_part))})}
+    table = predictions_table(objective_of(section), model, examples, "test", None, truth)
+    np.testing.assert_array_equal(table["true.heart"], [1, 0, np.nan])
+    assert table["true.liver.left"].tolist() == [0, 1, 0]
+
+
 def log_rates(p: np.ndarray) -> np.ndarray:
     """Return log rates (n, 2) of both strands that give these probabilities together."""
     return np.tile(np.log(-np.log1p(-p) / 2), (2, 1)).T

@@ -307,7 +307,7 @@ def test_the_verdict_needs_both_comparisons():
         *[""] * 5,
         "not significant over all pairs",
         "no difference from a curve over all motifs shown",
-        "no q value, because only 5 of the 6 needed pairs were tested",
+        "no q value, because only 5 of the 6 needed pairs could be compared",
         "no q value, because only 12 of the 20 needed blocks of 5 bp have both motifs and random "
         "positions: choose a smaller [evaluation] block or add records",
     ]

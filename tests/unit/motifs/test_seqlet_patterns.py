@@ -6,6 +6,7 @@ import pytest
 from letters import BASES, ascii_of, ppm_of
 
 from selfattn_bio.motifs.patterns import SeqletPattern, align, refine_patterns
+from selfattn_bio.sequence.alphabet import PROTEIN
 
 WORD = ppm_of("CATATG")
 SPACER, WEAK = np.full((4, 4), 0.25), np.tile([0.65, 0.15, 0.1, 0.1], (5, 1))
@@ -63,3 +64,17 @@ def test_columns_that_few_sites_have_are_no_part(at_end):
     )
     found = align(sites, records)
     np.testing.assert_array_equal(found.pfm, np.rint(WORD * 103))
+
+
+@pytest.mark.parametrize(("first", "width"), [("M", 6), ("MA", 16), ("C", 16)])
+def test_initiator_methionine_does_not_begin_a_motif(first, width):
+    rng = np.random.default_rng(0)
+    records = list(rng.choice(ascii_of(PROTEIN.letters), (60, 40)))
+    for number, record in enumerate(records):
+        record[0] = ord(first[number % len(first)] if number % 4 == 0 else first[0])
+        record[10:16] = ascii_of("HPDRCC")
+    if len(first) > 1:  # starts that are not those of complete proteins
+        records += [np.append(ascii_of("A"), record) for record in records[:9]]
+    sites = pd.DataFrame({"record": range(60), "start": -6, "end": 22, "strand": "+"})
+    found = align(sites, records, PROTEIN)
+    assert len(found.pfm) == width

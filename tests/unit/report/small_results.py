@@ -111,7 +111,7 @@ PAIRS = table_of(
     marginal_distance_q=[0.004, np.nan],
     **{"marginal_distance_weakest": 0.1, "marginal_distance_strongest": 0.85, "min_effect": 0.1},
     target="positive",
-    lacks=["", "no q value, because only 2 of the 6 needed pairs were tested"],
+    lacks=["", "no q value, because only 2 of the 6 needed pairs could be compared"],
 )
 PAIRS = PAIRS.reindex(
     columns=dict.fromkeys([*PAIRS, *interactions.COLUMNS, *marginals.PAIR_COLUMNS])

@@ -50,6 +50,9 @@ def test_peak_of_records_of_different_length():
         "Attribution is highest at positions 21 to 28",
     )
     for row, length in zip(attribution, lengths, strict=True):
+        row[length - 10 : length] = 2.05  # little more than at the start
+    assert _peak(attribution, lengths)[1] == "start"
+    for row, length in zip(attribution, lengths, strict=True):
         row[length - 10 : length] = 4
     _, side, found = _peak(attribution, lengths)
     assert (side, found.partition(":")[0]) == (

@@ -76,7 +76,7 @@ def test_private_stacked_model_reports_budget_and_weights(tmp_path, page_text, c
         ("interactions", "2 pairs of motifs tested: 1 supported, 0 redundant, 0 non-additive, 1 i"),
         (
             "interactions",
-            "inconclusive (no q value, because fewer than the 6 needed pairs were tested: 1).",
+            "inconclusive (no q value, because fewer than the 6 needed pairs could be compared: ",
         ),
         ("interactions", "Measured, without the model (3 pairs, tested or not)"),
         (
@@ -255,7 +255,7 @@ def test_motif_pairs_are_reported(page_text, results):
     rows, unclear, _ = tables_of(page_text, "interactions")
     names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert [list(rows), list(unclear)] == [names[:1], names[1:]]
-    lacks = "no q value, because only 2 of the 6 needed pairs were tested"
+    lacks = "no q value, because only 2 of the 6 needed pairs could be compared"
     assert unclear[names[1]]["verdict"] == f"inconclusive {lacks}"
     assert rows[names[0]] == {
         **{"records tested": "62 of 62", "single effects": "+0.70 and +0.50"},

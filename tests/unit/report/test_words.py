@@ -381,6 +381,10 @@ def test_unmeasured_effect_names_the_reason(number, expected):
     assert words.unmeasured_reason(few | {"negatives_with_consensus": 5.0}).endswith(
         "30 records match the consensus, a larger hit_p in [interpret], now 0.00025 (no training)"
     )
+    cheap = words.unmeasured_sentence(
+        pd.DataFrame([few | {"negatives_with_consensus": 5.0}]), SPLIT
+    )
+    assert cheap.endswith(". A larger hit_p in [interpret] may be enough, without training.")
     rare = row | {"effect_records": 2}
     few = row | {"effect_records": 9}
     assert words.unmeasured_sentence(pd.DataFrame([rare]), SPLIT) == ""
