@@ -28,6 +28,7 @@ from selfattn_bio.objectives.binary import PredictionSets
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, ClassLoss, without_unknown
 from selfattn_bio.objectives.outputs import ClassOutput, Output, class_log_odds
 from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.sequence.readers.table import is_missing
 
 
 class ClassObjective(Objective[SectionT]):
@@ -76,7 +77,7 @@ class Multiclass(
         """Return the section with the names of the classes in the training records."""
         if self.section.classes:
             return self.section
-        classes = tuple(sorted(train[self.section.column].dropna().unique()))
+        classes = tuple(sorted(self._known(train).dropna().unique()))
         if odd := [name for name in classes if name.strip("+-").lower() in ("nan", "inf")]:
             hint = "Leave these cells empty, or list all classes in objective.classes"
             message = f"column {self.section.column!r} has {odd[0]!r}, which is no class"
@@ -89,19 +90,26 @@ class Multiclass(
             raise CorpusError(message, place=place)
         return self.section.model_copy(update={"classes": classes})
 
+    def _known(self, table: pd.DataFrame) -> pd.Series:
+        """Return the column of classes; if these are numbers, without words such as NA."""
+        values, classes = table[self.section.column], self.section.classes
+        known = values.mask(values.map(lambda text: text not in classes and is_missing(text)))
+        are_numbers = pd.to_numeric(known, errors="coerce").notna().equals(known.notna())
+        return known if are_numbers else values
+
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
         """Return the index of the class, int (n,), UNKNOWN if missing."""
-        column, classes = self.section.column, self.section.classes
+        values, classes = self._known(table), self.section.classes
         index_of = {name: index for index, name in enumerate(classes)}
-        if (wrong := (table[column].notna() & ~table[column].isin(index_of)).to_numpy()).any():
+        if (wrong := (values.notna() & ~values.isin(index_of)).to_numpy()).any():
             row = int(wrong.argmax())
             message = (
-                f"unknown class {table[column].iloc[row]!r} in column {column!r} of record "
+                f"unknown class {values.iloc[row]!r} in column {values.name!r} of record "
                 f"{records['id'].iloc[row]!r} (known: {', '.join(classes)})"
             )
             hint = "Merge rare classes, leave their cells empty, or list all in objective.classes"
             raise CorpusError(message, place=place, hint=hint)
-        return np.array([index_of.get(text, UNKNOWN) for text in table[column]], np.int64)
+        return np.array([index_of.get(text, UNKNOWN) for text in values], np.int64)
 
     def loss(
         self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray

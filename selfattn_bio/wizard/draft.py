@@ -22,6 +22,7 @@ from selfattn_bio.evidence.records import MIN_RECORDS
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.outputs import ClassOutput
 from selfattn_bio.sequence.h5ad import numbers_of
+from selfattn_bio.sequence.intervals import finite
 from selfattn_bio.sequence.readers.table import is_missing
 from selfattn_bio.sequence.records import LABEL
 from selfattn_bio.split_names import SPLITS
@@ -86,7 +87,10 @@ def draft(
     used = {target.column for target in targets} | {split.column if split else ""}
     unused = {name: texts for name, texts in contents.columns.items() if name not in used}
     values: list[Texts] = [contents.columns[each.column] for each in targets if contents.columns]
-    if objective in ("regression", "multilabel"):  # in other columns NA and none are classes
+    are_words = objective in ("binary", "multiclass") and any(
+        finite(text) is None for texts in values for text in texts if text and not is_missing(text)
+    )
+    if not are_words:  # among words NA and none are classes
         values = [[None if is_missing(text) else text for text in texts] for texts in values]
     answers = list(zip(*(values or [labels]), strict=True))
     known = [any(row) for row in answers]

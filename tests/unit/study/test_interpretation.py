@@ -301,7 +301,7 @@ def test_pairs_of_hits_on_test_positives(study, monkeypatch, caplog):
     assert ", orientation" not in caplog.text  # ACGT is its own reverse complement
     missing = (
         "no difference from random positions shown; no q value, because only 1 of the 6 needed "
-        "pairs were tested"
+        "pairs could be compared"
     )
     assert f": inconclusive ({missing})" in caplog.text
     assert repr(pairs) == "Interactions of 1 pair of motifs, 0 supported"

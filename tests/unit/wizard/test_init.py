@@ -134,12 +134,15 @@ def test_labels_of_residues(here, capsys):
 
 
 def test_class_called_none_is_learned_and_split(here, capsys):
-    """Words such as `none` are missing in columns of numbers, but may be classes."""
     table(family=lambda i, _: ["none", "kinase", "lyase"][i % 3])
     assert made("--sequences all.csv").split.kind == "random"
     assert "valid and test have about 18 records each" in capsys.readouterr().out
     records, splits = ingested()
     assert (len(records), splits.get("dropped", 0)) == (120, 0)
+    table(family=lambda i, _: ["NA", "1", "2", "3"][i % 4])
+    made("--sequences all.csv")
+    assert "30 missing values (" in capsys.readouterr().out
+    assert ingested()[1]["dropped"] == 30  # words such as NA are no class next to numbers
 
 
 def test_variants_of_one_protein(here, capsys):
