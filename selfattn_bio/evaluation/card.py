@@ -236,8 +236,10 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
 
 
 def _settings(run: RunFile) -> str:
-    sections = run.model_dump(mode="json", include=SETTINGS, exclude_none=True).items()
-    lines = [f"- {_code(f'{name} = {toml_value(of)}')}" for name, of in sections]
+    sections = run.model_dump(mode="json", include=SETTINGS, exclude_none=True)
+    if "folder" in sections["model"]:  # of pretrained weights; its path is of one machine
+        sections["model"]["folder"] = Path(sections["model"]["folder"]).name
+    lines = [f"- {_code(f'{name} = {toml_value(of)}')}" for name, of in sections.items()]
     return "\n".join(["## Settings\n", *lines, "", "`run.toml` has all settings."])
 
 

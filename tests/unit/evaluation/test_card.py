@@ -8,7 +8,13 @@ import yaml
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.card import best_metrics, left_out_sentence, model_card, write_card
+from selfattn_bio.evaluation.card import (
+    _settings,
+    best_metrics,
+    left_out_sentence,
+    model_card,
+    write_card,
+)
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 
@@ -55,6 +61,15 @@ def test_titles_are_no_html(folder, title):
     card = model_card(path, VALID)
     assert f"\n# {title.replace('<', '&lt;')}\n" in card
     assert 'column = "<b>", ' in card  # code is shown as it is
+
+
+def test_settings_have_no_path_of_pretrained_weights():
+    data = {"positives": ["a.fa"], "negatives": ["b.fa"]}
+    model = {"kind": "pretrained", "folder": "/home/me/esm2"}
+    run = config.RunFile.model_validate({"title": "t", "data": data, "model": model})
+    settings = _settings(run)
+    assert 'folder = "esm2"' in settings
+    assert "/home" not in settings
 
 
 def test_card_names_stack_parts(folder):
