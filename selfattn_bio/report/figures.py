@@ -262,7 +262,7 @@ def pools_positions(task: RunFile) -> bool:
     The other kind of head has a [CLS] vector at the start, which knows the distance to each token.
     With a causal pattern, a token can tell how many are before it.
     """
-    encoder = getattr(task.model, "encoder", task.model)  # of the first of two inputs
+    encoder: Any = getattr(task.model, "encoder", task.model)  # of the first of two inputs
     is_pooled = task.objective.is_per_sequence and getattr(encoder, "head", None) == ONE_PART
     return is_pooled and encoder.position.effect != "absolute" and not encoder.pattern.causal
 
