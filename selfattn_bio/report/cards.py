@@ -42,6 +42,7 @@ UNTESTED = {  # records with a site that a test needs, and why it may have no re
     "strand_q": (MIN_SITES, "the motif is palindromic"),
     "thirds_q": (0, f"fewer than {MIN_SITES} records have it in one of the thirds"),
 }
+UNUSED = " Inserted alone, it acts the same everywhere, so the model does not use this preference."
 Words = Callable[..., str]  # about a test, from its name
 Lines = list[tuple[str, str, Any]]  # required column, question, function of answer and text
 COUNT = 3
@@ -257,12 +258,16 @@ def _of_sites(row: Mapping[Any, Any], is_given: bool, answer: Words, q: Words) -
         compared = (
             f"there, {words.figure(row['window_expected'], 1)} are expected from permuted motifs"
         )
+    ends = (f"marginal_position_{end}" for end in ("weakest", "strongest"))
+    weakest, strongest = (row.get(end, np.nan) for end in ends)
+    is_same = abs(strongest - weakest) < row["min_effect"] <= abs(strongest)
+    unused = UNUSED if is_same and YES in (answer("position"), answer("window")) else ""
     means = [f"{words.figure(row[of], 2)} (n = {row[f'{of}_records']:.0f})" for of in THIRDS[:3]]
     return [
         ("position_q", "Does it prefer a position?", lambda: (
             answer("position"),
             "Positions of the best hits compared with those of permuted motifs: "
-            f"{q('position')}.")),
+            f"{q('position')}.{unused}")),
         ("window_q", f"Is the middle of its sites enriched in {tables.window_name(row)}?", lambda: (
             answer("window"),
             f"{row['window_hits']:.0f} of {row[f'{kind}_with_hit']:.0f} best hits are {compared}; "

@@ -13,7 +13,7 @@ import pandas as pd
 
 from selfattn_bio.arrays import Floats, Scores
 from selfattn_bio.attribution.rules import importance
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import PoolingHeadSection, RunFile
 from selfattn_bio.display import counted, position_range, short_names
 from selfattn_bio.evidence.associations import CONFIDENCE
 from selfattn_bio.evidence.interactions import CLEAR, UNCLEAR
@@ -29,6 +29,7 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 
 HIGHER = 1.1  # a higher peak from the end is less clear if records have similar lengths
 LOW = (3.6, 2.0)  # inches; of curves
+ONE_PART = PoolingHeadSection(parts=1)
 EVERYWHERE = {  # `dependence` of an effect that is nowhere less than half of its strongest
     "position": "is present at all positions, but larger at some",
     "strand": "is present on both strands, but larger on one",
@@ -170,6 +171,7 @@ def marginal_section(tested: Tested) -> dict[str, Any]:
     return {
         "num_backgrounds": NUM_BACKGROUNDS,
         "marginals": position_counts(tested.results),
+        "pools_positions": pools_positions(tested.results.task),
         "marginal_figures": list(_position_figures(tested)),
         "distance_count": distance_count(tested.results),
         "distance_figures": list(_distance_figures(tested, *CLEAR)),
@@ -253,6 +255,17 @@ def position_counts(results: Results) -> dict[str, Any] | None:
         "by_strand": _dependent(rows, "strand", "{consensus}"),
         "lengths": " or ".join(map(str, sorted(_background_lengths(curves, results.ppms)))),
     }
+
+
+def pools_positions(task: RunFile) -> bool:
+    """Return whether the network pools over all positions, and hardly knows where a motif is.
+
+    The other kind of head has a [CLS] vector at the start, which knows the distance to each token.
+    With a causal pattern, a token can tell how many are before it.
+    """
+    encoder: Any = getattr(task.model, "encoder", task.model)  # of the first of two inputs
+    is_pooled = task.objective.is_per_sequence and getattr(encoder, "head", None) == ONE_PART
+    return is_pooled and encoder.position.effect != "absolute" and not encoder.pattern.causal
 
 
 def _background_lengths(curves: pd.DataFrame, ppms: Mapping[str, Floats]) -> set[int]:

@@ -310,7 +310,8 @@ def both_strands(
     members = 1 if parent else min(2, _members(budget, length))
     return Recipe(
         "both strands",
-        "no simple model that reads the given strand alone is clearly better than k-mers of both",
+        "no simple model that reads the given strand alone is clearly better than k-mers of both; "
+        "the head ignores positions (parts = 1; use 4 if they may matter)",
         {"k": 1},
         _network(members, pool=4, parts=1, embed_dim=128, feedforward_dim=256),
         {**budget, "learning_rate": rate, "reverse_complement": True, "edits": EDITS},

@@ -9,13 +9,15 @@ import pytest
 from pages import page_of, section_of
 from small_results import PAIRS, TASK
 
+from selfattn_bio.config import AttentionModel, CnnModel, PairedModel, RunFile
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import tables
-from selfattn_bio.report.cards import motif_rows
-from selfattn_bio.report.figures import alone_note
+from selfattn_bio.report.cards import findings, motif_rows
+from selfattn_bio.report.figures import alone_note, pools_positions
 from selfattn_bio.report.lines import alone_sentence, network_wins_sentence
 
+ONE_PART = {"kind": "pooling", "parts": 1}
 ALONE = {
     **{"marginal": 2.5, "marginal_low": 2.2, "marginal_high": 2.8},
     **{"effect_q": 0.3, "verdict": "inconclusive"},
@@ -117,6 +119,7 @@ def test_effects_that_are_larger_at_some_positions_are_named(results):
         (("exact_positions",), 0.7, ""),
         ((), 0.7, ""),
         (("kmer6_linear",), 0.3, ""),  # less than half of the strongest
+        (("kmer6_linear",), 1.15, "(kmer6_linear)"),  # the same at all positions
     ],
 )
 def test_parts_that_hide_a_dependence_on_the_position(results, monkeypatch, parts, weakest, named):
@@ -126,8 +129,66 @@ def test_parts_that_hide_a_dependence_on_the_position(results, monkeypatch, part
     motifs = results.motifs.assign(marginal_position_weakest=weakest)
     shown = section_of(page_of(replace(results, motifs=motifs)), "marginals")
     assert shown.count("they add the same effect at all positions") == bool(named)
-    after = f"(+0.70 to +1.15). The simple models of the stack {named} count words wherever"
+    before = "for none." if weakest == 1.15 else "(+0.70 to +1.15)."
+    after = f"{before} The simple models of the stack {named} count words wherever"
     assert (after in shown) == bool(named)
+    assert shown.count("The network may depend more") == bool(named)
+
+
+@pytest.mark.parametrize(
+    ("model", "section"),
+    [
+        (AttentionModel(head=ONE_PART), "[model]"),
+        (AttentionModel(head=ONE_PART, position={"kind": "rotary"}), "[model]"),
+        (PairedModel(encoder={"head": ONE_PART}), "[model.encoder]"),
+        (AttentionModel(), ""),
+        (AttentionModel(head=ONE_PART | {"parts": 2}), ""),
+        (AttentionModel(head={"kind": "cls"}), ""),
+        (AttentionModel(head=ONE_PART, position={"kind": "sinusoidal"}), ""),
+        (AttentionModel(head=ONE_PART, pattern={"kind": "full", "causal": True}), ""),
+        (CnnModel(), ""),
+    ],
+)
+def test_network_that_pools_all_positions_is_named(results, monkeypatch, model, section):
+    stored = StackWeights(
+        weights={"network": [1.0], "kmer6_linear": [1.0]}, bias=[0.0], weights_sha256=""
+    )
+    monkeypatch.setattr("selfattn_bio.report.page.read_stack_weights", lambda folder: stored)
+    task = TASK.model_copy(update={"model": model})
+    motifs = results.motifs.assign(marginal_position_weakest=1.15)
+    shown = section_of(page_of(replace(results, task=task, motifs=motifs)), "marginals")
+    assert shown.count("The network pools over all positions, so it can hardly") == bool(section)
+    assert f"parts = 4 }} in {section}." in shown or not section
+    assert shown.count("The network may depend more") == (not section)
+
+
+def test_labels_per_position_are_not_pooled():
+    run = {"model": {"kind": "attention", "head": ONE_PART}, "data": TASK.data}
+    assert pools_positions(RunFile.model_validate(run))
+    run["data"] = {"sequences": "r.fa", "targets": "t.tsv"}
+    run |= {"tokens": {"k": 1}, "training": {"shift": 0, "reverse_complement": False}}
+    run["objective"] = {"kind": "labels", "column": "s", "classes": "io"}
+    assert not pools_positions(RunFile.model_validate(run))
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_unused"),
+    [
+        ({}, True),
+        ({"window_q": 0.3}, True),
+        ({"position_q": 0.3}, True),  # the window is preferred
+        ({"position_q": 0.3, "window_q": 0.3}, False),
+        ({"marginal_position_weakest": 2.7}, False),
+        ({"marginal_position_weakest": 0.05, "marginal_position_strongest": 0.05}, False),
+        ({"marginal_position_weakest": np.nan}, False),
+    ],
+)
+def test_preferred_position_without_effect_is_unused(results, changes, is_unused):
+    same = {"marginal_position_weakest": 2.9, "marginal_position_strongest": 2.92}
+    found = findings(motif_rows(results)[0] | same | changes, TASK)[0]
+    shown = {line.question: line.figures for line in found}
+    unused = " Inserted alone, it acts the same everywhere, so the model does not use this"
+    assert (unused in shown["Does it prefer a position?"]) == is_unused
 
 
 @pytest.mark.parametrize(("q", "others"), [(0.003, ""), (0.2, " The 1 without these effects act")])

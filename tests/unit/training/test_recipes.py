@@ -17,6 +17,7 @@ from selfattn_bio.config import (
     run_file_of,
 )
 from selfattn_bio.model.build import build_network
+from selfattn_bio.report.figures import pools_positions
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.training import recipes
@@ -148,6 +149,7 @@ def test_every_recipe_is_a_run_file(recipe):
     run = run_of(recipe)
     assert run.stack.parts == recipe.parts
     assert run.both_strands == (recipe.name == "both strands")
+    assert ("the head ignores positions" in recipe.reason) == pools_positions(run)
 
 
 @pytest.mark.parametrize(
