@@ -279,7 +279,8 @@ def evaluate_interactions(
     number = int(table["specific"].notna().sum())
     table["verdict"] = [verdict(row, least, significance) for row in table.to_dict("records")]
     table["lacks"] = [
-        shortfall(row, least, significance, number, units.name) for row in table.to_dict("records")
+        shortfall(row, least, significance, (number, len(table)), units.name)
+        for row in table.to_dict("records")
     ]
     return table[COLUMNS].sort_values("epistasis", ascending=False, ignore_index=True)
 
@@ -360,11 +361,13 @@ def verdict(row: Row, least: float, significance: float) -> str:
     return {1: CLEAR[0], -1: CLEAR[1], 0: CLEAR[2]}[np.sign(smaller) * row["direction"]]
 
 
-def shortfall(row: Row, least: float, significance: float, number: int, unit: str) -> str:
+def shortfall(
+    row: Row, least: float, significance: float, pairs: tuple[int, int], unit: str
+) -> str:
     """Return what an inconclusive pair lacks for another verdict; empty for other verdicts.
 
-    `number` counts the pairs that were compared with a curve, and `unit` is the name of the units,
-    whose note on few units is left out.
+    `pairs` are the numbers of pairs that were compared with a curve, and of all. `unit` is the name
+    of the units, whose note on few units is left out.
     """
     if row["verdict"] in CLEAR:
         return ""
@@ -373,11 +376,13 @@ def shortfall(row: Row, least: float, significance: float, number: int, unit: st
         f"no q value, because only {row['units']} of the {MIN_RECORDS} needed "
         f"{unit.split(' (')[0]} have both motifs and random positions: {block}add records"
     )
+    few_pairs = (
+        f"no q value, because only {pairs[0]} of the {MIN_PAIRS} needed pairs could be compared"
+    )
+    if np.isnan(row["sites_p"]) and pairs[1] < MIN_PAIRS:  # more units would not help
+        return few_pairs
     if np.isnan(row["specific"]):  # too few units for either comparison
         return few_units
-    few_pairs = (
-        f"no q value, because only {number} of the {MIN_PAIRS} needed pairs could be compared"
-    )
     reasons = [
         few if np.isnan(row[p]) else f"no difference from {others} shown"
         for p, few, others in (

@@ -300,7 +300,7 @@ def test_the_verdict_needs_both_comparisons():
     """)
     rows = table.to_dict("records")
     assert [verdict(row, 0.1, 0.05) for row in rows] == table["verdict"].tolist()
-    assert [interactions.shortfall(row, 0.1, 0.05, 5, "blocks of 5 bp") for row in rows] == [
+    assert [interactions.shortfall(row, 0.1, 0.05, (5, 6), "blocks of 5 bp") for row in rows] == [
         "",
         "epistasis, or that beyond the curve, smaller than 0.1",
         "the two comparisons have opposite signs",
@@ -312,9 +312,11 @@ def test_the_verdict_needs_both_comparisons():
         "positions: choose a smaller [evaluation] block or add records",
     ]
     few = Units.of(["a", "a", "b"], "loci").name
-    assert interactions.shortfall(rows[-1], 0.1, 0.05, 5, few).endswith(
+    assert interactions.shortfall(rows[-1], 0.1, 0.05, (5, 6), few).endswith(
         "only 12 of the 20 needed records have both motifs and random positions: add records"
     )
+    no_remedy = "no q value, because only 2 of the 6 needed pairs could be compared"
+    assert interactions.shortfall(rows[-1], 0.1, 0.05, (2, 3), few) == no_remedy
 
 
 def test_dna_is_read_on_both_strands():
