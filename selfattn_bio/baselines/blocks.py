@@ -361,7 +361,7 @@ class ExactPositions(KmerSet):
             return f"the longest record has {max(lengths):,} {unit}, more than {LONGEST:,}"
         if min(lengths) < SHORTEST * max(lengths):
             return (
-                f"records have {min(lengths):,} to {max(lengths):,} {unit}, so their positions do "
+                f"training records have {min(lengths):,} to {max(lengths):,} {unit}, so their positions do "
                 "not correspond"
             )
         return ""

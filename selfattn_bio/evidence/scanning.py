@@ -181,6 +181,8 @@ def hits(
         own = motifs.alphabet
     elif not isinstance(motifs, Mapping):
         own = alphabet_of(motifs)
+        if own is DNA:  # an error in this file is named before those that follow from it
+            open_database(str(motifs))
     if own is DNA and not alphabet and _are_rna(sequences):
         own = RNA
     letters = get_alphabet(alphabet) if alphabet else own

@@ -206,6 +206,8 @@ def _of_records(trials: _Trials) -> Recipe:
         return replace(recipe, reason=reason) if is_stranded else recipe
     if is_protein:
         reason = "exact positions do not predict as well as k-mers"
+        if not positions:
+            reason = "positions of records of different lengths do not correspond"
         return Recipe("unaligned", reason, parts=parts)  # with the default network
     recipe = one_strand(number, length, parts)
     reason = f"{alphabet.title} has one strand"

@@ -128,7 +128,7 @@ def test_exact_positions_choose_the_aligned_end(end):
 @pytest.mark.parametrize(
     ("lengths", "reason"),
     [
-        ((60, 80), "records have 60 to 79 bp, so their positions do not correspond"),
+        ((60, 80), "training records have 60 to 79 bp, so their positions do not correspond"),
         ((2001, 2002), "the longest record has 2,001 bp, more than 2,000"),
     ],
 )
