@@ -361,8 +361,8 @@ class ExactPositions(KmerSet):
             return f"the longest record has {max(lengths):,} {unit}, more than {LONGEST:,}"
         if min(lengths) < SHORTEST * max(lengths):
             return (
-                f"training records have {min(lengths):,} to {max(lengths):,} {unit}, so their positions do "
-                "not correspond"
+                f"training records have {min(lengths):,} to {max(lengths):,} {unit}, so their "
+                "positions do not correspond"
             )
         return ""
 

@@ -84,8 +84,8 @@ class Marginals(TableResult):
             raise ArgumentError(f"there is no curve of {name!r}; there are those of {names}")
         chosen = self.curves[self.curves["name"] == (name or names[0])]
         figure = DisplayedFigure(figsize=FIGURE, layout="constrained")
-        draw_curves(chosen, axes := figure.subplots())
-        axes.set_title(name or names[0])
+        draw_curves(chosen, figure.subplots())
+        figure.suptitle(name or names[0])
         return figure
 
 

@@ -348,7 +348,8 @@ def acts_alone(row: Mapping[Any, Any], significance: float) -> bool:
 
     `why_alone` says why.
     """
-    is_clear = _is_clear(row, "marginal", direction_of(row), row["min_effect"])
+    direction, least = direction_of(row), row["min_effect"]
+    is_clear = _is_clear(row, "marginal", direction, least) and direction * row["effect"] > -least
     return is_clear and shortfall(row, significance) == "effect not shown"
 
 

@@ -232,7 +232,7 @@ def _of_use(row: Mapping[Any, Any], letters: str, level: float, answer: Words, q
             f"Shuffling its sites {changed(row['necessity'])}. For 95 % of "
             f"{row['null_motifs']:.0f} meaningless motifs, which have its columns in random order, "
             f"it {shuffling_nulls}; p = {words.p_value(row['null_p'])}.")),
-        ("sufficiency_q", "Is one site sufficient?", lambda: (
+        ("sufficiency_q", "Does one site alone change the prediction?", lambda: (
             answer("sufficiency", enough, row["min_effect"]),
             f"Inserting one site into a shuffled record changes {unit} by "
             f"{span('sufficiency')}, compared with its shuffled {letters}; {q('sufficiency')}.")),

@@ -24,6 +24,7 @@ from selfattn_bio.result import TableResult
 from selfattn_bio.sequence import split_table
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import sequence_files
+from selfattn_bio.sequence.readers.table import is_missing
 from selfattn_bio.sequence.records import Fields
 from selfattn_bio.split_names import SPLITS
 from selfattn_bio.study.study import Study
@@ -192,6 +193,7 @@ def split(study: Study) -> Split:
     log_lines(split_table.describe(table, corpus.records["label"], classes))
     if task.objective.has_scores:
         of_classes = classes if len(classes.columns) else corpus.records[["label"]]
+        of_classes = of_classes.mask(of_classes.map(is_missing))
         tested = of_classes.assign(**{ALL: "records"})[table["split"] == "test"]
         _warn_of_few_units(task, corpus, found.path, tested)
     return found

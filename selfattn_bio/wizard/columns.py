@@ -147,7 +147,7 @@ def find_split(
         return next(usual, found[0])
     for name, of in values.items():
         splits = {SPLIT_WORDS.get(value) for value in of}
-        is_named = name.strip().lower() in SPLIT_COLUMNS and any(of.keys() - {""})
+        is_named = name.strip().lower() in {*SPLIT_COLUMNS} - {"stage"} and any(of.keys() - {""})
         if wanted or is_named or {"train", "test"} <= splits:
             hint = f"The records can be split by {name}: leave out `split_column`"
             hint = hint if wanted in ("chrom", "group") else SPLIT_HINT

@@ -279,12 +279,13 @@ def _unused(
         names = " ".join([*learned, *more])
         hint = f"; learn several columns with `columns` {names}" if more else ""
         yield f"not used: {', '.join(unused)}{hint}"
+    are_numbers = any(target.kind == "regression" for target in targets)
     if any(REPLICATE_NAME.search(name.strip()) for name in learned):
         yield (
             "replicates can be learned side by side or as their mean, which is usually better and "
             f"faster to explain; docs/faq.md shows how, and {NOISE}"
         )
-    elif any(REPLICATE_NAME.search(name.strip()) for name in unused):
+    elif are_numbers and any(REPLICATE_NAME.search(name.strip()) for name in unused):
         yield f"docs/faq.md shows {NOISE}"
     if auxiliary and not request.columns:
         what = "replicates, counts, statistics or properties of the sequence, by names or values"

@@ -261,8 +261,9 @@ def test_motifs_and_defaults():
     assert len(found.curves) == 2 * 2 * (NUM_POSITIONS + 2)
     again = sb.marginalize(scorer_of(), TEXTS, motifs)
     pd.testing.assert_frame_equal(found.curves, again.curves)
-    (axes,) = found.plot("matrix").axes
-    assert axes.get_title() == "matrix"
+    figure = found.plot("matrix")
+    assert figure.get_suptitle() == "matrix"
+    (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["+", "-"]
     one_strand = replace(found, curves=found.curves[found.curves["strand"] == "+"])
     assert one_strand.plot("matrix").axes[0].get_legend() is None

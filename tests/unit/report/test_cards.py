@@ -18,7 +18,10 @@ from selfattn_bio.report.figures import alone_note
 from selfattn_bio.report.words import MINUS
 
 ENRICHED, USED = "Is it more frequent in positives than in negatives?", "Does the model use it?"
-PERMUTED, ENOUGH = "Does it use it more than permuted motifs?", "Is one site sufficient?"
+PERMUTED, ENOUGH = (
+    "Does it use it more than permuted motifs?",
+    "Does one site alone change the prediction?",
+)
 POSITION = "Does it prefer a position?"
 MATCHED = "Also compared with negatives matched for GC content and length?"
 WINDOW = "Is the middle of its sites enriched in positions 31 to 26 from the end?"
@@ -201,15 +204,14 @@ def test_motifs_that_act_only_alone_are_explained(rows):
     assert alone_note(row, TASK).startswith(
         "Shuffling keeps the composition of a site, so the effect may be too small to show. "
         "Inserted alone it changes log-odds by +2.50 (+2.20 to +2.80), compared with no site. "
-        "Depends on the position: "
-        "+0.30 to +1.15 (q = 0.003). Largest if the site starts at positions 41 to 45."
+        "Depends on the position: +0.30 to +1.15 (q = 0.003). Largest if the site starts at "
+        "positions 41 to 45."
     )
     lowers = {"marginal": -0.62, "marginal_low": -0.8, "marginal_high": -0.44}
     assert alone_note(row | lowers, TASK) == ""
     assert f"changes expression by {MINUS}0.62" in alone_note(row | NUMBER | ALONE | lowers, TASK)
     for change in (
-        {"effect_q": 0.01},
-        {"enrichment_q": 0.3},
+        *({"effect_q": 0.01}, {"effect": -0.11}, {"enrichment_q": 0.3}),
         {"marginal_low": -0.1},
         {"marginal": 0.05, "marginal_low": 0.01},
         {"marginal": np.nan, "marginal_low": np.nan, "marginal_high": np.nan},
@@ -385,7 +387,7 @@ def test_outputs_without_support_have_their_numbers(results, page_text):
     own = replace(results, motifs=motifs, notes=notes)
     found = re.findall("<p><b>No supported motif.*?</p>", section_of(page_of(own), "motifs"))
     first, second = (text.partition(". A class may")[0] for text in found)
-    absence = "A class may be recognised by the absence of the motifs of the others. If its"
+    absence = "such as GC content, or by the absence of the motifs of the others. If its"
     assert absence in found[1]
     assert second == "<p><b>No supported motif of brain</b>: of brain, 12 seqlets"
     assert first.startswith(
@@ -441,7 +443,7 @@ def test_effects_of_a_motif_are_explained_together(page_text):
     assert "as changes of log-odds (1 more multiplies the odds by 2.7)" in shown
     for name in (
         "<b>Effect</b>: decrease of the score",
-        "<b>Is one site sufficient?</b> Gain",
+        "<b>Does one site alone change the prediction?</b> Gain",
         "Motifs alone</a>",
     ):
         assert name in shown

@@ -404,7 +404,10 @@ def test_repr_names_parts_in_use():
     [
         ("composition", "part 'composition' cannot be fitted: it does not suit dna"),
         ("kmer6_linear", "does not suit dna and objective 'binary'"),
-        ("exact_positions", "part 'exact_positions' cannot be fitted: training records have 5 to 24 bp"),
+        (
+            "exact_positions",
+            "'exact_positions' cannot be fitted: training records have 5 to 24 bp",
+        ),
     ],
 )
 def test_unsuitable_part_is_refused_before_training(part, message):

@@ -328,23 +328,6 @@ def test_split_warns_of_few_units(split_by, caplog):
     assert not caplog.messages
 
 
-def test_split_warns_of_few_units_of_a_class_column(here, caplog):
-    rng, rows = np.random.default_rng(0), []
-    for i, group in enumerate(np.arange(300) // 3):
-        label = "rare" if group % 30 == 1 else "ab"[i % 2]
-        letters = "".join(rng.choice(list("ACGT"), 30))
-        rows.append({"sequence": letters, "label": label, "patient": group})
-    pd.DataFrame(rows).to_csv("a.csv", index_label="id")
-    (here / "run.toml").write_text(
-        '[data]\nsequences = "a.csv"\n[objective]\nkind = "multiclass"\ncolumn = "label"\n'
-        'classes = ["a", "b", "rare"]\n'
-        '[split]\nkind = "group"\ncolumn = "patient"\ntest_fraction = 0.4\nvalid_fraction = 0.2\n'
-    )
-    sb.Study(".").ingest()
-    sb.Study(".").split()
-    assert re.match(r"few groups in test: \d+ in all, \d of label rare\. ", caplog.messages[-1])
-
-
 @pytest.mark.parametrize("finer", ["", ". Here, [evaluation] block = 10000 gives enough"])
 def test_split_names_blocks_without_a_warning(split_by, two_classes, caplog, finer):
     for name in "pn":

@@ -240,6 +240,7 @@ def test_split_column_by_name():
     halves = cycle("train", "test")
     columns = {"a": halves, "b": cycle("train", "test", "dev"), "c": cycle("1", "2")}
     assert find_split(columns, "a.csv", "b").column == "b"
+    assert find_split({"stage": cycle("st9-10", "st13")}, "a.csv") is None  # of development
     absent = r"found no column 'd' \(`split_column`\)"
     first = r"a \(such as train\), b \(such as train\), c \(such as 1\)"
     for given, name, message in (
