@@ -25,7 +25,7 @@ IGNORED = {
 }
 # docs/decisions.md says when the last one was raised.
 LONG_FILES, COMMAND_MOST, MANY_ARGUMENTS = 0, 110, 0
-CODE_LINES = 34_849  # of the package; the goal is 30,000
+CODE_LINES = 34_852  # of the package; the goal is 30,000
 
 
 @dataclass(frozen=True)

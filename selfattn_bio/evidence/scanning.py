@@ -181,7 +181,7 @@ def hits(
         own = motifs.alphabet
     elif not isinstance(motifs, Mapping):
         own = alphabet_of(motifs)
-        if own is DNA:  # an error in this file is named before those that follow from it
+        if own is DNA and not alphabet:  # name an error in this file before those of sequences
             open_database(str(motifs))
     if own is DNA and not alphabet and _are_rna(sequences):
         own = RNA

@@ -329,7 +329,7 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
             reasons.append("unclear whether records with a site have higher or lower numbers")
         elif row["overlaps"]:
             shared = f"{row['overlapping_hits']:.0f} of {row['num_hits']:.0f} hits overlap"
-            reasons.append(f"effect only shown at sites of {row['overlaps']} ({shared})")
+            reasons.append(f"not shown apart from sites of {row['overlaps']} ({shared})")
         elif 1 / (1 + row["null_motifs"]) > NULL_P:
             reasons.append("too few sites of permuted motifs to compare with")
         else:

@@ -127,7 +127,7 @@ def align(
         its record. Positions outside are not counted, and intervals that still extend beyond their
         record after trimming are left out. Positions that fewer than half of the intervals have are
         no part of the pattern: at the start of records, the few others may be relatives. The
-        initiator methionine of proteins is none either, as it is the same in all.
+        initiator methionine, which all proteins have, is no part of the pattern either.
     records
         ASCII letters, one array per record.
     alphabet

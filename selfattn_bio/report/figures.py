@@ -27,7 +27,7 @@ from selfattn_bio.report.tested import MAX_CURVES, SIZE, Drawing, Tested, draw
 from selfattn_bio.report.words import percent
 from selfattn_bio.sequence.alphabet import get_alphabet
 
-HIGHER = 1.1  # a higher peak from the end is less clear if records have similar lengths
+HIGHER = 1.1  # how much higher a peak must be if positions count from the end
 LOW = (3.6, 2.0)  # inches; of curves
 ONE_PART = PoolingHeadSection(parts=1)
 EVERYWHERE = {  # `dependence` of an effect that is nowhere less than half of its strongest

@@ -86,12 +86,7 @@ def draft(
     objective = targets[0].kind if targets else "binary"
     used = {target.column for target in targets} | {split.column if split else ""}
     unused = {name: texts for name, texts in contents.columns.items() if name not in used}
-    values: list[Texts] = [contents.columns[each.column] for each in targets if contents.columns]
-    are_words = objective in ("binary", "multiclass") and any(
-        finite(text) is None for texts in values for text in texts if text and not is_missing(text)
-    )
-    if not are_words:  # among words NA and none are classes
-        values = [[None if is_missing(text) else text for text in texts] for texts in values]
+    values = _known(contents, targets) if contents.columns else []
     answers = list(zip(*(values or [labels]), strict=True))
     known = [any(row) for row in answers]
     have_classes = objective in ("multiclass", "multilabel")
@@ -135,6 +130,20 @@ def draft(
     splits = _given_splits(request, contents, split)
     messages += _copies(contents, [] if is_number else answers, splits)
     return text, messages, list(_replicates(contents, answers, known)) if is_number else []
+
+
+def _known(contents: Contents, targets: Sequence[TargetColumn]) -> list[Texts]:
+    """Return the columns of the targets, with None for missing values.
+
+    Words such as NA and none are missing, but may be classes among words.
+    """
+    values: list[Texts] = [contents.columns[target.column] for target in targets]
+    are_words = any(target.kind in ("binary", "multiclass") for target in targets) and any(
+        finite(text) is None for texts in values for text in texts if text and not is_missing(text)
+    )
+    if are_words:
+        return values
+    return [[None if is_missing(text) else text for text in texts] for texts in values]
 
 
 def _are_inputs(texts: Texts, contents: Contents) -> bool:

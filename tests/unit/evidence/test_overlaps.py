@@ -58,7 +58,7 @@ def test_ghost_of_a_stronger_motif_is_inconclusive(kind):
     assert ghost["verdict"] == "inconclusive"
     assert 0.3 < ghost["overlapping_hits"] / ghost["num_hits"] < 0.8
     assert ghost["lacks"] == (
-        "effect only shown at sites of strong "
+        "not shown apart from sites of strong "
         f"({ghost['overlapping_hits']:.0f} of {ghost['num_hits']} hits overlap)"
     )
 

@@ -248,6 +248,17 @@ def test_refusals_of_the_command(fasta, capsys):
     assert "the output file must end with .bed, .tsv or .parquet" in capsys.readouterr().err
 
 
+def test_error_of_a_motif_file_is_named_first(tmp_path):
+    (tmp_path / "m.txt").write_text("hello\n")
+    (tmp_path / "p.fa").write_text(">a\nMKVLHPDRCC\n")
+    with pytest.raises(DatabaseError, match=r"m\.txt:1: not a motif database"):
+        selfattn_bio.hits(tmp_path / "m.txt", tmp_path / "p.fa")
+    text = meme_text({"m": np.full((6, 20), 0.05)}, {"m": 100}, PROTEIN)
+    lines = [line for line in text.splitlines() if not line.startswith("ALPHABET")]
+    (tmp_path / "m.txt").write_text("\n".join(lines) + "\n")  # of 20 letters, which are not named
+    assert selfattn_bio.hits(tmp_path / "m.txt", tmp_path / "p.fa", alphabet="protein").empty
+
+
 def test_scan_files_takes_one_path(fasta, tmp_path):
     found = selfattn_bio.scan_files({"m": PPM}, str(fasta), tmp_path / "hits.tsv", hit_p=1e-3)
     pd.testing.assert_frame_equal(found, selfattn_bio.hits({"m": PPM}, fasta, hit_p=1e-3))

@@ -297,7 +297,7 @@ UNCLEAR = "unclear whether records with a site have higher or lower numbers"
         ({"null_p": 0.2}, "permuted motifs have such effects"),
         (
             {"overlaps": "motif_12", "overlapping_hits": 60.0, "num_hits": 148},
-            "effect only shown at sites of motif_12 (60 of 148 hits overlap)",
+            "not shown apart from sites of motif_12 (60 of 148 hits overlap)",
         ),
         ({"null_motifs": 12, "null_p": 1 / 13}, "too few sites of permuted motifs to compare with"),
         ({"enrichment_q": np.nan, "effect_q": 0.5}, "enrichment not shown; effect not shown"),

@@ -230,6 +230,7 @@ def test_proteins_have_positions_if_lengths_agree(lengths, name):
     names = ["kmer2_logistic (k-mers)", "exact_positions (exact positions)"]
     assert [trial.name for trial in trials] == names[: len(parts) + 1]
     assert bool(recipe.model) == bool(parts)
+    assert ("positions of records of different lengths" in recipe.reason) == (not parts)
 
 
 @pytest.mark.parametrize(("is_heavy", "loss"), [(False, {}), (True, {"loss": "huber"})])
